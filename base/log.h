@@ -1,0 +1,33 @@
+// Messages about a running machine, on standard error.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string_view>
+
+namespace hull {
+
+/// Writes "hull: LEVEL: message" lines to standard error. Any thread. Nothing below `warning` is shown unless
+/// enable_debug_log() was called.
+void log_warning(std::string_view message);
+void log_debug(std::string_view message);
+
+/// Shows debug messages from now on. Call before threads are started.
+void enable_debug_log();
+
+/// Holds one cause of messages to one line a second, since a guest can repeat its mistakes at will. One object a cause;
+/// any thread.
+class RateLimitedLog {
+  public:
+    /// Logs a warning unless one was logged through this object less than a second ago; then it is counted, and the next
+    /// line tells the number.
+    void warning(std::string_view message);
+
+  private:
+    std::mutex mutex_;
+    std::chrono::steady_clock::time_point last_{};
+    uint64_t suppressed_ = 0;
+};
+
+}  // namespace hull
