@@ -1,4 +1,5 @@
-// What a device tells about itself so that a guest can be told: the neutral form that ACPI and device trees are made of.
+// What a device tells about itself so that a guest can be told: the neutral form that ACPI and device trees
+// are made of.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ enum class DeviceKind {
     pvpanic,  ///< one byte through which the guest tells of its kernel's panic
 };
 
-/// The registers of DeviceKind::power, as offsets into its range. An access of 1, 2 or 4 bytes at an offset reaches its
-/// register; all else reads as zero and is ignored when written.
+/// The registers of DeviceKind::power, as offsets into its range. An access of 1, 2 or 4 bytes at an offset
+/// reaches its register; all else reads as zero and is ignored when written.
 namespace power_registers {
 /// ACPI 6.5, 4.8.3.7 "Sleep Control Register": (kSleepTypeOff << 2) | kSleepEnable powers the machine off.
 inline constexpr uint64_t kSleepControl = 0x0;
@@ -28,7 +29,8 @@ inline constexpr uint64_t kSleepStatus = 0x4;
 /// kResetValue written here resets the machine.
 inline constexpr uint64_t kReset = 0x8;
 inline constexpr uint8_t kResetValue = 1;
-/// 32 bits: the events that have come since the last read; a read clears them. The interrupt tells of new ones.
+/// 32 bits: the events that have come since the last read; a read clears them. The interrupt tells of new
+/// ones.
 inline constexpr uint64_t kEvents = 0xc;
 inline constexpr uint32_t kEventPowerButton = 1U << 0;
 }  // namespace power_registers
@@ -40,7 +42,7 @@ enum class AddressSpace { port, memory };
 struct DeviceNode {
     DeviceKind kind;
     AddressSpace space;
-    GuestRange range;  ///< in `space`; ports fit in 16 bits
+    GuestRange range;                   ///< in `space`; ports fit in 16 bits
     std::optional<uint32_t> interrupt;  ///< global system interrupt (GSI), edge-triggered, active high
 };
 

@@ -20,6 +20,8 @@ std::string join(std::string_view tried, std::string_view why, std::string_view 
 Error::Error(ExitStatus status, std::string_view tried, std::string_view why, std::string_view advice)
     : std::runtime_error{join(tried, why, advice)}, status_{status} {}
 
-std::string errno_text(int error_number) { return std::generic_category().message(error_number); }
+std::string errno_text(int error_number) {
+    return std::generic_category().message(error_number);
+}
 
 }  // namespace hull

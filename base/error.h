@@ -7,20 +7,21 @@
 
 namespace hull {
 
-/// The exit status of every hull command. README.md, "Exit statuses", lists them for users; values never change.
+/// The exit status of every hull command. README.md, "Exit statuses", lists them for users; values never
+/// change.
 enum class ExitStatus : int {
     success = 0,           ///< done, or: the guest powered itself off
     internal_failure = 1,  ///< a defect in Hull, or the host failed in a way that nothing below names
     usage = 2,             ///< an unknown, repeated or malformed option, or a malformed configuration file
     host_unfit = 3,        ///< KVM is missing, not permitted, or lacks what is needed
-    bad_file = 4,          ///< a kernel, initramfs or other file is missing, unreadable or not what it should be
-    no_resources = 5,      ///< the host has not enough memory, or a limit of the host's is in the way
-    guest_reboot = 10,     ///< the guest asked for a reset
+    bad_file = 4,       ///< a kernel, initramfs or other file is missing, unreadable or not what it should be
+    no_resources = 5,   ///< the host has not enough memory, or a limit of the host's is in the way
+    guest_reboot = 10,  ///< the guest asked for a reset
     guest_triple_fault = 11,  ///< a vCPU shut down (a triple fault)
     guest_panic = 12,         ///< the guest's kernel panicked (told through pvpanic)
     guest_failure = 13,       ///< KVM could not go on running a vCPU
-    forced_stop = 14,         ///< the machine was ended from outside: Ctrl-A x, a second signal, or --stop-timeout
-    machine_died = 15,        ///< the machine's process was killed or crashed
+    forced_stop = 14,   ///< the machine was ended from outside: Ctrl-A x, a second signal, or --stop-timeout
+    machine_died = 15,  ///< the machine's process was killed or crashed
 };
 
 /// An error while setting up, for a person: one line that says what was tried, why it failed and what to do.

@@ -8,15 +8,15 @@
 
 namespace hull {
 
-/// A loop over poll(2): the handful of descriptors that a machine has need no more, and unlike epoll it takes regular
-/// files (standard input may be one). Only for the thread that calls run(); handlers run on it, one at a time, and may
-/// watch, forget, set the deadline and stop.
+/// A loop over poll(2): the handful of descriptors that a machine has need no more, and unlike epoll it takes
+/// regular files (standard input may be one). Only for the thread that calls run(); handlers run on it, one
+/// at a time, and may watch, forget, set the deadline and stop.
 class EventLoop {
   public:
     using Handler = std::function<void()>;
 
-    /// Calls `handler` whenever `fd` can be read without blocking, is at its end, or has failed. `fd` stays open until
-    /// forget(). One handler a descriptor: a second watch() replaces the first.
+    /// Calls `handler` whenever `fd` can be read without blocking, is at its end, or has failed. `fd` stays
+    /// open until forget(). One handler a descriptor: a second watch() replaces the first.
     void watch(int fd, Handler handler);
     /// Stops watching; harmless where `fd` is not watched.
     void forget(int fd);

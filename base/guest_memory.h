@@ -15,10 +15,13 @@
 
 namespace hull {
 
-/// A guest-physical address in bytes. Any value is representable; whether memory is there is GuestMemory's to say.
+/// A guest-physical address in bytes. Any value is representable; whether memory is there is GuestMemory's to
+/// say.
 enum class GuestAddress : uint64_t {};
 
-constexpr uint64_t raw(GuestAddress address) { return static_cast<uint64_t>(address); }
+constexpr uint64_t raw(GuestAddress address) {
+    return static_cast<uint64_t>(address);
+}
 
 /// A range of guest-physical addresses that is not empty and does not wrap; its last byte may be 2^64 - 1.
 class GuestRange {
@@ -30,8 +33,11 @@ class GuestRange {
         }
         return GuestRange{start, size};
     }
-    /// For ranges that are known good when the program is written: does not compile, or ends the program, otherwise.
-    static constexpr GuestRange of(uint64_t start, uint64_t size) { return make(GuestAddress{start}, size).value(); }
+    /// For ranges that are known good when the program is written: does not compile, or ends the program,
+    /// otherwise.
+    static constexpr GuestRange of(uint64_t start, uint64_t size) {
+        return make(GuestAddress{start}, size).value();
+    }
 
     [[nodiscard]] constexpr GuestAddress start() const { return start_; }
     [[nodiscard]] constexpr uint64_t size() const { return size_; }
@@ -54,9 +60,9 @@ class GuestRange {
 
 /// Guest-physical memory as regions of host memory. The address map does not change after construction.
 ///
-/// The guest's vCPUs write this memory at any time. So a value that is to be trusted is copied out with read() and
-/// checked in the copy; nothing that was validated is read a second time from here.
-/// Any thread may call any member.
+/// The guest's vCPUs write this memory at any time. So a value that is to be trusted is copied out with
+/// read() and checked in the copy; nothing that was validated is read a second time from here. Any thread may
+/// call any member.
 class GuestMemory {
   public:
     struct Region {
@@ -64,8 +70,9 @@ class GuestMemory {
         Mapping mapping;
     };
 
-    /// Regions of zeros at the given ranges. Every size is a multiple of the page size (4 KiB; for Pages::huge 2 MiB)
-    /// and ranges do not overlap; std::invalid_argument otherwise. Throws Error (no_resources) as Mapping does.
+    /// Regions of zeros at the given ranges. Every size is a multiple of the page size (4 KiB; for
+    /// Pages::huge 2 MiB) and ranges do not overlap; std::invalid_argument otherwise. Throws Error
+    /// (no_resources) as Mapping does.
     GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages);
 
     [[nodiscard]] const std::vector<Region>& regions() const { return regions_; }
@@ -74,7 +81,7 @@ class GuestMemory {
 
     /// Copies a T out; nothing where [address, address + sizeof(T)) is not wholly inside one region.
     template <typename T>
-        requires std::is_trivially_copyable_v<T>
+    requires std::is_trivially_copyable_v<T>
     [[nodiscard]] std::optional<T> read(GuestAddress address) const {
         T value;
         if (!read_bytes(address, std::as_writable_bytes(std::span{&value, 1}))) {
@@ -84,7 +91,7 @@ class GuestMemory {
     }
     /// Copies a T in; false, with nothing written, where it would not lie wholly inside one region.
     template <typename T>
-        requires std::is_trivially_copyable_v<T>
+    requires std::is_trivially_copyable_v<T>
     [[nodiscard]] bool write(GuestAddress address, const T& value) {
         return write_bytes(address, std::as_bytes(std::span{&value, 1}));
     }
@@ -92,8 +99,9 @@ class GuestMemory {
     [[nodiscard]] bool read_bytes(GuestAddress address, std::span<std::byte> target) const;
     [[nodiscard]] bool write_bytes(GuestAddress address, std::span<const std::byte> source);
 
-    /// The host's view of a range that lies wholly inside one region; nothing otherwise. For filling memory before the
-    /// guest runs (a file is read straight into it); a running guest may change what is seen here at any moment.
+    /// The host's view of a range that lies wholly inside one region; nothing otherwise. For filling memory
+    /// before the guest runs (a file is read straight into it); a running guest may change what is seen here
+    /// at any moment.
     [[nodiscard]] std::optional<std::span<std::byte>> slice(const GuestRange& range) const;
 
   private:

@@ -22,11 +22,17 @@ spdlog::logger& logger() {
 
 }  // namespace
 
-void log_warning(std::string_view message) { logger().warn(message); }
+void log_warning(std::string_view message) {
+    logger().warn(message);
+}
 
-void log_debug(std::string_view message) { logger().debug(message); }
+void log_debug(std::string_view message) {
+    logger().debug(message);
+}
 
-void enable_debug_log() { logger().set_level(spdlog::level::debug); }
+void enable_debug_log() {
+    logger().set_level(spdlog::level::debug);
+}
 
 void RateLimitedLog::warning(std::string_view message) {
     uint64_t suppressed = 0;
@@ -44,7 +50,8 @@ void RateLimitedLog::warning(std::string_view message) {
     if (suppressed == 0) {
         log_warning(message);
     } else {
-        log_warning(std::string{message} + " (and " + std::to_string(suppressed) + " times more since the last such line)");
+        log_warning(std::string{message} + " (and " + std::to_string(suppressed) +
+                    " times more since the last such line)");
     }
 }
 

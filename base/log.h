@@ -16,12 +16,12 @@ void log_debug(std::string_view message);
 /// Shows debug messages from now on. Call before threads are started.
 void enable_debug_log();
 
-/// Holds one cause of messages to one line a second, since a guest can repeat its mistakes at will. One object a cause;
-/// any thread.
+/// Holds one cause of messages to one line a second, since a guest can repeat its mistakes at will. One
+/// object a cause; any thread.
 class RateLimitedLog {
   public:
-    /// Logs a warning unless one was logged through this object less than a second ago; then it is counted, and the next
-    /// line tells the number.
+    /// Logs a warning unless one was logged through this object less than a second ago; then it is counted,
+    /// and the next line tells the number.
     void warning(std::string_view message);
 
   private:

@@ -11,7 +11,9 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-std::string mib(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+std::string mib(size_t bytes) {
+    return std::to_string(bytes >> 20) + " MiB";
+}
 
 }  // namespace
 
@@ -24,7 +26,9 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
     return *this;
 }
 
-Mapping::~Mapping() { reset(); }
+Mapping::~Mapping() {
+    reset();
+}
 
 void Mapping::reset() {
     if (address_ != nullptr) {
@@ -66,9 +70,9 @@ Mapping Mapping::anonymous(size_t size, Pages pages) {
     }
     // Mapped larger and trimmed, so that the start lies on a huge page's border.
     const size_t padded = size + kHugePage;
-    void* address =
-        padded < size ? MAP_FAILED
-                      : mmap(nullptr, padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* address = padded < size ? MAP_FAILED
+                                  : mmap(nullptr, padded, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (address == MAP_FAILED) {
         throw Error{ExitStatus::no_resources, "cannot map " + mib(size) + " for the guest", errno_text(errno),
                     "give the guest less memory (--memory) or raise the limit of address space (ulimit -v)"};

@@ -23,7 +23,8 @@ class Mapping {
 
     /// A whole file, read-only and private. Throws Error (bad_file).
     static Mapping of_file(const InputFile& file, std::string_view role);
-    /// Shared pages of a descriptor (a vCPU's run area). `what` is for the message. Throws Error (no_resources).
+    /// Shared pages of a descriptor (a vCPU's run area). `what` is for the message. Throws Error
+    /// (no_resources).
     static Mapping shared(int fd, size_t size, std::string_view what);
 
     /// What the pages of an anonymous mapping are made of.
@@ -31,9 +32,9 @@ class Mapping {
         transparent,  ///< ordinary pages that the kernel may join to huge ones
         huge,         ///< the host's reserved huge pages (hugetlbfs), 2 MiB each
     };
-    /// `size` bytes of zeros (a multiple of 2 MiB for Pages::huge), at an address aligned to 2 MiB so that huge pages
-    /// fit, left out of core dumps. Nothing is committed until touched, except that huge pages are reserved.
-    /// Throws Error (no_resources) saying how much was wanted.
+    /// `size` bytes of zeros (a multiple of 2 MiB for Pages::huge), at an address aligned to 2 MiB so that
+    /// huge pages fit, left out of core dumps. Nothing is committed until touched, except that huge pages are
+    /// reserved. Throws Error (no_resources) saying how much was wanted.
     static Mapping anonymous(size_t size, Pages pages);
 
     [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(address_); }

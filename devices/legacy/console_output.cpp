@@ -1,0 +1,177 @@
+#include "devices/legacy/console_output.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+
+namespace hull {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+bool may_block(int fd) {
+    struct stat status {};
+    return fstat(fd, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+/// A description of the same terminal or pipe that is non-blocking for us alone. None for a regular file,
+/// which never blocks in this sense and would lose its place; none for what cannot be opened again.
+UniqueFd reopen_nonblocking(int fd) {
+    if (!may_block(fd)) {
+        return {};
+    }
+    const std::string path = "/proc/self/fd/" + std::to_string(fd);
+    return UniqueFd{open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
+}
+
+bool is_readable(int fd) {
+    pollfd entry{fd, POLLIN, 0};
+    return poll(&entry, 1, 0) == 1;
+}
+
+}  // namespace
+
+ConsoleOutput::ConsoleOutput(int fd, std::function<void()> on_room)
+    : on_room_{std::move(on_room)},
+      reopened_{reopen_nonblocking(fd)},
+      fd_{reopened_.valid() ? reopened_.get() : fd},
+      may_block_{!reopened_.valid() && may_block(fd)},
+      thread_{"console", [this](int stop_fd) { run(stop_fd); }} {}
+
+ConsoleOutput::~ConsoleOutput() = default;  // the thread's end writes the rest out
+
+bool ConsoleOutput::put(uint8_t byte) {
+    const std::lock_guard lock{mutex_};
+    watch_lines(byte);
+    if (buffer_.size() + in_flight_ >= kHighWater + kSlack || reader_gone_) {
+        ++dropped_;
+    } else {
+        if (buffer_.empty()) {
+            signal_eventfd(wake_.get());
+        }
+        buffer_.push_back(static_cast<char>(byte));
+    }
+    room_wanted_ = buffer_.size() + in_flight_ >= kHighWater && !stalled_ && !reader_gone_;
+    return !room_wanted_;
+}
+
+void ConsoleOutput::watch_lines(uint8_t byte) {
+    if (first_line_ || byte == '\r') {
+        return;
+    }
+    if (byte == '\n') {
+        if (!line_is_empty_ && !line_is_kernels_) {
+            first_line_ = Clock::now();
+        }
+        line_is_empty_ = true;
+        return;
+    }
+    if (line_is_empty_) {
+        line_is_kernels_ = byte == '[';
+        line_is_empty_ = false;
+    }
+}
+
+std::optional<Clock::time_point> ConsoleOutput::first_line_time() const {
+    const std::lock_guard lock{mutex_};
+    return first_line_;
+}
+
+bool ConsoleOutput::wait_for_output(int stop_fd) {
+    if (is_readable(stop_fd)) {
+        return false;
+    }
+    pollfd entries[] = {{wake_.get(), POLLIN, 0}, {stop_fd, POLLIN, 0}};
+    poll(entries, 2, -1);
+    if (entries[0].revents != 0) {
+        uint64_t count = 0;
+        [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
+    }
+    return true;
+}
+
+void ConsoleOutput::note_progress(size_t written) {
+    bool tell = false;
+    uint64_t dropped = 0;
+    {
+        const std::lock_guard lock{mutex_};
+        in_flight_ -= written;
+        stalled_ = false;
+        dropped = std::exchange(dropped_, 0);
+        tell = room_wanted_ && buffer_.size() + in_flight_ < kHighWater;
+        room_wanted_ = room_wanted_ && !tell;
+    }
+    if (dropped > 0) {
+        log_warning("nobody read the console: " + std::to_string(dropped) +
+                    " bytes of the guest's output were dropped");
+    }
+    if (tell) {
+        on_room_();
+    }
+}
+
+void ConsoleOutput::note_stall(bool for_good) {
+    bool tell = false;
+    {
+        const std::lock_guard lock{mutex_};
+        stalled_ = true;
+        reader_gone_ = for_good;
+        tell = std::exchange(room_wanted_, false);
+    }
+    if (tell) {
+        on_room_();
+    }
+}
+
+void ConsoleOutput::run(int stop_fd) {
+    // A terminal or socket that could not be opened anew may block for what it has no room for: one byte
+    // always fits.
+    const size_t largest_write = may_block_ ? 1 : 4096;
+    std::string taken;
+    size_t done = 0;
+    for (;;) {
+        if (done == taken.size()) {
+            taken.clear();
+            done = 0;
+            {
+                const std::lock_guard lock{mutex_};
+                taken.swap(buffer_);
+                in_flight_ = taken.size();
+            }
+            if (taken.empty()) {
+                if (!wait_for_output(stop_fd)) {
+                    return;
+                }
+                continue;
+            }
+        }
+        pollfd entry{fd_, POLLOUT, 0};
+        const int ready = poll(&entry, 1, static_cast<int>(kStall.count()));
+        if (ready == 0) {
+            if (is_readable(stop_fd)) {
+                return;
+            }
+            note_stall(false);
+            continue;
+        }
+        const ssize_t written =
+            ::write(fd_, taken.data() + done, std::min(taken.size() - done, largest_write));
+        if (written > 0) {
+            done += static_cast<size_t>(written);
+            note_progress(static_cast<size_t>(written));
+        } else if (written < 0 && errno != EAGAIN && errno != EINTR) {
+            note_stall(true);
+            done = taken.size();
+        }
+    }
+}
+
+}  // namespace hull

@@ -1,0 +1,71 @@
+// Carries a serial port's output to a file descriptor, without ever holding up the vCPU that printed it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/unique_fd.h"
+#include "base/worker_thread.h"
+#include "devices/legacy/serial.h"
+
+namespace hull {
+
+/// Buffers bytes and writes them from a thread of its own.
+///
+/// Nothing is lost as long as somebody reads, however slowly: past kHighWater buffered bytes the guest is
+/// told to wait. Where the reader has taken nothing for kStall, it counts as gone until it reads again: what
+/// is buffered stays for it, the guest waits no longer, and what it prints past the buffer is dropped and
+/// counted (a warning tells the number).
+class ConsoleOutput final : public SerialSink {
+  public:
+    static constexpr size_t kHighWater = size_t{1} << 20;
+    /// Beyond kHighWater, for drivers that print without looking at the transmitter's state.
+    static constexpr size_t kSlack = size_t{64} << 10;
+    static constexpr std::chrono::milliseconds kStall{1000};
+
+    /// Writes to `fd`, which must outlive this and is not changed (a terminal or pipe is opened anew, since
+    /// non-blocking mode would be shared with whoever gave it). `on_room` is called on the writer's thread
+    /// when put() answered false and there is room again; it may be empty.
+    ConsoleOutput(int fd, std::function<void()> on_room);
+    /// Writes out what is buffered, as long as the reader takes something at least every kStall.
+    ~ConsoleOutput() override;
+
+    bool put(uint8_t byte) override;
+
+    /// The time at which the first line was complete that the guest's kernel did not print itself (its lines
+    /// start with
+    /// "[" and a time stamp): the first sign of life of its user space. Any thread.
+    [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> first_line_time() const;
+
+  private:
+    void run(int stop_fd);
+    bool wait_for_output(int stop_fd);
+    void note_progress(size_t written);
+    void note_stall(bool for_good);
+    void watch_lines(uint8_t byte);
+
+    const std::function<void()> on_room_;
+    UniqueFd reopened_;
+    int fd_;
+    bool may_block_;
+    UniqueFd wake_ = make_eventfd();
+
+    mutable std::mutex mutex_;  // guards all down to thread_
+    std::string buffer_;
+    size_t in_flight_ = 0;      // bytes taken out of buffer_ that are not written yet
+    bool stalled_ = false;      // the reader has taken nothing for kStall
+    bool reader_gone_ = false;  // writing fails: there will be no reader again
+    bool room_wanted_ = false;  // put() answered false, and on_room_ was not called since
+    uint64_t dropped_ = 0;
+    bool line_is_empty_ = true;
+    bool line_is_kernels_ = false;
+    std::optional<std::chrono::steady_clock::time_point> first_line_;
+
+    WorkerThread thread_;  // last: it uses all of the above
+};
+
+}  // namespace hull

@@ -1,0 +1,86 @@
+#include "devices/legacy/rtc.h"
+
+#include <utility>
+
+namespace hull {
+
+namespace {
+
+// The registers that linux/mc146818rtc.h names, which is no header for user space.
+enum : uint8_t {
+    kSeconds = 0,
+    kMinutes = 2,
+    kHours = 4,
+    kDayOfWeek = 6,
+    kDayOfMonth = 7,
+    kMonth = 8,
+    kYear = 9,
+    kControlA = 10,
+    kControlB = 11,
+    kControlC = 12,
+    kControlD = 13,
+    kCentury = 0x32,
+};
+
+constexpr uint8_t kDivider32kHz = 0x20;     // control A: the oscillator runs; no update is ever in progress
+constexpr uint8_t kTwentyFourHours = 0x02;  // control B
+constexpr uint8_t kPowerWasKept = 0x80;     // control D: the contents are valid
+
+uint8_t bcd(int value) {
+    return static_cast<uint8_t>(value / 10 % 10 << 4 | value % 10);
+}
+
+}  // namespace
+
+Rtc::Rtc(std::function<std::time_t()> now) : now_{std::move(now)} {}
+
+void Rtc::read(uint64_t offset, std::span<std::byte> data) {
+    const std::lock_guard lock{mutex_};
+    data[0] = std::byte{offset == 0 ? index_ : read_register(index_)};
+}
+
+void Rtc::write(uint64_t offset, std::span<const std::byte> data) {
+    const auto value = std::to_integer<uint8_t>(data[0]);
+    const std::lock_guard lock{mutex_};
+    if (offset == 0) {
+        index_ = value & 0x7f;  // the top bit masks the NMI, which no device here raises
+    } else {
+        bytes_.at(index_) = value;
+    }
+}
+
+uint8_t Rtc::read_register(uint8_t index) const {
+    const std::time_t seconds = now_();
+    std::tm time{};
+    gmtime_r(&seconds, &time);
+    switch (index) {
+        case kSeconds:
+            return bcd(time.tm_sec);
+        case kMinutes:
+            return bcd(time.tm_min);
+        case kHours:
+            return bcd(time.tm_hour);
+        case kDayOfWeek:
+            return bcd(time.tm_wday + 1);
+        case kDayOfMonth:
+            return bcd(time.tm_mday);
+        case kMonth:
+            return bcd(time.tm_mon + 1);
+        case kYear:
+            return bcd(time.tm_year % 100);
+        case kCentury:
+            return bcd((time.tm_year + 1900) / 100);
+        case kControlA:
+            return kDivider32kHz;
+        case kControlB:
+            return kTwentyFourHours;
+        case kControlC:
+            return 0;
+        case kControlD:
+            return kPowerWasKept;
+        default:
+            return bytes_.at(index);
+    }
+}
+
+}  // namespace hull
