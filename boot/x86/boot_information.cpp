@@ -1,0 +1,27 @@
+#include "boot/x86/boot_information.h"
+
+#include <stdexcept>
+
+#include "boot/x86/layout.h"
+
+namespace hull::boot::x86 {
+
+std::vector<MemoryMapEntry> memory_map(const std::vector<GuestRange>& memory, PlatformTables tables) {
+    using namespace layout;
+    if (memory.empty() || raw(memory.front().start()) != 0 || memory.front().size() <= kOneMiB) {
+        throw std::logic_error{"the guest's first memory does not reach from 0 past 1 MiB"};
+    }
+    const uint64_t acpi = raw(kAcpiTables.start());
+    std::vector<MemoryMapEntry> map{
+        {GuestRange::of(0, kConventionalEnd), MemoryType::ram},
+        {GuestRange::of(kConventionalEnd, acpi - kConventionalEnd), MemoryType::reserved},
+        {kAcpiTables, tables == PlatformTables::acpi ? MemoryType::acpi : MemoryType::reserved},
+        {GuestRange::of(kOneMiB, memory.front().size() - kOneMiB), MemoryType::ram},
+    };
+    for (size_t i = 1; i < memory.size(); ++i) {
+        map.push_back({memory[i], MemoryType::ram});
+    }
+    return map;
+}
+
+}  // namespace hull::boot::x86
