@@ -1,0 +1,72 @@
+// What each instruction set defines for the machine: one set of names, one folder that CMake picks
+// (vmm/arch/ISA).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/guest_memory.h"
+#include "base/unique_fd.h"
+#include "boot/platform.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/kvm/vcpu.h"
+#include "vmm/kvm/vm.h"
+
+namespace hull::arch {
+
+/// The most vCPUs that a guest's tables can describe here.
+extern const uint32_t kMaxCpus;
+
+/// Where the devices of every machine answer and by which interrupt they call.
+struct DevicePlace {
+    DeviceNode node;
+    const char* name;
+};
+extern const DevicePlace kSerialPlace;
+extern const DevicePlace kPowerPlace;
+extern const DevicePlace kPvpanicPlace;
+
+/// The clock chip, for guests that are described by a device tree: ACPI tells its guests that there is none.
+extern const DevicePlace kRtcPlace;
+/// The ports of the keyboard controller's reset line; it is never described, kernels know where it is.
+extern const GuestRange kResetLinePorts;
+
+/// The command line that boots an unmodified kernel fast; a user's own words come after it.
+std::string default_cmdline(boot::PlatformTables tables);
+
+/// The ranges of RAM for a guest with `bytes` of memory.
+std::vector<GuestRange> memory_layout(uint64_t bytes);
+
+/// Capabilities that a host must have, by name, for messages and for `hull check`.
+struct NeededCapability {
+    unsigned long number;
+    const char* name;
+};
+extern const std::vector<NeededCapability> kNeededCapabilities;
+
+/// Interrupt controllers and whatever else must be there before the first vCPU. Throws Error (host_unfit).
+void prepare_vm(Vm& vm);
+
+/// Gives `vcpu`, one of `cpus`, its features, its place in the topology and its registers after reset.
+/// Throws Error (host_unfit).
+void prepare_vcpu(const Kvm& kvm, Vcpu& vcpu, uint32_t cpus);
+
+/// What is to be booted, opened by the caller.
+struct BootFiles {
+    InputFile kernel;
+    std::vector<InputFile> initramfs;
+    std::string cmdline;  ///< whole
+};
+
+/// Loads the files and the tables into memory and sets the boot vCPU (index 0) so that its next instruction
+/// is the kernel's first. Throws Error as boot's loader does.
+void load_guest(BootFiles files, boot::PlatformTables tables, const boot::Platform& platform,
+                GuestMemory& memory, Vcpu& boot_vcpu);
+
+/// Puts a loop of kernel code into the first page of `memory` and makes `vcpu` about to run it; the vCPU
+/// exits at its end (a port or memory access). Returns how many instructions the loop has. For `hull check`.
+/// Throws Error (host_unfit).
+uint64_t prepare_speed_probe(GuestMemory& memory, Vcpu& vcpu);
+
+}  // namespace hull::arch

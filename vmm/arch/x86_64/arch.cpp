@@ -1,0 +1,167 @@
+#include "vmm/arch/arch.h"
+
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+
+#include <array>
+#include <cerrno>
+#include <span>
+#include <stdexcept>
+#include <utility>
+
+#include "boot/x86/loader.h"
+#include "devices/legacy/i8042.h"
+#include "devices/legacy/power.h"
+#include "devices/legacy/pvpanic.h"
+#include "devices/legacy/rtc.h"
+#include "devices/legacy/serial.h"
+#include "vmm/arch/x86_64/cpuid.h"
+#include "vmm/arch/x86_64/registers.h"
+#include "vmm/kvm/counted_list.h"
+
+namespace hull::arch {
+
+// 255 is the broadcast id of the local APICs, and 254 is the I/O APIC's.
+const uint32_t kMaxCpus = 254;
+
+namespace {
+
+// Three pages below the BIOS's old place for KVM's own use on Intel processors (api.rst 4.36, 4.38).
+constexpr uint64_t kIdentityMapAddress = 0xfffb'c000;
+constexpr uint64_t kTaskStateAddress = kIdentityMapAddress + 0x1000;
+
+DevicePlace port_device(DeviceKind kind, const char* name, uint64_t port, uint64_t ports,
+                        std::optional<uint32_t> gsi) {
+    return {{kind, AddressSpace::port, GuestRange::of(port, ports), gsi}, name};
+}
+
+DevicePlace memory_device(DeviceKind kind, const char* name, uint64_t address, uint64_t size,
+                          std::optional<uint32_t> gsi) {
+    return {{kind, AddressSpace::memory, GuestRange::of(address, size), gsi}, name};
+}
+
+}  // namespace
+
+// Ports and interrupts where a PC has them; the rest below the I/O APIC (0xfec00000), out of RAM's way.
+const DevicePlace kSerialPlace = port_device(DeviceKind::serial, "serial", 0x3f8, Serial::kPorts, 4);
+const DevicePlace kRtcPlace = port_device(DeviceKind::rtc, "rtc", Rtc::kFirstPort, Rtc::kPorts, std::nullopt);
+const GuestRange kResetLinePorts = GuestRange::of(I8042::kFirstPort, I8042::kPorts);
+const DevicePlace kPowerPlace = memory_device(DeviceKind::power, "power", 0xfe00'0000, Power::kSize, 9);
+const DevicePlace kPvpanicPlace =
+    memory_device(DeviceKind::pvpanic, "pvpanic", 0xfe00'1000, Pvpanic::kSize, std::nullopt);
+
+const std::vector<NeededCapability> kNeededCapabilities = {
+    {KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
+    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+    {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
+    {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+    {KVM_CAP_PIT2, "KVM_CAP_PIT2"},
+    {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
+    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+};
+
+std::string default_cmdline(boot::PlatformTables tables) {
+    std::string words = "console=ttyS0 quiet panic=-1 cryptomgr.notests 8250.nr_uarts=1 pci=off";
+    if (tables == boot::PlatformTables::fdt) {
+        words += " acpi=off";
+    }
+    return words;
+}
+
+std::vector<GuestRange> memory_layout(uint64_t bytes) {
+    return boot::x86::memory_layout(bytes);
+}
+
+void prepare_vm(Vm& vm) {
+    const uint64_t identity_map = kIdentityMapAddress;
+    if (vm.kvm().capability(KVM_CAP_SET_IDENTITY_MAP_ADDR) > 0) {
+        vm.request(KVM_SET_IDENTITY_MAP_ADDR, &identity_map, "KVM_SET_IDENTITY_MAP_ADDR");
+    }
+    vm.request(KVM_SET_TSS_ADDR, static_cast<unsigned long>(kTaskStateAddress), "KVM_SET_TSS_ADDR");
+    vm.request(KVM_CREATE_IRQCHIP, 0UL, "KVM_CREATE_IRQCHIP");
+    kvm_pit_config pit{};
+    pit.flags =
+        KVM_PIT_SPEAKER_DUMMY;  // port 0x61, by which kernels time the PIT, is answered without an exit too
+    vm.request(KVM_CREATE_PIT2, &pit, "KVM_CREATE_PIT2");
+}
+
+namespace {
+
+void set_cpuid(const Kvm& kvm, Vcpu& vcpu, uint32_t cpus) {
+    using CpuidList = CountedList<kvm_cpuid_entry2>;
+    constexpr uint32_t kMostEntries = 256;  // what KVM itself takes (KVM_MAX_CPUID_ENTRIES)
+    CpuidList supported{kMostEntries};
+    if (ioctl(kvm.fd(), CpuidList::request(KVM_GET_SUPPORTED_CPUID), supported.data()) < 0) {
+        throw Error{ExitStatus::host_unfit, "cannot ask KVM for the processor's features", errno_text(errno),
+                    "see what 'hull check' says"};
+    }
+    const CpuidOptions options{
+        .index = vcpu.index(), .cpus = cpus, .tsc_deadline = kvm.capability(KVM_CAP_TSC_DEADLINE_TIMER) > 0};
+    CpuidList offered{make_cpuid(supported.entries(), options)};
+    vcpu.request(CpuidList::request(KVM_SET_CPUID2), offered.data(), "KVM_SET_CPUID2");
+}
+
+void set_msrs(Vcpu& vcpu) {
+    using MsrList = CountedList<kvm_msr_entry>;
+    for (const InitialMsr& msr : initial_msrs()) {
+        kvm_msr_entry entry{};
+        entry.index = msr.index;
+        entry.data = msr.value;
+        MsrList list{std::span<const kvm_msr_entry>{&entry, 1}};
+        // One at a time, since a guest does without each of them, only slower.
+        static_cast<void>(vcpu.try_request(MsrList::request(KVM_SET_MSRS), list.data()));
+    }
+}
+
+void take_random(void* target, size_t size) {
+    // Neither blocks nor falls short for so few bytes once the host is up (getrandom(2)).
+    if (getrandom(target, size, 0) != static_cast<ssize_t>(size)) {
+        throw Error{ExitStatus::internal_failure, "cannot get random numbers from the host",
+                    errno_text(errno)};
+    }
+}
+
+void enter(Vcpu& vcpu, const boot::x86::EntryState& entry) {
+    kvm_sregs system{};
+    vcpu.request(KVM_GET_SREGS, &system, "KVM_GET_SREGS");
+    kvm_regs general{};
+    set_entry_registers(entry, system, general);
+    vcpu.request(KVM_SET_SREGS, &system, "KVM_SET_SREGS");
+    vcpu.request(KVM_SET_REGS, &general, "KVM_SET_REGS");
+}
+
+}  // namespace
+
+void prepare_vcpu(const Kvm& kvm, Vcpu& vcpu, uint32_t cpus) {
+    set_cpuid(kvm, vcpu, cpus);
+    set_msrs(vcpu);
+}
+
+void load_guest(BootFiles files, boot::PlatformTables tables, const boot::Platform& platform,
+                GuestMemory& memory, Vcpu& boot_vcpu) {
+    boot::x86::BootSources sources{.kernel = std::move(files.kernel),
+                                   .initramfs = std::move(files.initramfs),
+                                   .cmdline = std::move(files.cmdline),
+                                   .tables = tables,
+                                   .random_seed = std::array<std::byte, 32>{}};
+    take_random(&sources.kernel_place, sizeof sources.kernel_place);
+    take_random(sources.random_seed->data(), sources.random_seed->size());
+    enter(boot_vcpu, boot::x86::load(sources, platform, memory));
+}
+
+uint64_t prepare_speed_probe(GuestMemory& memory, Vcpu& vcpu) {
+    constexpr uint64_t kIterations = 250'000;
+    constexpr uint64_t kAddress = 0x100;
+    // mov ecx, kIterations; again: dec ecx; jnz again; out 0x80, al
+    constexpr std::array<uint8_t, 10> kLoop = {
+        0xb9, kIterations & 0xff, kIterations >> 8 & 0xff, kIterations >> 16, 0x00, 0x49, 0x75, 0xfd, 0xe6,
+        0x80};
+    if (!memory.write(GuestAddress{kAddress}, kLoop)) {
+        throw std::logic_error{"the speed probe's guest has no memory at its start"};
+    }
+    enter(vcpu, {.mode = boot::x86::EntryState::Mode::protected_mode, .instruction_pointer = kAddress});
+    return 2 * kIterations;
+}
+
+}  // namespace hull::arch

@@ -1,0 +1,57 @@
+#include "vmm/kvm/vm.h"
+
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <string>
+
+namespace hull {
+
+Vm::Vm(const Kvm& kvm) : kvm_{kvm} {
+    int fd = -1;
+    do {
+        fd = ioctl(kvm.fd(), KVM_CREATE_VM, 0UL);
+    } while (fd < 0 && errno == EINTR);
+    fd_ = UniqueFd{fd};
+    if (!fd_.valid()) {
+        throw Error{ExitStatus::host_unfit, "cannot make a virtual machine (KVM_CREATE_VM)",
+                    errno_text(errno),
+                    errno == EBUSY ? "another hypervisor uses the processor's virtualization; end it"
+                                   : "see what 'hull check' says"};
+    }
+}
+
+int Vm::request(unsigned long number, unsigned long argument, const char* request_name) {
+    const int result = ioctl(fd_.get(), number, argument);
+    if (result < 0) {
+        throw Error{ExitStatus::host_unfit, std::string{"KVM refused "} + request_name, errno_text(errno),
+                    "see what 'hull check' says"};
+    }
+    return result;
+}
+
+int Vm::request(unsigned long number, const void* argument, const char* request_name) {
+    return request(number, reinterpret_cast<unsigned long>(argument), request_name);
+}
+
+void Vm::map_memory(const GuestMemory& memory) {
+    uint32_t slot = 0;
+    for (const GuestMemory::Region& region : memory.regions()) {
+        kvm_userspace_memory_region request_data{};
+        request_data.slot = slot++;
+        request_data.guest_phys_addr = raw(region.range.start());
+        request_data.memory_size = region.range.size();
+        request_data.userspace_addr = reinterpret_cast<uint64_t>(region.mapping.data());
+        request(KVM_SET_USER_MEMORY_REGION, &request_data, "KVM_SET_USER_MEMORY_REGION");
+    }
+}
+
+void Vm::connect_irqfd(uint32_t gsi, int eventfd) {
+    kvm_irqfd request_data{};
+    request_data.fd = static_cast<uint32_t>(eventfd);
+    request_data.gsi = gsi;
+    request(KVM_IRQFD, &request_data, "KVM_IRQFD");
+}
+
+}  // namespace hull

@@ -1,0 +1,38 @@
+// One virtual machine as KVM sees it: memory slots and interrupts.
+#pragma once
+
+#include <cstdint>
+
+#include "base/guest_memory.h"
+#include "base/unique_fd.h"
+#include "vmm/kvm/kvm.h"
+
+namespace hull {
+
+/// A VM's descriptor and the requests made of it. Every member throws Error (host_unfit) where KVM refuses,
+/// naming the request. Set-up is for one thread; the process that made a VM is the only one that can use it.
+class Vm {
+  public:
+    /// `kvm` must outlive the VM.
+    explicit Vm(const Kvm& kvm);
+
+    [[nodiscard]] const Kvm& kvm() const { return kvm_; }
+    [[nodiscard]] int fd() const { return fd_.get(); }
+
+    /// Gives the guest every region of `memory`, which must outlive the VM, as memory slots 0, 1, … (4.35).
+    void map_memory(const GuestMemory& memory);
+
+    /// Connects an eventfd to a global system interrupt: each signal is one edge (4.75). The interrupt
+    /// controllers must be there already.
+    void connect_irqfd(uint32_t gsi, int eventfd);
+
+    /// An ioctl on the VM; `request_name` is for the message.
+    int request(unsigned long number, const void* argument, const char* request_name);
+    int request(unsigned long number, unsigned long argument, const char* request_name);
+
+  private:
+    const Kvm& kvm_;
+    UniqueFd fd_;
+};
+
+}  // namespace hull

@@ -1,0 +1,194 @@
+#include "vmm/machine/config.h"
+
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "vmm/arch/arch.h"
+
+namespace hull {
+
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+[[noreturn]] void refuse(const std::string& option, const std::string& text, const std::string& why,
+                         const std::string& advice) {
+    throw Error{ExitStatus::usage, "cannot use " + option + " '" + text + "'", why, advice};
+}
+
+uint64_t host_memory() {
+    struct sysinfo info {};
+    if (sysinfo(&info) != 0) {
+        return std::numeric_limits<uint64_t>::max();
+    }
+    return (uint64_t{info.totalram} + info.totalswap) * info.mem_unit;
+}
+
+}  // namespace
+
+ConsoleConfig ConsoleConfig::parse(const std::string& text) {
+    const std::string file_prefix = "file:";
+    if (text == "stdio") {
+        return {};
+    }
+    if (text == "none") {
+        return {.kind = Kind::none, .path = {}};
+    }
+    if (text.starts_with(file_prefix) && text.size() > file_prefix.size()) {
+        return {.kind = Kind::file, .path = text.substr(file_prefix.size())};
+    }
+    refuse("--console", text, "it is neither stdio, none nor file:PATH", "give one of these");
+}
+
+std::string ConsoleConfig::text() const {
+    switch (kind) {
+        case Kind::stdio:
+            return "stdio";
+        case Kind::none:
+            return "none";
+        case Kind::file:
+            break;
+    }
+    return "file:" + path.string();
+}
+
+const char* name_of(boot::PlatformTables tables) {
+    return tables == boot::PlatformTables::fdt ? "fdt" : "acpi";
+}
+
+boot::PlatformTables parse_platform(const std::string& text) {
+    for (const auto tables : {boot::PlatformTables::acpi, boot::PlatformTables::fdt}) {
+        if (text == name_of(tables)) {
+            return tables;
+        }
+    }
+    refuse("--platform", text, "it is neither acpi nor fdt", "give one of these");
+}
+
+uint64_t parse_memory_size(const std::string& text, const std::string& option) {
+    uint64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, number);
+    std::string unit{rest, end};
+    std::transform(unit.begin(), unit.end(), unit.begin(), [](unsigned char c) {
+        return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+    });
+    for (const std::string ending : {"IB", "B"}) {
+        if (unit.size() > ending.size() && unit.ends_with(ending)) {
+            unit.resize(unit.size() - ending.size());
+        }
+    }
+    const std::string units = "KMG";
+    const size_t place = unit.empty()       ? units.find('M')
+                         : unit.size() == 1 ? units.find(unit)
+                                            : std::string::npos;
+    if (error != std::errc{} || place == std::string::npos) {
+        refuse(option, text, "it is not a size", "write for example 512M or 2G");
+    }
+    const uint64_t factor = uint64_t{1024} << (10 * place);
+    if (number > std::numeric_limits<uint64_t>::max() / factor) {
+        refuse(option, text, "it is more than a processor can address", "give less");
+    }
+    return number * factor;
+}
+
+std::string memory_size_text(uint64_t bytes) {
+    constexpr uint64_t kGiB = uint64_t{1} << 30;
+    return bytes % kGiB == 0 ? std::to_string(bytes / kGiB) + "G" : std::to_string(bytes / kMiB) + "M";
+}
+
+std::chrono::milliseconds parse_seconds(const std::string& text, const std::string& option) {
+    constexpr double kDay = 24 * 60 * 60;
+    double seconds = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, seconds);
+    if (error != std::errc{} || rest != end || !(seconds >= 0 && seconds <= kDay)) {
+        refuse(option, text, "it is not a number of seconds from 0 to 86400", "write for example 10 or 0.5");
+    }
+    return std::chrono::milliseconds{std::llround(seconds * 1000)};
+}
+
+uint32_t parse_number(const std::string& text, const std::string& option, uint32_t least, uint32_t most) {
+    uint32_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, number);
+    if (error != std::errc{} || rest != end || number < least || number > most) {
+        const std::string range = std::to_string(least) + " to " + std::to_string(most);
+        refuse(option, text, "it is not a whole number from " + range, "give one");
+    }
+    return number;
+}
+
+void MachineConfig::check() const {
+    if (kernel.empty()) {
+        throw Error{ExitStatus::usage, "cannot boot", "no kernel was given and none has been fetched",
+                    "give one (--kernel FILE) or run scripts/guest-kernel"};
+    }
+    if (cpus < 1 || cpus > arch::kMaxCpus) {
+        refuse("--cpus", std::to_string(cpus),
+               "a guest has 1 to " + std::to_string(arch::kMaxCpus) + " vCPUs",
+               "give a number in that range");
+    }
+    if (memory < kMinMemory || memory % kMiB != 0) {
+        refuse("--memory", memory_size_text(memory), "a guest has at least 16M, in whole MiB", "give more");
+    }
+    if (hugepages && memory % (2 * kMiB) != 0) {
+        refuse("--memory", memory_size_text(memory), "with --hugepages it must be a multiple of 2M",
+               "give 1M more");
+    }
+    const uint64_t host = host_memory();
+    if (memory > host) {
+        throw Error{ExitStatus::no_resources,
+                    "cannot give the guest " + memory_size_text(memory) + " of memory",
+                    "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
+                    "give less (--memory)"};
+    }
+    if (cmdline_raw && !cmdline.empty()) {
+        throw Error{ExitStatus::usage, "cannot use --cmdline and --cmdline-raw together",
+                    "the first adds to the default command line, the second replaces it",
+                    "leave one of them out"};
+    }
+    if (whole_cmdline().find('\0') != std::string::npos) {
+        throw Error{ExitStatus::usage, "cannot use the command line", "it has a zero byte in it",
+                    "take it out"};
+    }
+}
+
+std::string MachineConfig::whole_cmdline() const {
+    if (cmdline_raw) {
+        return *cmdline_raw;
+    }
+    const std::string defaults = arch::default_cmdline(platform);
+    return cmdline.empty() ? defaults : defaults + " " + cmdline;
+}
+
+std::string MachineConfig::to_json() const {
+    const auto quoted = [](const std::string& text) {
+        return boost::json::serialize(boost::json::string{text});
+    };
+    std::string files;
+    for (const auto& file : initramfs) {
+        files += (files.empty() ? "" : ", ") + quoted(file.string());
+    }
+    // The command line is printed whole: that is what the guest gets, and given back it makes the same
+    // machine.
+    std::string json = "{\n  \"kernel\": " + quoted(kernel.string());
+    json += ",\n  \"initramfs\": [" + files + "]";
+    json += ",\n  \"cmdline-raw\": " + quoted(whole_cmdline());
+    json += ",\n  \"cpus\": " + std::to_string(cpus);
+    json += ",\n  \"memory\": " + quoted(memory_size_text(memory));
+    json += std::string{",\n  \"platform\": "} + quoted(name_of(platform));
+    json += std::string{",\n  \"hugepages\": "} + (hugepages ? "true" : "false");
+    json += ",\n  \"console\": " + quoted(console.text());
+    json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);
+    json += std::string{",\n  \"timing\": "} + (timing ? "true" : "false");
+    return json + "\n}\n";
+}
+
+}  // namespace hull

@@ -1,0 +1,74 @@
+// What a machine is to be, before anything of it exists.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "boot/platform.h"
+
+namespace hull {
+
+/// Where the serial console goes.
+struct ConsoleConfig {
+    enum class Kind {
+        stdio,  ///< standard input and output
+        none,   ///< nowhere
+        file,   ///< output into a file that is made or emptied; no input
+    };
+    Kind kind = Kind::stdio;
+    std::filesystem::path path;  ///< for Kind::file
+
+    /// "stdio", "none" or "file:PATH", as on the command line. Throws Error (usage).
+    static ConsoleConfig parse(const std::string& text);
+    [[nodiscard]] std::string text() const;
+};
+
+/// Everything that the command line, a configuration file or a test says of a machine. A plain value: nothing
+/// is opened or checked until check() is called.
+struct MachineConfig {
+    static constexpr uint64_t kMinMemory = uint64_t{16} << 20;
+
+    std::filesystem::path kernel;
+    std::vector<std::filesystem::path> initramfs;  ///< joined in this order
+    std::string cmdline;                           ///< the user's words, after the default ones
+    std::optional<std::string> cmdline_raw;        ///< the whole command line instead
+    uint32_t cpus = 1;
+    uint64_t memory = uint64_t{512} << 20;  ///< bytes, whole MiB
+    boot::PlatformTables platform = boot::PlatformTables::acpi;
+    bool hugepages = false;
+    ConsoleConfig console;
+    std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
+    bool timing = false;
+
+    /// Throws Error (usage, or no_resources for more memory than the host has) for the first thing that is
+    /// wrong.
+    void check() const;
+    /// The command line as the guest gets it.
+    [[nodiscard]] std::string whole_cmdline() const;
+    /// The configuration as JSON, two spaces deep, with a final newline: what --dry-run prints and --config
+    /// takes.
+    [[nodiscard]] std::string to_json() const;
+};
+
+/// "acpi" or "fdt".
+const char* name_of(boot::PlatformTables tables);
+/// Throws Error (usage) for anything else.
+boot::PlatformTables parse_platform(const std::string& text);
+
+/// A size of memory in bytes: digits with K, M or G behind them (KiB, MiB, GiB; upper or lower case, an "iB"
+/// or "B" may follow), M where there is no unit. Throws Error (usage), naming `option`.
+uint64_t parse_memory_size(const std::string& text, const std::string& option);
+/// The reverse: "512M", or "5G" where it is whole.
+std::string memory_size_text(uint64_t bytes);
+
+/// Seconds, with a fraction, 0 to a day. Throws Error (usage), naming `option`.
+std::chrono::milliseconds parse_seconds(const std::string& text, const std::string& option);
+
+/// A whole number from `least` to `most`. Throws Error (usage), naming `option`.
+uint32_t parse_number(const std::string& text, const std::string& option, uint32_t least, uint32_t most);
+
+}  // namespace hull

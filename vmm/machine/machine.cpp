@@ -1,0 +1,181 @@
+#include "vmm/machine/machine.h"
+
+#include <linux/kvm.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace hull {
+
+namespace {
+
+/// How long a panicked guest may go on to print before the machine ends.
+constexpr std::chrono::milliseconds kPanicGrace{1000};
+
+Mapping::Pages pages_of(const MachineConfig& config) {
+    return config.hugepages ? Mapping::Pages::huge : Mapping::Pages::transparent;
+}
+
+void check_host(const Kvm& kvm, const MachineConfig& config) {
+    for (const arch::NeededCapability& needed : arch::kNeededCapabilities) {
+        if (kvm.capability(needed.number) == 0) {
+            throw Error{ExitStatus::host_unfit, "cannot use the host's KVM",
+                        std::string{"it lacks "} + needed.name,
+                        "use a newer host kernel; 'hull check' lists what is needed"};
+        }
+    }
+    if (config.cpus > kvm.max_vcpus()) {
+        throw Error{ExitStatus::host_unfit, "cannot make " + std::to_string(config.cpus) + " vCPUs",
+                    "the host's KVM has at most " + std::to_string(kvm.max_vcpus()) + " a machine",
+                    "give fewer (--cpus)"};
+    }
+}
+
+}  // namespace
+
+Machine::Machine(const MachineConfig& config, MachineFiles files, Timeline& timeline)
+    : config_{config},
+      timeline_{timeline},
+      memory_{arch::memory_layout(config.memory), pages_of(config)},
+      vm_{kvm_},
+      platform_{.cpus = config.cpus, .memory = arch::memory_layout(config.memory), .devices = {}},
+      surroundings_{ports_, memory_bus_,
+                    [this](uint32_t index, const VcpuExit& exit) { take_vcpu_end(index, exit); }} {
+    check_host(kvm_, config_);
+    timeline_.kvm_ready = Timeline::Clock::now();
+    vm_.map_memory(memory_);
+    arch::prepare_vm(vm_);
+    make_devices(files);
+    for (uint32_t index = 0; index < config_.cpus; ++index) {
+        vcpus_.emplace_back(vm_, index);
+        arch::prepare_vcpu(kvm_, vcpus_.back(), config_.cpus);
+    }
+    arch::load_guest({.kernel = std::move(files.kernel),
+                      .initramfs = std::move(files.initramfs),
+                      .cmdline = config_.whole_cmdline()},
+                     config_.platform, platform_, memory_, vcpus_.front());
+    timeline_.image_loaded = Timeline::Clock::now();
+}
+
+Machine::~Machine() = default;
+
+void Machine::attach(const arch::DevicePlace& place, BusDevice& device) {
+    (place.node.space == AddressSpace::port ? ports_ : memory_bus_)
+        .attach(place.node.range, device, place.name);
+    platform_.devices.push_back(place.node);
+}
+
+void Machine::make_devices(MachineFiles& files) {
+    const GuestRequestHandler on_request = [this](GuestRequest request) { take_request(request); };
+
+    console_output_fd_ = std::move(files.console_output);
+    console_input_fd_ = std::move(files.console_input);
+    console_output_ =
+        std::make_unique<ConsoleOutput>(console_output_fd_.get(), [this] { serial_->output_ready(); });
+    serial_ = std::make_unique<Serial>(*console_output_, serial_irq_, [this] {
+        if (console_input_) {
+            console_input_->tell_room();
+        }
+    });
+    if (console_input_fd_.valid()) {
+        console_input_ =
+            std::make_unique<ConsoleInput>(loop_, console_input_fd_.get(), files.input_is_terminal, *serial_,
+                                           [this] { end(ExitStatus::forced_stop); });
+    }
+    attach(arch::kSerialPlace, *serial_);
+    vm_.connect_irqfd(arch::kSerialPlace.node.interrupt.value(), serial_irq_.fd());
+
+    power_ = std::make_unique<Power>(power_irq_, on_request);
+    attach(arch::kPowerPlace, *power_);
+    vm_.connect_irqfd(arch::kPowerPlace.node.interrupt.value(), power_irq_.fd());
+
+    pvpanic_ = std::make_unique<Pvpanic>(on_request);
+    attach(arch::kPvpanicPlace, *pvpanic_);
+
+    reset_line_ = std::make_unique<I8042>(on_request);
+    ports_.attach(arch::kResetLinePorts, *reset_line_, "i8042");
+
+    if (config_.platform == boot::PlatformTables::fdt) {
+        rtc_ = std::make_unique<Rtc>();
+        attach(arch::kRtcPlace, *rtc_);
+    }
+}
+
+std::optional<Timeline::Clock::time_point> Machine::first_line_time() const {
+    return console_output_->first_line_time();
+}
+
+void Machine::end(ExitStatus how) {
+    int not_yet = -1;
+    ended_.compare_exchange_strong(not_yet,
+                                   static_cast<int>(how));  // the first cause is the one that is told
+    signal_eventfd(guest_event_.get());
+}
+
+void Machine::take_request(GuestRequest request) {
+    switch (request) {
+        case GuestRequest::power_off:
+            end(ExitStatus::success);
+            break;
+        case GuestRequest::reset:
+            end(panicked_ ? ExitStatus::guest_panic : ExitStatus::guest_reboot);
+            break;
+        case GuestRequest::panic:
+            panicked_ = true;
+            signal_eventfd(guest_event_.get());
+            break;
+    }
+}
+
+void Machine::take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit) {
+    if (const auto* failure = std::get_if<vcpu_exit::Failure>(&exit)) {
+        log_warning("vCPU " + std::to_string(vcpu_index) + " cannot go on: " + failure->why);
+        end(ExitStatus::guest_failure);
+    } else if (const auto* event = std::get_if<vcpu_exit::SystemEvent>(&exit)) {
+        end(event->type == KVM_SYSTEM_EVENT_SHUTDOWN ? ExitStatus::success : ExitStatus::guest_reboot);
+    } else {
+        end(panicked_ ? ExitStatus::guest_panic : ExitStatus::guest_triple_fault);
+    }
+}
+
+void Machine::take_keeper_message(int control_fd) {
+    uint8_t message = 0;
+    const ssize_t got = read(control_fd, &message, sizeof message);
+    if (got <= 0) {
+        keeper_is_gone_ = true;
+        end(ExitStatus::forced_stop);
+    } else if (message == static_cast<uint8_t>(KeeperMessage::press_power_button)) {
+        power_->press_button();
+        loop_.set_deadline(config_.stop_timeout, [this] { end(ExitStatus::forced_stop); });
+    } else {
+        end(ExitStatus::forced_stop);
+    }
+}
+
+void Machine::look_after_guest() {
+    uint64_t count = 0;
+    [[maybe_unused]] const ssize_t got = read(guest_event_.get(), &count, sizeof count);
+    if (ended_ >= 0) {
+        loop_.stop();
+    } else if (panicked_) {
+        loop_.set_deadline(kPanicGrace, [this] { end(ExitStatus::guest_panic); });
+    }
+}
+
+ExitStatus Machine::run(int control_fd) {
+    loop_.watch(control_fd, [this, control_fd] { take_keeper_message(control_fd); });
+    loop_.watch(guest_event_.get(), [this] { look_after_guest(); });
+    VcpuThread::install_kick_handler();
+    timeline_.first_instruction = Timeline::Clock::now();
+    for (Vcpu& vcpu : vcpus_) {
+        threads_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), surroundings_));
+    }
+    vcpus_.clear();
+    loop_.run();
+    threads_.clear();
+    return static_cast<ExitStatus>(ended_.load());
+}
+
+}  // namespace hull

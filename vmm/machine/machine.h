@@ -1,0 +1,115 @@
+// A virtual machine: owns its memory, devices and vCPUs, and runs until it ends.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/event_loop.h"
+#include "base/guest_memory.h"
+#include "base/irq_line.h"
+#include "devices/bus/bus.h"
+#include "devices/legacy/console_output.h"
+#include "devices/legacy/i8042.h"
+#include "devices/legacy/power.h"
+#include "devices/legacy/pvpanic.h"
+#include "devices/legacy/rtc.h"
+#include "devices/legacy/serial.h"
+#include "vmm/arch/arch.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/kvm/vm.h"
+#include "vmm/machine/config.h"
+#include "vmm/machine/console_input.h"
+#include "vmm/machine/vcpu_thread.h"
+
+namespace hull {
+
+/// The files of a machine, opened by its keeper.
+struct MachineFiles {
+    InputFile kernel;
+    std::vector<InputFile> initramfs;
+    UniqueFd console_output;  ///< where the console's output goes
+    UniqueFd console_input;   ///< where its input comes from; none where there is no input
+    bool input_is_terminal = false;
+};
+
+/// When things happened, for --timing.
+struct Timeline {
+    using Clock = std::chrono::steady_clock;
+    std::chrono::nanoseconds before_main{};  ///< processor time between exec and main()
+    Clock::time_point main;
+    Clock::time_point kvm_ready;          ///< /dev/kvm is open and the VM made
+    Clock::time_point image_loaded;       ///< kernel, initramfs and tables are in guest memory
+    Clock::time_point first_instruction;  ///< the boot vCPU is about to take it
+};
+
+/// What the keeper sends to its machine, one byte each. The end of the keeper's side means that the keeper is
+/// gone, and ends the machine.
+enum class KeeperMessage : uint8_t {
+    press_power_button = 's',
+    stop_now = 'k',
+};
+
+/// Constructed, run and destroyed by one thread, which must be the only one of its process at construction.
+class Machine {
+  public:
+    /// Makes the machine up to its first instruction. Throws Error. `timeline` must outlive the machine.
+    Machine(const MachineConfig& config, MachineFiles files, Timeline& timeline);
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+    ~Machine();
+
+    /// Runs the guest until it ends or is ended, obeying KeeperMessages from `control_fd`; says how it ended.
+    ExitStatus run(int control_fd);
+
+    /// True where run() ended because the keeper was gone.
+    [[nodiscard]] bool keeper_is_gone() const { return keeper_is_gone_; }
+    /// When the first line of the guest's user space was on the console.
+    [[nodiscard]] std::optional<Timeline::Clock::time_point> first_line_time() const;
+
+  private:
+    void make_devices(MachineFiles& files);
+    void attach(const arch::DevicePlace& place, BusDevice& device);
+    void take_request(GuestRequest request);
+    void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
+    void take_keeper_message(int control_fd);
+    void end(ExitStatus how);
+    void look_after_guest();
+
+    const MachineConfig config_;
+    Timeline& timeline_;
+    EventLoop loop_;
+    UniqueFd guest_event_ = make_eventfd();
+    std::atomic<bool> panicked_{false};
+    std::atomic<int> ended_{-1};  // the ExitStatus, once there is one
+    bool keeper_is_gone_ = false;
+
+    Kvm kvm_;
+    GuestMemory memory_;
+    Vm vm_;
+    boot::Platform platform_;
+    Bus ports_;
+    Bus memory_bus_;
+
+    EventfdIrqLine serial_irq_;
+    EventfdIrqLine power_irq_;
+    UniqueFd console_output_fd_;
+    UniqueFd console_input_fd_;
+    std::unique_ptr<Serial> serial_;
+    std::unique_ptr<ConsoleInput> console_input_;
+    std::unique_ptr<ConsoleOutput> console_output_;  // after serial_, which its thread calls
+    std::unique_ptr<Power> power_;
+    std::unique_ptr<Pvpanic> pvpanic_;
+    std::unique_ptr<I8042> reset_line_;
+    std::unique_ptr<Rtc> rtc_;
+
+    VcpuSurroundings surroundings_;
+    std::vector<Vcpu> vcpus_;                           // until run(), which gives each a thread
+    std::vector<std::unique_ptr<VcpuThread>> threads_;  // last: they use all of the above
+};
+
+}  // namespace hull

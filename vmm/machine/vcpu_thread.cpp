@@ -1,0 +1,96 @@
+#include "vmm/machine/vcpu_thread.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include <utility>
+
+namespace hull {
+
+namespace {
+
+int kick_signal() {
+    return SIGRTMIN;
+}
+
+/// Calls `access` for each of the `count` elements of a port access that a string instruction made.
+template <typename Bytes, typename Access>
+void for_each_element(Bytes data, uint32_t count, Access access) {
+    const size_t size = count == 0 ? 0 : data.size() / count;
+    for (uint32_t i = 0; i < count; ++i) {
+        access(data.subspan(i * size, size));
+    }
+}
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+    using Ts::operator()...;
+};
+template <typename... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+}  // namespace
+
+void VcpuThread::install_kick_handler() {
+    // The handler has nothing to do: that the signal is delivered is what interrupts KVM_RUN.
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    sigaction(kick_signal(), &action, nullptr);
+}
+
+VcpuThread::VcpuThread(Vcpu vcpu, const VcpuSurroundings& surroundings)
+    : vcpu_{std::move(vcpu)}, surroundings_{surroundings}, thread_{[this] { run(); }} {}
+
+VcpuThread::~VcpuThread() {
+    stop_.store(true);
+    // Whichever comes first is seen: the flag by a KVM_RUN that is about to start, the signal by one that is
+    // under way.
+    vcpu_.request_exit();
+    pthread_kill(thread_.native_handle(), kick_signal());
+    thread_.join();
+}
+
+void VcpuThread::run() {
+    prctl(PR_SET_NAME, ("vcpu " + std::to_string(vcpu_.index())).c_str());
+    while (!stop_.load()) {
+        const VcpuExit exit = vcpu_.run();
+        if (!serve(exit)) {
+            surroundings_.on_end(vcpu_.index(), exit);
+            return;
+        }
+    }
+}
+
+bool VcpuThread::serve(const VcpuExit& exit) {
+    return std::visit(Overloaded{
+                          [this](const vcpu_exit::PortWrite& access) {
+                              for_each_element(
+                                  access.data, access.count, [&](std::span<const std::byte> element) {
+                                      surroundings_.ports.write(GuestAddress{access.port}, element);
+                                  });
+                              return true;
+                          },
+                          [this](const vcpu_exit::PortRead& access) {
+                              for_each_element(access.data, access.count, [&](std::span<std::byte> element) {
+                                  surroundings_.ports.read(GuestAddress{access.port}, element);
+                              });
+                              return true;
+                          },
+                          [this](const vcpu_exit::MemoryWrite& access) {
+                              surroundings_.memory.write(access.address, access.data);
+                              return true;
+                          },
+                          [this](const vcpu_exit::MemoryRead& access) {
+                              surroundings_.memory.read(access.address, access.data);
+                              return true;
+                          },
+                          [](const vcpu_exit::Interrupted&) { return true; },
+                          [](const vcpu_exit::Shutdown&) { return false; },
+                          [](const vcpu_exit::SystemEvent&) { return false; },
+                          [](const vcpu_exit::Failure&) { return false; },
+                      },
+                      exit);
+}
+
+}  // namespace hull

@@ -1,0 +1,167 @@
+#include "vmm/main/keeper.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "base/event_loop.h"
+#include "base/log.h"
+#include "base/unique_fd.h"
+#include "vmm/machine/machine.h"
+
+namespace hull {
+
+namespace {
+
+/// How long a machine that was told to stop now may take before it is killed.
+constexpr std::chrono::milliseconds kStopGrace{5000};
+
+sigset_t stop_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+        sigaddset(&set, number);
+    }
+    return set;
+}
+
+UniqueFd open_pidfd(pid_t pid) {
+    UniqueFd fd{static_cast<int>(syscall(SYS_pidfd_open, pid, 0))};
+    if (!fd.valid()) {
+        throw Error{ExitStatus::host_unfit, "cannot watch the machine's process (pidfd_open)",
+                    errno_text(errno), "use Linux 5.3 or later"};
+    }
+    return fd;
+}
+
+/// The keeper's side while the machine runs.
+class Keeper {
+  public:
+    Keeper(pid_t machine, UniqueFd control, UniqueFd signals)
+        : machine_{machine},
+          control_{std::move(control)},
+          signals_{std::move(signals)},
+          pidfd_{open_pidfd(machine)} {}
+
+    ExitStatus run() {
+        loop_.watch(signals_.get(), [this] { take_signal(); });
+        loop_.watch(pidfd_.get(), [this] { loop_.stop(); });
+        loop_.run();
+        int status = 0;
+        while (waitpid(machine_, &status, 0) < 0 && errno == EINTR) {
+        }
+        if (WIFEXITED(status)) {
+            return static_cast<ExitStatus>(WEXITSTATUS(status));
+        }
+        if (killed_) {
+            return ExitStatus::forced_stop;
+        }
+        log_warning("the machine's process was ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
+                    strsignal(WTERMSIG(status)) + ")");
+        return ExitStatus::machine_died;
+    }
+
+  private:
+    void take_signal() {
+        signalfd_siginfo info{};
+        if (read(signals_.get(), &info, sizeof info) != sizeof info) {
+            return;
+        }
+        send(asked_ ? KeeperMessage::stop_now : KeeperMessage::press_power_button);
+        if (asked_) {
+            loop_.set_deadline(kStopGrace, [this] {
+                killed_ = true;
+                syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+            });
+        }
+        asked_ = true;
+    }
+
+    void send(KeeperMessage message) {
+        // Fails where the machine has just ended, which the loop is told of by itself.
+        [[maybe_unused]] const ssize_t sent =
+            ::send(control_.get(), &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+
+    pid_t machine_;
+    UniqueFd control_;
+    UniqueFd signals_;
+    UniqueFd pidfd_;
+    EventLoop loop_;
+    bool asked_ = false;
+    bool killed_ = false;
+};
+
+}  // namespace
+
+ExitStatus report_errors(const std::function<ExitStatus()>& body) {
+    // Written straight to standard error: the log's form is for a running machine's messages.
+    const auto print = [](std::string line) {
+        line = "hull: " + line + "\n";
+        [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+    };
+    try {
+        return body();
+    } catch (const Error& error) {
+        print(error.what());
+        return error.status();
+    } catch (const std::bad_alloc&) {
+        print("cannot go on: out of memory; give the host or its limits more (ulimit -v)");
+        return ExitStatus::no_resources;
+    } catch (const std::exception& error) {
+        print(std::string{"a defect in hull: "} + error.what() + "; please report it");
+        return ExitStatus::internal_failure;
+    }
+}
+
+ExitStatus keep_machine(RawTerminal& terminal, const std::function<ExitStatus(int)>& machine) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        throw Error{ExitStatus::no_resources, "cannot make a socket pair", errno_text(errno)};
+    }
+    UniqueFd keepers_end{ends[0]};
+    UniqueFd machines_end{ends[1]};
+
+    // Blocked before the fork: a signal that comes while the machine is being made waits for the keeper to
+    // take it, and the machine, in the same process group, is not touched by what a terminal sends to all.
+    const sigset_t signals = stop_signals();
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    UniqueFd signal_fd{signalfd(-1, &signals, SFD_CLOEXEC)};
+    if (!signal_fd.valid()) {
+        throw Error{ExitStatus::no_resources, "cannot make a signalfd", errno_text(errno)};
+    }
+    terminal.enter();
+    const pid_t pid = fork();
+    if (pid < 0) {
+        const int cause = errno;
+        terminal.restore();
+        throw Error{ExitStatus::no_resources, "cannot start the machine's process", errno_text(cause),
+                    "raise the limit of processes (ulimit -u)"};
+    }
+    if (pid == 0) {
+        keepers_end.reset();
+        signal_fd.reset();
+        // _exit: what the keeper set up is the keeper's to tear down.
+        _exit(static_cast<int>(report_errors([&] { return machine(machines_end.get()); })));
+    }
+    machines_end.reset();
+    try {
+        const ExitStatus status = Keeper{pid, std::move(keepers_end), std::move(signal_fd)}.run();
+        terminal.restore();
+        return status;
+    } catch (...) {
+        terminal.restore();
+        throw;
+    }
+}
+
+}  // namespace hull

@@ -1,0 +1,153 @@
+// The hull program: one word in front, a command behind it.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "vmm/arch/arch.h"
+#include "vmm/machine/machine.h"
+#include "vmm/main/host_check.h"
+#include "vmm/main/keeper.h"
+#include "vmm/main/options.h"
+#include "vmm/main/terminal.h"
+
+namespace hull {
+
+namespace {
+
+void print_help() {
+    std::puts(
+        "Usage: hull COMMAND [OPTION…]\n"
+        "Runs Linux guests in virtual machines on KVM.\n\n"
+        "Commands:\n"
+        "  boot     boot a kernel ('hull boot --help' lists the options)\n"
+        "  check    look whether this host can run guests\n\n"
+        "  --help, --version\n\n"
+        "With HULL_DEBUG set in the environment, hull says on standard error what it does.");
+}
+
+UniqueFd duplicate(int fd) {
+    return UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+}
+
+UniqueFd open_console_output(const ConsoleConfig& console) {
+    if (console.kind == ConsoleConfig::Kind::stdio) {
+        if (UniqueFd fd = duplicate(STDOUT_FILENO); fd.valid()) {
+            return fd;
+        }
+    }
+    const bool to_file = console.kind == ConsoleConfig::Kind::file;
+    const std::string path = to_file ? console.path.string() : "/dev/null";
+    UniqueFd fd{open(path.c_str(), O_WRONLY | O_CLOEXEC | (to_file ? O_CREAT | O_TRUNC : 0), 0666)};
+    if (!fd.valid()) {
+        throw Error{ExitStatus::bad_file, "cannot write the console to '" + path + "'", errno_text(errno),
+                    "check the path and who may write there"};
+    }
+    return fd;
+}
+
+MachineFiles open_files(const MachineConfig& config) {
+    MachineFiles files;
+    files.kernel = open_input_file(config.kernel, "kernel");
+    for (const auto& path : config.initramfs) {
+        files.initramfs.push_back(open_input_file(path, "initramfs"));
+    }
+    files.console_output = open_console_output(config.console);
+    if (config.console.kind == ConsoleConfig::Kind::stdio) {
+        files.console_input = duplicate(STDIN_FILENO);
+    }
+    return files;
+}
+
+void print_timing(const Timeline& timeline, std::optional<Timeline::Clock::time_point> first_line) {
+    const auto ms = [&](Timeline::Clock::time_point point) {
+        return std::chrono::duration<double, std::milli>(point - timeline.main + timeline.before_main)
+            .count();
+    };
+    std::fprintf(stderr, "hull: timing: KVM ready after %.3f ms\n", ms(timeline.kvm_ready));
+    std::fprintf(stderr, "hull: timing: image loaded after %.3f ms\n", ms(timeline.image_loaded));
+    std::fprintf(stderr, "hull: timing: first instruction after %.3f ms\n", ms(timeline.first_instruction));
+    if (first_line) {
+        std::fprintf(stderr, "hull: timing: first line of init after %.3f ms\n", ms(*first_line));
+    } else {
+        std::fprintf(stderr, "hull: timing: no line of init was seen\n");
+    }
+}
+
+ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
+    const BootOptions options = parse_boot_options(arguments);
+    if (options.help) {
+        std::fputs(boot_help().c_str(), stdout);
+        return ExitStatus::success;
+    }
+    const MachineConfig& config = options.config;
+    config.check();
+    if (options.dry_run) {
+        std::fputs(config.to_json().c_str(), stdout);
+        return ExitStatus::success;
+    }
+    MachineFiles files = open_files(config);
+    RawTerminal terminal{files.console_input.get()};
+    files.input_is_terminal = terminal.is_terminal();
+    return keep_machine(terminal, [&](int control_fd) {
+        Machine machine{config, std::move(files), timeline};
+        const ExitStatus status = machine.run(control_fd);
+        if (machine.keeper_is_gone()) {
+            terminal.restore();
+        }
+        if (config.timing) {
+            print_timing(timeline, machine.first_line_time());
+        }
+        return status;
+    });
+}
+
+ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
+    if (arguments.empty()) {
+        throw Error{ExitStatus::usage, "cannot tell what to do", "no command was given", "see 'hull --help'"};
+    }
+    const std::string& command = arguments.front();
+    const std::vector<std::string> rest{arguments.begin() + 1, arguments.end()};
+    if (command == "boot") {
+        return boot(rest, timeline);
+    }
+    if (command == "check") {
+        return run_check(rest);
+    }
+    if (command == "--help" || command == "-h") {
+        print_help();
+        return ExitStatus::success;
+    }
+    if (command == "--version") {
+        std::puts("hull " HULL_VERSION);
+        return ExitStatus::success;
+    }
+    throw Error{ExitStatus::usage, "cannot do '" + command + "'", "it is not a command of hull's",
+                "see 'hull --help'"};
+}
+
+}  // namespace
+
+}  // namespace hull
+
+int main(int argc, char** argv) {
+    hull::Timeline timeline;
+    timeline.main = hull::Timeline::Clock::now();
+    timespec used{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    timeline.before_main = std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
+    if (std::getenv("HULL_DEBUG") != nullptr) {
+        hull::enable_debug_log();
+    }
+    const std::vector<std::string> arguments{argv + 1, argv + argc};
+    return static_cast<int>(hull::report_errors([&] { return hull::run(arguments, timeline); }));
+}

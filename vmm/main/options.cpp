@@ -1,0 +1,221 @@
+#include "vmm/main/options.h"
+
+#include <boost/program_options.hpp>
+#include <cstdlib>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "vmm/arch/arch.h"
+#include "vmm/main/config_file.h"
+
+namespace hull {
+
+namespace options = boost::program_options;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Values = std::vector<std::string>;
+
+constexpr const char* kAdvice = "see 'hull boot --help'";
+
+options::options_description describe() {
+    options::options_description known{"Options", 100, 50};
+    const auto text = [] { return options::value<Values>(); };
+    const auto flag = [] { return options::value<Values>()->zero_tokens(); };
+    known.add_options()  //
+        ("kernel", text()->value_name("FILE"),
+         "bzImage or vmlinux; left out: what scripts/guest-kernel fetched")  //
+        ("initramfs", text()->value_name("FILE"),
+         "initramfs; may be given several times, joined in order")                                 //
+        ("cmdline", text()->value_name("WORDS"), "words for the kernel, behind the default ones")  //
+        ("cmdline-raw", text()->value_name("WORDS"),
+         "the kernel's whole command line, instead of the default")                                      //
+        ("cpus", text()->value_name("N"), "vCPUs, 1 to 254 (default 1)")                                 //
+        ("memory", text()->value_name("SIZE"), "memory, for example 512M (the default) or 2G")           //
+        ("platform", text()->value_name("KIND"), "how the machine is described: acpi (default) or fdt")  //
+        ("hugepages", flag(), "guest memory on the host's reserved huge pages")                          //
+        ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")   //
+        ("stop-timeout", text()->value_name("SECONDS"),
+         "from the power button (SIGTERM) to the end by force (default 10)")                 //
+        ("config", text()->value_name("FILE"), "JSON object with these options as keys")     //
+        ("timing", flag(), "print on standard error how long each part of the start took")   //
+        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")  //
+        ("help,h", flag(), "print this");
+    return known;
+}
+
+/// The value of an option that has one. `values` has at least one.
+const std::string& single(const Values& values, const std::string& option) {
+    if (values.size() > 1) {
+        throw Error{ExitStatus::usage, "cannot use --" + option + " more than once", "it has one value",
+                    "give it once"};
+    }
+    return values.front();
+}
+
+bool parse_flag(const std::string& value, const std::string& key) {
+    if (value != "true" && value != "false") {
+        throw Error{ExitStatus::usage, "cannot use " + key + " '" + value + "'",
+                    "it is neither true nor false", "give one of these"};
+    }
+    return value == "true";
+}
+
+/// Puts the values of one option, from either source, into the configuration. False for an unknown key.
+bool apply(MachineConfig& config, const std::string& key, const Values& values) {
+    if (key == "initramfs") {
+        config.initramfs.assign(values.begin(), values.end());
+        return true;
+    }
+    const std::string& value = single(values, key);
+    if (key == "kernel") {
+        config.kernel = value;
+    } else if (key == "cmdline") {
+        config.cmdline = value;
+        config.cmdline_raw.reset();
+    } else if (key == "cmdline-raw") {
+        config.cmdline_raw = value;
+        config.cmdline.clear();
+    } else if (key == "cpus") {
+        config.cpus = parse_number(value, "--cpus", 1, arch::kMaxCpus);
+    } else if (key == "memory") {
+        config.memory = parse_memory_size(value, "--memory");
+    } else if (key == "platform") {
+        config.platform = parse_platform(value);
+    } else if (key == "hugepages") {
+        config.hugepages = parse_flag(value, key);
+    } else if (key == "console") {
+        config.console = ConsoleConfig::parse(value);
+    } else if (key == "stop-timeout") {
+        config.stop_timeout = parse_seconds(value, "--stop-timeout");
+    } else if (key == "timing") {
+        config.timing = parse_flag(value, key);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void apply_config_file(MachineConfig& config, const std::string& path) {
+    constexpr uint64_t kMostBytes = uint64_t{1} << 20;
+    const InputFile file = open_input_file(path, "configuration file");
+    if (file.size > kMostBytes) {
+        throw Error{ExitStatus::usage, "cannot use configuration file '" + path + "'",
+                    "it is larger than 1 MiB", "is it the right file?"};
+    }
+    std::string text(file.size, '\0');
+    read_exactly(file, "configuration file", 0, text.data(), text.size());
+
+    std::vector<std::pair<std::string, Values>> by_key;
+    for (Setting& setting : parse_config(text, path)) {
+        if (by_key.empty() || by_key.back().first != setting.key) {
+            by_key.emplace_back(setting.key, Values{});
+        }
+        by_key.back().second.push_back(std::move(setting.value));
+    }
+    bool has_cmdline = false;
+    for (const auto& [key, values] : by_key) {
+        if (key == "cmdline" || key == "cmdline-raw") {
+            if (std::exchange(has_cmdline, true)) {
+                throw Error{ExitStatus::usage, "cannot use configuration file '" + path + "'",
+                            "it has both 'cmdline' and 'cmdline-raw'", "leave one of them out"};
+            }
+        }
+        if (!apply(config, key, values)) {
+            throw Error{ExitStatus::usage, "cannot use configuration file '" + path + "'",
+                        "'" + key + "' is not an option", kAdvice};
+        }
+    }
+}
+
+/// The folder that scripts/guest-kernel and scripts/guest-initramfs fill.
+fs::path guest_folder() {
+    const auto variable = [](const char* name) {
+        const char* value = std::getenv(name);
+        return value == nullptr ? std::string{} : std::string{value};
+    };
+    if (const std::string cache = variable("HULL_CACHE"); !cache.empty()) {
+        return fs::path{cache} / "guest";
+    }
+    if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) {
+        return fs::path{cache} / "hull" / "guest";
+    }
+    return fs::path{variable("HOME")} / ".cache" / "hull" / "guest";
+}
+
+void fill_in_fetched_kernel(MachineConfig& config) {
+    if (!config.kernel.empty()) {
+        return;
+    }
+    std::error_code ignored;
+    const fs::path folder = guest_folder();
+    if (fs::exists(folder / "debian" / "vmlinuz", ignored)) {
+        config.kernel = folder / "debian" / "vmlinuz";
+        if (config.initramfs.empty() && fs::exists(folder / "initramfs-debian", ignored)) {
+            config.initramfs.push_back(folder / "initramfs-debian");
+        }
+    }
+}
+
+options::variables_map parse(const std::vector<std::string>& arguments) {
+    const options::options_description known = describe();
+    options::variables_map values;
+    try {
+        using options::command_line_style::style_t;
+        const int style = style_t::allow_long | style_t::long_allow_adjacent | style_t::long_allow_next |
+                          style_t::allow_short | style_t::allow_dash_for_short | style_t::short_allow_next;
+        options::command_line_parser parser{arguments};
+        const options::positional_options_description none;
+        options::store(parser.options(known).positional(none).style(style).run(), values);
+        options::notify(values);
+    } catch (const options::error& error) {
+        throw Error{ExitStatus::usage, "cannot read the command line", error.what(), kAdvice};
+    }
+    return values;
+}
+
+}  // namespace
+
+BootOptions parse_boot_options(const std::vector<std::string>& arguments) {
+    const options::variables_map values = parse(arguments);
+    BootOptions result;
+    result.help = values.count("help") > 0;
+    result.dry_run = values.count("dry-run") > 0;
+    if (values.count("config") > 0) {
+        apply_config_file(result.config, single(values["config"].as<Values>(), "config"));
+    }
+    if (values.count("cmdline") > 0 && values.count("cmdline-raw") > 0) {
+        throw Error{ExitStatus::usage, "cannot use --cmdline and --cmdline-raw together",
+                    "the first adds to the default command line, the second replaces it",
+                    "leave one of them out"};
+    }
+    for (const auto& [key, value] : values) {
+        if (key == "help" || key == "dry-run" || key == "config") {
+            continue;
+        }
+        const bool is_flag = key == "hugepages" || key == "timing";
+        apply(result.config, key, is_flag ? Values{"true"} : value.as<Values>());
+    }
+    fill_in_fetched_kernel(result.config);
+    return result;
+}
+
+std::string boot_help() {
+    std::ostringstream text;
+    text << "Usage: hull boot [OPTION…]\n"
+            "Boots a Linux kernel in a virtual machine, with the serial console on standard input and "
+            "output.\n"
+            "In a terminal, Ctrl-A x ends the machine and Ctrl-A Ctrl-A sends one Ctrl-A.\n\n"
+         << describe()
+         << "\nExit status: 0 the guest powered off, 2 wrong options, 3 the host cannot run guests, 4 a bad "
+            "file,\n"
+            "5 not enough memory, 10 the guest asked for a reset, 11 triple fault, 12 kernel panic, 13 KVM "
+            "gave up,\n"
+            "14 ended from outside, 15 the machine's process died. The manual page has more.\n";
+    return text.str();
+}
+
+}  // namespace hull
