@@ -280,7 +280,7 @@ class Lz4Blocks {
 size_t unpack_lz4_start(std::span<const std::byte> packed, std::span<std::byte> target) {
     const auto block = Lz4Blocks{packed}.next();
     if (!block) {
-        return 0;
+        cut_off(Compression::lz4);
     }
     const int wanted = static_cast<int>(std::min(target.size(), kLz4LegacyBlock));
     const int size = LZ4_decompress_safe_partial(reinterpret_cast<const char*>(block->data()),
@@ -336,8 +336,11 @@ size_t unpack_zstd_start(std::span<const std::byte> packed, std::span<std::byte>
         if (ZSTD_isError(result) != 0) {
             corrupted(Compression::zstd);
         }
-        if (result == 0 || input.pos + output.pos == before) {
+        if (result == 0) {
             break;
+        }
+        if (input.pos + output.pos == before) {
+            cut_off(Compression::zstd);
         }
     }
     return output.pos;
