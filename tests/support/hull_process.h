@@ -1,0 +1,69 @@
+// A hull program that a test started: fed, watched and ended as a user would.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace hull::test {
+
+/// Starts hull (the one built for release, or $HULL_TEST_BINARY) and collects what it prints. Ends it, and
+/// its machine, when destroyed.
+class HullProcess {
+  public:
+    enum class Input {
+        nothing,   ///< /dev/null
+        pipe,      ///< what type() writes
+        terminal,  ///< a pseudo-terminal that is standard input and output
+    };
+
+    explicit HullProcess(std::vector<std::string> arguments, Input input = Input::nothing);
+    HullProcess(const HullProcess&) = delete;
+    HullProcess& operator=(const HullProcess&) = delete;
+    ~HullProcess();
+
+    /// Reads standard output until `text` has come; false at its end or when nothing came for kPatience.
+    bool wait_for(const std::string& text);
+    /// Writes to its standard input.
+    void type(const std::string& text);
+    void close_input() { input_.reset(); }
+    /// Reads the rest of both outputs and waits for the end. The exit status, 1000 + N where signal N ended
+    /// it, or -1 where it did not end in kPatience.
+    int wait();
+    /// Waits for the end without reading standard output.
+    int wait_unread();
+
+    [[nodiscard]] const std::string& out() const { return out_; }
+    /// Standard error; complete after wait().
+    [[nodiscard]] const std::string& err() const { return err_; }
+    [[nodiscard]] pid_t keeper() const { return pid_; }
+    /// The machine's process, forked by the keeper; waits until it is there.
+    [[nodiscard]] pid_t machine() const;
+    /// The terminal's end that hull does not have.
+    [[nodiscard]] int terminal() const { return input_.get(); }
+
+    /// An emulated host takes its time.
+    static constexpr std::chrono::seconds kPatience{120};
+
+  private:
+    bool read_some();
+    int reap();
+
+    pid_t pid_ = -1;
+    bool ended_ = false;
+    bool is_terminal_ = false;
+    UniqueFd input_;
+    UniqueFd output_;
+    UniqueFd error_;
+    std::string out_;
+    std::string err_;
+};
+
+/// A file in the folder that scripts/guest-kernel and scripts/guest-initramfs fill.
+std::string guest_file(const std::string& name);
+
+}  // namespace hull::test

@@ -1,0 +1,200 @@
+// Real kernels boot, find what the machine has, and end it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "tests/support/hull_process.h"
+
+namespace hull::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+/// One way to boot: which kernel file, and how the machine is described.
+struct Way {
+    const char* name;
+    const char* kernel;
+    const char* initramfs;
+    const char* platform;
+};
+
+const Way kDebianBzImage{"debian_bzimage_acpi", "debian/vmlinuz", "initramfs-debian", "acpi"};
+const Way kDebianVmlinux{"debian_vmlinux_acpi", "debian/vmlinux", "initramfs-debian", "acpi"};
+const Way kSmallBzImage{"small_bzimage_acpi", "small/bzImage", "initramfs-small", "acpi"};
+const Way kSmallVmlinux{"small_vmlinux_acpi", "small/vmlinux", "initramfs-small", "acpi"};
+const Way kSmallBzImageFdt{"small_bzimage_fdt", "small/bzImage", "initramfs-small", "fdt"};
+const Way kSmallVmlinuxFdt{"small_vmlinux_fdt", "small/vmlinux", "initramfs-small", "fdt"};
+
+std::vector<std::string> boot(const Way& way, const std::string& cmdline,
+                              std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments{"boot",
+                                       "--kernel",
+                                       guest_file(way.kernel),
+                                       "--initramfs",
+                                       guest_file(way.initramfs),
+                                       "--platform",
+                                       way.platform,
+                                       "--cmdline",
+                                       cmdline};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+}
+
+struct WayAndCpus {
+    Way way;
+    int cpus;
+};
+
+class EveryWay : public testing::TestWithParam<WayAndCpus> {};
+
+TEST_P(EveryWay, BootsSeesItsCpusAndMemoryAndPowersOff) {
+    const auto& [way, cpus] = GetParam();
+    HullProcess hull{
+        boot(way, "hull.run=cpus,meminfo,devices", {"--cpus", std::to_string(cpus), "--memory", "128M"})};
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("cpus: " + std::to_string(cpus)));
+    for (int cpu = 0; cpu < cpus; ++cpu) {
+        const std::string number = std::to_string(cpu);
+        EXPECT_THAT(hull.out(),
+                    HasSubstr("cpu" + number + ": socket 0 core " + number + " threads " + number));
+    }
+    std::smatch found;
+    ASSERT_TRUE(std::regex_search(hull.out(), found, std::regex{"MemTotal: +([0-9]+) kB"})) << hull.out();
+    const int kib = std::stoi(found[1]);
+    EXPECT_GT(kib, 80 * 1024) << "the kernel takes some for itself";
+    EXPECT_LE(kib, 128 * 1024);
+    EXPECT_THAT(hull.out(), HasSubstr("clock: kvm-clock"));
+    EXPECT_THAT(hull.out(), HasSubstr("ttyS0"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, EveryWay,
+                         testing::Values(WayAndCpus{kDebianBzImage, 1}, WayAndCpus{kDebianBzImage, 2},
+                                         WayAndCpus{kDebianVmlinux, 1}, WayAndCpus{kSmallBzImage, 1},
+                                         WayAndCpus{kSmallBzImage, 2}, WayAndCpus{kSmallVmlinux, 2},
+                                         WayAndCpus{kSmallBzImageFdt, 1}, WayAndCpus{kSmallBzImageFdt, 2},
+                                         WayAndCpus{kSmallVmlinuxFdt, 1}),
+                         [](const auto& test) {
+                             return std::string{test.param.way.name} + "_" + std::to_string(test.param.cpus) +
+                                    "cpu";
+                         });
+
+TEST(Memory, GoesOnBeyondTheHoleBelow4GiB) {
+    HullProcess hull{boot(kSmallBzImage, "hull.run=meminfo,touch", {"--memory", "5G"})};
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("100000000-"));
+    EXPECT_THAT(hull.out(), HasSubstr("pages written and read back"));
+    EXPECT_THAT(hull.out(), Not(HasSubstr("read back differently")));
+}
+
+TEST(Memory, TheSmallestGuestBootsTheSmallKernel) {
+    HullProcess hull{boot(kSmallBzImage, "hull.run=meminfo", {"--memory", "32M"})};
+    EXPECT_EQ(hull.wait(), 0) << hull.err() << hull.out();
+    EXPECT_THAT(hull.out(), HasSubstr("MemTotal"));
+}
+
+TEST(Boot, WithNoOptionsBootsWhatWasFetched) {
+    HullProcess hull{{"boot", "--cmdline", "hull.demo"}};
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("Debian"));
+    EXPECT_THAT(hull.out(), HasSubstr("seconds after the kernel's start"));
+}
+
+TEST(Boot, SeveralInitramfsFilesAreJoined) {
+    // The second one brings a file that the first one's init reads: /lib/modules/order, with nothing in it.
+    HullProcess hull{
+        boot(kSmallBzImage, "hull.run=devices", {"--initramfs", guest_file("initramfs-debian")})};
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("hull: init is up"));
+}
+
+TEST(Boot, TimingTellsEveryStep) {
+    HullProcess hull{boot(kSmallBzImage, "hull.run=poweroff", {"--timing"})};
+    EXPECT_EQ(hull.wait(), 0);
+    for (const char* step : {"KVM ready", "image loaded", "first instruction", "first line of init"}) {
+        EXPECT_THAT(hull.err(), HasSubstr(std::string{"hull: timing: "} + step + " after "));
+    }
+}
+
+std::string text_address(const std::string& cmdline) {
+    HullProcess hull{boot(kDebianBzImage, cmdline), HullProcess::Input::pipe};
+    EXPECT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    hull.type("grep ' _text$' /proc/kallsyms; poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    std::smatch found;
+    return std::regex_search(hull.out(), found, std::regex{"([0-9a-f]{16}) T _text"}) ? found[1].str()
+                                                                                      : hull.out();
+}
+
+TEST(Randomization, MovesTheKernelUnlessToldNotTo) {
+    EXPECT_EQ(text_address("nokaslr"), "ffffffff81000000");
+    const std::string first = text_address("");
+    const std::string second = text_address("");
+    // Two out of some five hundred places; a third boot makes an accident one in a quarter million.
+    EXPECT_TRUE(first != second || first != text_address("")) << first;
+}
+
+struct Ending {
+    const char* name;
+    Way way;
+    const char* cmdline;
+    int status;
+};
+
+class EveryEnding : public testing::TestWithParam<Ending> {};
+
+TEST_P(EveryEnding, IsToldByTheExitStatus) {
+    HullProcess hull{boot(GetParam().way, GetParam().cmdline)};
+    EXPECT_EQ(hull.wait(), GetParam().status) << hull.out() << hull.err();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Endings, EveryEnding,
+    testing::Values(Ending{"debian_power_off", kDebianBzImage, "hull.run=poweroff", 0},
+                    Ending{"debian_reboot", kDebianBzImage, "hull.run=reboot", 10},
+                    Ending{"debian_panic", kDebianBzImage, "hull.run=panic", 12},
+                    Ending{"small_power_off", kSmallBzImage, "hull.run=poweroff", 0},
+                    Ending{"small_reboot", kSmallBzImage, "hull.run=reboot", 10},
+                    Ending{"small_triple_fault", kSmallBzImage, "hull.run=reboot reboot=t", 11},
+                    Ending{"small_panic", kSmallBzImage, "hull.run=panic", 12},
+                    Ending{"small_panic_for_ever", kSmallBzImage, "hull.run=panic panic=0", 12},
+                    Ending{"fdt_power_off", kSmallBzImageFdt, "hull.run=poweroff", 0},
+                    Ending{"fdt_reboot", kSmallBzImageFdt, "hull.run=reboot", 10},
+                    Ending{"fdt_panic", kSmallBzImageFdt, "hull.run=panic", 12}),
+    [](const auto& test) { return test.param.name; });
+
+class PowerButton : public testing::TestWithParam<Way> {};
+
+TEST_P(PowerButton, IsPressedBySigtermAndPowersOff) {
+    HullProcess hull{boot(GetParam(), ""), HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    kill(hull.keeper(), SIGTERM);
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, PowerButton, testing::Values(kDebianBzImage, kSmallBzImage),
+                         [](const auto& test) { return test.param.name; });
+
+TEST(PowerButton, AGuestThatIgnoresItIsEndedAfterTheTimeout) {
+    HullProcess hull{boot(kSmallBzImageFdt, "", {"--stop-timeout", "0.5"}), HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    kill(hull.keeper(), SIGTERM);
+    EXPECT_EQ(hull.wait(), 14);
+}
+
+TEST(PowerButton, ASecondSignalEndsAtOnce) {
+    HullProcess hull{boot(kSmallBzImageFdt, "", {"--stop-timeout", "3600"}), HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    kill(hull.keeper(), SIGINT);
+    usleep(200'000);
+    kill(hull.keeper(), SIGINT);
+    EXPECT_EQ(hull.wait(), 14);
+}
+
+}  // namespace
+}  // namespace hull::test
