@@ -13,8 +13,7 @@ spdlog::logger& logger() {
     static spdlog::logger instance = [] {
         spdlog::logger made{"hull", std::make_shared<spdlog::sinks::stderr_sink_mt>()};
         made.set_pattern("hull: %l: %v");
-        made.set_level(spdlog::level::warn);
-        made.flush_on(spdlog::level::debug);
+        made.flush_on(spdlog::level::warn);
         return made;
     }();
     return instance;

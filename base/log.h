@@ -8,13 +8,8 @@
 
 namespace hull {
 
-/// Writes "hull: LEVEL: message" lines to standard error. Any thread. Nothing below `warning` is shown unless
-/// enable_debug_log() was called.
+/// Writes the line "hull: warning: MESSAGE" to standard error. Any thread.
 void log_warning(std::string_view message);
-void log_debug(std::string_view message);
-
-/// Shows debug messages from now on. Call before threads are started.
-void enable_debug_log();
 
 /// Holds one cause of messages to one line a second, since a guest can repeat its mistakes at will. One
 /// object a cause; any thread.

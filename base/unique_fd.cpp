@@ -93,4 +93,9 @@ void signal_eventfd(int fd) {
     [[maybe_unused]] const ssize_t written = write(fd, &one, sizeof one);
 }
 
+void drain_eventfd(int fd) {
+    uint64_t count = 0;
+    [[maybe_unused]] const ssize_t got = read(fd, &count, sizeof count);
+}
+
 }  // namespace hull

@@ -52,4 +52,8 @@ UniqueFd make_eventfd();
 /// Adds one to an eventfd, which wakes whoever polls or reads it. Any thread; async-signal-safe.
 void signal_eventfd(int fd);
 
+/// Takes what an eventfd counts, so that it is no longer readable. Only where it is known to be readable, or
+/// for an fd that has one reader: it blocks otherwise.
+void drain_eventfd(int fd);
+
 }  // namespace hull

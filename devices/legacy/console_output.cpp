@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/error.h"
 #include "base/log.h"
 
 namespace hull {
@@ -54,10 +55,11 @@ bool ConsoleOutput::put(uint8_t byte) {
     if (buffer_.size() + in_flight_ >= kHighWater + kSlack || reader_gone_) {
         ++dropped_;
     } else {
-        if (buffer_.empty()) {
+        const bool was_empty = buffer_.empty();
+        buffer_.push_back(static_cast<char>(byte));
+        if (was_empty || is_worth_writing()) {
             signal_eventfd(wake_.get());
         }
-        buffer_.push_back(static_cast<char>(byte));
     }
     room_wanted_ = buffer_.size() + in_flight_ >= kHighWater && !stalled_ && !reader_gone_;
     return !room_wanted_;
@@ -85,15 +87,30 @@ std::optional<Clock::time_point> ConsoleOutput::first_line_time() const {
     return first_line_;
 }
 
+// Whether the buffer should go out now rather than wait for what comes next. Called with mutex_ held.
+bool ConsoleOutput::is_worth_writing() const {
+    return buffer_.ends_with('\n') || buffer_.size() % kChunk == 0;
+}
+
 bool ConsoleOutput::wait_for_output(int stop_fd) {
     if (is_readable(stop_fd)) {
         return false;
     }
+    // First for anything at all, and then a moment more for the line's end: a guest prints byte by byte, and
+    // a wake-up and a system call for each would cost more than the guest's own work.
     pollfd entries[] = {{wake_.get(), POLLIN, 0}, {stop_fd, POLLIN, 0}};
     poll(entries, 2, -1);
-    if (entries[0].revents != 0) {
-        uint64_t count = 0;
-        [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
+    if (entries[0].revents == 0) {
+        return true;
+    }
+    drain_eventfd(wake_.get());
+    bool worth_writing = false;
+    {
+        const std::lock_guard lock{mutex_};
+        worth_writing = is_worth_writing();
+    }
+    if (!worth_writing) {
+        poll(entries, 2, static_cast<int>(kLineWait.count()));
     }
     return true;
 }
@@ -134,9 +151,10 @@ void ConsoleOutput::note_stall(bool for_good) {
 void ConsoleOutput::run(int stop_fd) {
     // A terminal or socket that could not be opened anew may block for what it has no room for: one byte
     // always fits.
-    const size_t largest_write = may_block_ ? 1 : 4096;
+    const size_t largest_write = may_block_ ? 1 : kChunk;
     std::string taken;
     size_t done = 0;
+    bool tell_failure = true;
     for (;;) {
         if (done == taken.size()) {
             taken.clear();
@@ -168,6 +186,10 @@ void ConsoleOutput::run(int stop_fd) {
             done += static_cast<size_t>(written);
             note_progress(static_cast<size_t>(written));
         } else if (written < 0 && errno != EAGAIN && errno != EINTR) {
+            if (std::exchange(tell_failure, false)) {
+                log_warning("cannot write the console's output: " + errno_text(errno) +
+                            "; the rest is dropped");
+            }
             note_stall(true);
             done = taken.size();
         }

@@ -19,13 +19,16 @@ namespace hull {
 /// Nothing is lost as long as somebody reads, however slowly: past kHighWater buffered bytes the guest is
 /// told to wait. Where the reader has taken nothing for kStall, it counts as gone until it reads again: what
 /// is buffered stays for it, the guest waits no longer, and what it prints past the buffer is dropped and
-/// counted (a warning tells the number).
+/// counted (a warning tells the number). Where writing fails (a closed pipe, a full disk) a warning tells it
+/// once and the rest is dropped. The process must ignore SIGPIPE.
 class ConsoleOutput final : public SerialSink {
   public:
     static constexpr size_t kHighWater = size_t{1} << 20;
     /// Beyond kHighWater, for drivers that print without looking at the transmitter's state.
     static constexpr size_t kSlack = size_t{64} << 10;
     static constexpr std::chrono::milliseconds kStall{1000};
+    /// How long a line that is not complete may wait for its rest.
+    static constexpr std::chrono::milliseconds kLineWait{1};
 
     /// Writes to `fd`, which must outlive this and is not changed (a terminal or pipe is opened anew, since
     /// non-blocking mode would be shared with whoever gave it). `on_room` is called on the writer's thread
@@ -37,11 +40,13 @@ class ConsoleOutput final : public SerialSink {
     bool put(uint8_t byte) override;
 
     /// The time at which the first line was complete that the guest's kernel did not print itself (its lines
-    /// start with
-    /// "[" and a time stamp): the first sign of life of its user space. Any thread.
+    /// start with "[" and a time stamp): the first sign of life of its user space. Any thread.
     [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> first_line_time() const;
 
   private:
+    static constexpr size_t kChunk = 4096;  // bytes a write
+
+    [[nodiscard]] bool is_worth_writing() const;
     void run(int stop_fd);
     bool wait_for_output(int stop_fd);
     void note_progress(size_t written);

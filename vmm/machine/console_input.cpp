@@ -33,8 +33,7 @@ ConsoleInput::ConsoleInput(EventLoop& loop, int fd, bool is_terminal, Serial& se
     : loop_{loop}, fd_{fd}, is_terminal_{is_terminal}, serial_{serial}, on_end_{std::move(on_end)} {
     loop_.watch(fd_, [this] { read_some(); });
     loop_.watch(room_.get(), [this] {
-        uint64_t count = 0;
-        [[maybe_unused]] const ssize_t got = read(room_.get(), &count, sizeof count);
+        drain_eventfd(room_.get());
         offer();
     });
 }

@@ -155,8 +155,7 @@ void Machine::take_keeper_message(int control_fd) {
 }
 
 void Machine::look_after_guest() {
-    uint64_t count = 0;
-    [[maybe_unused]] const ssize_t got = read(guest_event_.get(), &count, sizeof count);
+    drain_eventfd(guest_event_.get());
     if (ended_ >= 0) {
         loop_.stop();
     } else if (panicked_) {

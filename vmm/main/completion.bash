@@ -1,0 +1,24 @@
+# bash completion for hull
+_hull() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W 'boot check --help --version' -- "$word")
+        return
+    fi
+    case $before in
+        --kernel | --initramfs | --config)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return ;;
+        --platform) mapfile -t COMPREPLY < <(compgen -W 'acpi fdt' -- "$word"); return ;;
+        --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file:' -- "$word"); return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --stop-timeout) return ;;
+    esac
+    case ${COMP_WORDS[1]} in
+        boot)
+            mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
+                --platform --hugepages --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+        check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
+    esac
+}
+complete -F _hull hull

@@ -5,14 +5,12 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/host_check.h"
@@ -31,8 +29,7 @@ void print_help() {
         "Commands:\n"
         "  boot     boot a kernel ('hull boot --help' lists the options)\n"
         "  check    look whether this host can run guests\n\n"
-        "  --help, --version\n\n"
-        "With HULL_DEBUG set in the environment, hull says on standard error what it does.");
+        "  --help, --version");
 }
 
 UniqueFd duplicate(int fd) {
@@ -145,9 +142,6 @@ int main(int argc, char** argv) {
     timespec used{};
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
     timeline.before_main = std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
-    if (std::getenv("HULL_DEBUG") != nullptr) {
-        hull::enable_debug_log();
-    }
     const std::vector<std::string> arguments{argv + 1, argv + argc};
     return static_cast<int>(hull::report_errors([&] { return hull::run(arguments, timeline); }));
 }
