@@ -12,10 +12,12 @@ std::vector<MemoryMapEntry> memory_map(const std::vector<GuestRange>& memory, Pl
         throw std::logic_error{"the guest's first memory does not reach from 0 past 1 MiB"};
     }
     const uint64_t acpi = raw(kAcpiTables.start());
+    const uint64_t acpi_end = raw(kAcpiTables.last()) + 1;
     std::vector<MemoryMapEntry> map{
         {GuestRange::of(0, kConventionalEnd), MemoryType::ram},
         {GuestRange::of(kConventionalEnd, acpi - kConventionalEnd), MemoryType::reserved},
         {kAcpiTables, tables == PlatformTables::acpi ? MemoryType::acpi : MemoryType::reserved},
+        {GuestRange::of(acpi_end, kOneMiB - acpi_end), MemoryType::reserved},
         {GuestRange::of(kOneMiB, memory.front().size() - kOneMiB), MemoryType::ram},
     };
     for (size_t i = 1; i < memory.size(); ++i) {

@@ -13,7 +13,8 @@
 // | 0x30000 | 0x6ffff | setup_data: device tree                                                         |
 // | 0x70000 | 0x9fbff | free RAM: kernels put their real-mode start-up code for other CPUs here         |
 // | 0x9fc00 | 0xdffff | told to be reserved                                                             |
-// | 0xe0000 | 0xfffff | ACPI tables, the RSDP first, where the search in a PC's ROM area finds it too   |
+// | 0xe0000 | 0xfefff | ACPI tables, the RSDP first, where the search in a PC's ROM area finds it too   |
+// | 0xff000 | 0xfffff | told to be reserved; at 0xffff0 the code that a kernel restarts a PC's BIOS by  |
 // | 1 MiB   |         | RAM: the kernel where it wants to be, the initramfs as high as it may be        |
 #pragma once
 
@@ -32,7 +33,9 @@ inline constexpr GuestRange kCommandLine = GuestRange::of(0x2'0000, 0x1'0000);
 inline constexpr GuestRange kDeviceTree = GuestRange::of(0x3'0000, 0x4'0000);
 /// Where RAM ends that a kernel may use below 1 MiB: a PC's extended BIOS data area begins here.
 inline constexpr uint64_t kConventionalEnd = 0x9'fc00;
-inline constexpr GuestRange kAcpiTables = GuestRange::of(0xe'0000, 0x2'0000);
+inline constexpr GuestRange kAcpiTables = GuestRange::of(0xe'0000, 0x1'f000);
+/// Where a processor starts after a reset, as real mode sees it (F000:FFF0).
+inline constexpr GuestRange kResetVector = GuestRange::of(0xf'fff0, 0x10);
 /// Where RAM goes on, and the lowest address for a kernel or an initramfs.
 inline constexpr uint64_t kOneMiB = 0x10'0000;
 

@@ -1,6 +1,7 @@
 #include "boot/x86/loader.h"
 
 #include <algorithm>
+#include <array>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -100,6 +101,20 @@ void load_zero_page(const BootSources& sources, const Platform& platform, const 
     put(memory, layout::kBootData, std::as_bytes(std::span{&params, 1}));
 }
 
+/// A kernel built for EFI, as Debian's, restarts a hardware-reduced machine by EFI, and where there is none
+/// by jumping to the BIOS (Linux, arch/x86/kernel/reboot.c, reboot_init()); it never comes to the reset
+/// register of ACPI. So there is a BIOS of three instructions, which pulls the reset line of a PC's keyboard
+/// controller.
+void load_reset_vector(GuestMemory& memory) {
+    constexpr std::array kPullResetLine = {
+        std::byte{0xb0}, std::byte{0xfe},  // mov al, 0xfe
+        std::byte{0xe6}, std::byte{0x64},  // out 0x64, al
+        std::byte{0xf4},                   // hlt
+        std::byte{0xeb}, std::byte{0xfd},  // jmp to the hlt
+    };
+    put(memory, layout::kResetVector, kPullResetLine);
+}
+
 EntryState prepare_processor(const LoadedKernel& kernel, GuestMemory& memory) {
     EntryState state;
     state.mode = kernel.protocol == EntryProtocol::pvh ? EntryState::Mode::protected_mode
@@ -148,6 +163,7 @@ EntryState load(const BootSources& sources, const Platform& platform, GuestMemor
         put(memory, layout::kAcpiTables, acpi_tables(platform, layout::kAcpiTables.start()));
         information.rsdp = layout::kAcpiTables.start();
     }
+    load_reset_vector(memory);
     if (kernel.protocol == EntryProtocol::pvh) {
         put(memory, layout::kBootData, make_start_info(information, layout::kBootData.start()));
     } else {

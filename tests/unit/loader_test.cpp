@@ -129,7 +129,7 @@ TEST_F(Loader, kernel_is_told_where_things_are) {
     EXPECT_EQ(read<uint64_t>(params.acpi_rsdp_addr), 0x2052'5450'2044'5352U) << "'RSD PTR '";
     EXPECT_EQ(params.hdr.setup_data, 0U);
     EXPECT_EQ(params.hdr.hardware_subarch, X86_SUBARCH_PC);
-    EXPECT_EQ(params.e820_entries, 4);
+    EXPECT_EQ(params.e820_entries, 5);
 }
 
 TEST_F(Loader, only_what_is_told_is_written_below_1_mib) {
@@ -142,15 +142,16 @@ TEST_F(Loader, only_what_is_told_is_written_below_1_mib) {
         const bool expected = layout::kGdt.contains(range) || layout::kBootData.contains(range) ||
                               layout::kCommandLine.start() == range.start() ||
                               (address >= 0x4000 && address < 0x7000) ||  // one page directory suffices
-                              layout::kAcpiTables.start() == range.start();
+                              layout::kAcpiTables.start() == range.start() ||
+                              range.contains(layout::kResetVector);
         EXPECT_EQ(written, expected) << address;
     }
 }
 
 TEST_F(Loader, places_in_the_first_mib_are_apart) {
     using namespace layout;
-    const std::vector<GuestRange> places{kGdt,   kBootData,    kRandomSeed, kPageTables,
-                                         kStack, kCommandLine, kDeviceTree, kAcpiTables};
+    const std::vector<GuestRange> places{kGdt,         kBootData,   kRandomSeed, kPageTables, kStack,
+                                         kCommandLine, kDeviceTree, kAcpiTables, kResetVector};
     for (size_t i = 0; i < places.size(); ++i) {
         EXPECT_FALSE(places[i].overlaps(GuestRange::of(0, 0x1000)));
         EXPECT_LE(raw(places[i].last()), kOneMiB - 1);
@@ -199,6 +200,11 @@ TEST_F(Loader, seed_comes_first_and_the_tree_behind_it) {
     EXPECT_EQ(seed.len, 32U);
     EXPECT_EQ(read<uint64_t>(first + sizeof seed + 24), 0x5a5a'5a5a'5a5a'5a5aU);
     EXPECT_EQ(node(seed.next).type, static_cast<uint32_t>(SETUP_DTB));
+}
+
+TEST_F(Loader, jump_to_the_bios_pulls_the_reset_line) {
+    load(test::build_elf());
+    EXPECT_EQ(read<uint64_t>(0xf'fff0), 0x00'fd'eb'f4'64'e6'fe'b0U);
 }
 
 TEST_F(Loader, tree_of_254_cpus_fits) {

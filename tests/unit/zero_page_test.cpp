@@ -43,11 +43,13 @@ TEST(MemoryMap, hole_below_1_mib_is_not_ram) {
     using enum MemoryType;
     expect_map(memory_layout(16 * kMiB), {{0, 0x9'fc00, ram},
                                           {0x9'fc00, 0xe'0000, reserved},
-                                          {0xe'0000, 0x10'0000, acpi},
+                                          {0xe'0000, 0xf'f000, acpi},
+                                          {0xf'f000, 0x10'0000, reserved},
                                           {0x10'0000, 16 * kMiB, ram}});
     expect_map(memory_layout(5 * kGiB), {{0, 0x9'fc00, ram},
                                          {0x9'fc00, 0xe'0000, reserved},
-                                         {0xe'0000, 0x10'0000, acpi},
+                                         {0xe'0000, 0xf'f000, acpi},
+                                         {0xf'f000, 0x10'0000, reserved},
                                          {0x10'0000, 3 * kGiB, ram},
                                          {4 * kGiB, 6 * kGiB, ram}});
 }
@@ -78,10 +80,10 @@ TEST(ZeroPage, elf_gets_a_header_of_our_own) {
     EXPECT_EQ(params.hdr.hardware_subarch, X86_SUBARCH_PC);
     EXPECT_EQ(params.acpi_rsdp_addr, 0xe'0000U);
     EXPECT_EQ(params.sentinel, 0) << "else a kernel takes what is around the header for rubbish";
-    ASSERT_EQ(params.e820_entries, 4);
-    EXPECT_EQ(params.e820_table[3].addr, 0x10'0000U);
-    EXPECT_EQ(params.e820_table[3].size, 127 * kMiB);
-    EXPECT_EQ(params.e820_table[3].type, 1U);
+    ASSERT_EQ(params.e820_entries, 5);
+    EXPECT_EQ(params.e820_table[4].addr, 0x10'0000U);
+    EXPECT_EQ(params.e820_table[4].size, 127 * kMiB);
+    EXPECT_EQ(params.e820_table[4].type, 1U);
 }
 
 TEST(ZeroPage, absent_things_stay_zero) {
@@ -194,9 +196,9 @@ TEST(Pvh, start_info_points_to_all_that_the_kernel_is_told) {
     const auto initramfs = read_at<HvmModule>(bytes, info.modules - kBase);
     EXPECT_EQ(initramfs.address, 0x700'0000U);
     EXPECT_EQ(initramfs.size, 0x12'3456U);
-    ASSERT_EQ(info.memory_map_entries, 4U);
+    ASSERT_EQ(info.memory_map_entries, 5U);
     const auto ram =
-        read_at<HvmMemoryMapEntry>(bytes, info.memory_map - kBase + 3 * sizeof(HvmMemoryMapEntry));
+        read_at<HvmMemoryMapEntry>(bytes, info.memory_map - kBase + 4 * sizeof(HvmMemoryMapEntry));
     EXPECT_EQ(ram.address, 0x10'0000U);
     EXPECT_EQ(ram.size, 127 * kMiB);
     EXPECT_EQ(ram.type, 1U);
