@@ -21,9 +21,9 @@ class RawTerminal {
 
   private:
     int fd_;
+    termios found_{};  // before is_terminal_, whose initialization fills it in
     bool is_terminal_;
     bool raw_ = false;
-    termios found_{};
 };
 
 }  // namespace hull
