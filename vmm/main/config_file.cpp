@@ -32,6 +32,9 @@ class SettingsHandler {
     }
     bool on_object_end(size_t /*size*/, json::error_code& /*error*/) { return true; }
     bool on_array_begin(json::error_code& error) {
+        if (!in_object_) {
+            return refuse(kNoObject, error);
+        }
         return in_list_ ? refuse("a list inside a list has no meaning here", error) : (in_list_ = true);
     }
     bool on_array_end(size_t /*size*/, json::error_code& /*error*/) {
@@ -45,6 +48,9 @@ class SettingsHandler {
     }
     bool on_key(json::string_view part, size_t /*size*/, json::error_code& error) {
         key_ = std::exchange(text_, {}) + std::string{part};
+        if (key_.find('\0') != std::string::npos) {
+            return refuse(kZeroByte, error);
+        }
         return keys_.insert(key_).second || refuse("'" + key_ + "' comes twice", error);
     }
     bool on_string_part(json::string_view part, size_t /*size*/, json::error_code& /*error*/) {
@@ -68,17 +74,26 @@ class SettingsHandler {
         return on_digits(part, error);
     }
     bool on_bool(bool value, json::error_code& error) { return take(value ? "true" : "false", error); }
-    bool on_null(json::error_code& error) { return refuse("null is no value", error); }
+    bool on_null(json::error_code& error) {
+        return refuse(in_object_ ? "null is no value" : kNoObject, error);
+    }
     bool on_comment_part(json::string_view /*part*/, json::error_code& /*error*/) { return true; }
     bool on_comment(json::string_view /*part*/, json::error_code& /*error*/) { return true; }
 
   private:
+    static constexpr const char* kNoObject = "it is not a JSON object (\"{ … }\")";
+    static constexpr const char* kZeroByte = "a zero byte has no meaning here";
+
     bool on_digits(json::string_view part, json::error_code& error) {
         return take(std::exchange(text_, {}) + std::string{part}, error);
     }
     bool take(std::string value, json::error_code& error) {
         if (!in_object_) {
-            return refuse("it is not a JSON object (\"{ … }\")", error);
+            return refuse(kNoObject, error);
+        }
+        // Would end a path or a command line early wherever it is handed on.
+        if (value.find('\0') != std::string::npos) {
+            return refuse(kZeroByte, error);
         }
         settings.push_back({key_, std::move(value)});
         return true;
@@ -105,7 +120,7 @@ std::vector<Setting> parse_config(std::string_view text, const std::string& name
     SettingsHandler& handler = parser.handler();
     std::string why = handler.why;
     if (error && why.empty()) {
-        why = error.message();
+        why = error == json::error::incomplete ? "it ends in the middle" : error.message();
     }
     const bool rest_is_blank =
         std::all_of(text.begin() + static_cast<ptrdiff_t>(good), text.end(),

@@ -160,6 +160,21 @@ void fill_in_fetched_kernel(MachineConfig& config) {
     }
 }
 
+/// What the parser itself lets pass: words that belong to no option, and flags that come twice.
+void refuse_what_cannot_be_meant(const options::parsed_options& given) {
+    std::set<std::string> flags;
+    for (const options::option& option : given.options) {
+        if (option.position_key >= 0) {
+            throw Error{ExitStatus::usage, "cannot use '" + option.value.front() + "'",
+                        "it belongs to no option", kAdvice};
+        }
+        if (option.value.empty() && !flags.insert(option.string_key).second) {
+            throw Error{ExitStatus::usage, "cannot use --" + option.string_key + " more than once",
+                        "it is on already", "give it once"};
+        }
+    }
+}
+
 options::variables_map parse(const std::vector<std::string>& arguments) {
     const options::options_description known = describe();
     options::variables_map values;
@@ -168,8 +183,9 @@ options::variables_map parse(const std::vector<std::string>& arguments) {
         const int style = style_t::allow_long | style_t::long_allow_adjacent | style_t::long_allow_next |
                           style_t::allow_short | style_t::allow_dash_for_short | style_t::short_allow_next;
         options::command_line_parser parser{arguments};
-        const options::positional_options_description none;
-        options::store(parser.options(known).positional(none).style(style).run(), values);
+        const options::parsed_options given = parser.options(known).style(style).run();
+        refuse_what_cannot_be_meant(given);
+        options::store(given, values);
         options::notify(values);
     } catch (const options::error& error) {
         throw Error{ExitStatus::usage, "cannot read the command line", error.what(), kAdvice};
