@@ -11,6 +11,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "base/event_loop.h"
 #include "base/log.h"
@@ -76,7 +77,8 @@ class Keeper {
             return;
         }
         send(asked_ ? KeeperMessage::stop_now : KeeperMessage::press_power_button);
-        if (asked_) {
+        // Once: further signals must not put the end off.
+        if (asked_ && !std::exchange(told_to_stop_, true)) {
             loop_.set_deadline(kStopGrace, [this] {
                 killed_ = true;
                 syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
@@ -97,6 +99,7 @@ class Keeper {
     UniqueFd pidfd_;
     EventLoop loop_;
     bool asked_ = false;
+    bool told_to_stop_ = false;
     bool killed_ = false;
 };
 
