@@ -37,7 +37,10 @@ void feature_leaf(kvm_cpuid_entry2& entry, const CpuidOptions& options) {
     assign_bit(entry.edx, 28, options.cpus > 1);  // HTT: the field above counts
     assign_bit(entry.ecx, 31, true);              // a hypervisor is there
     assign_bit(entry.ecx, 24, options.tsc_deadline);
-    assign_bit(entry.ecx, 5, false);   // VMX
+    assign_bit(entry.ecx, 5, false);  // VMX
+    assign_bit(entry.ecx, 2, false);  // DTES64, DS-CPL, DS: the debug store of the performance counters
+    assign_bit(entry.ecx, 4, false);
+    assign_bit(entry.edx, 21, false);
     assign_bit(entry.ecx, 15, false);  // PDCM: performance capabilities MSR
 }
 
@@ -96,7 +99,15 @@ void add_topology(std::vector<kvm_cpuid_entry2>& table, uint32_t leaf, const Cpu
     }
 }
 
-void rewrite(kvm_cpuid_entry2& entry, const CpuidOptions& options) {
+/// True on an Intel host, where what AMD defines in leaves that both have is reserved.
+bool is_intel(std::span<const kvm_cpuid_entry2> supported) {
+    constexpr uint32_t kGenu = 0x756e'6547;  // the start of "GenuineIntel"
+    return std::any_of(supported.begin(), supported.end(), [](const kvm_cpuid_entry2& entry) {
+        return entry.function == 0 && entry.ebx == kGenu;
+    });
+}
+
+void rewrite(kvm_cpuid_entry2& entry, const CpuidOptions& options, bool intel) {
     switch (entry.function) {
         case 0x1:
             feature_leaf(entry, options);
@@ -110,10 +121,14 @@ void rewrite(kvm_cpuid_entry2& entry, const CpuidOptions& options) {
             entry.eax = entry.ebx = entry.ecx = entry.edx = 0;
             break;
         case 0x80000001:
-            amd_extended_features(entry, options);
+            if (!intel) {
+                amd_extended_features(entry, options);
+            }
             break;
         case 0x80000008:
-            amd_size_identifiers(entry, options);
+            if (!intel) {
+                amd_size_identifiers(entry, options);
+            }
             break;
         case 0x8000000a:  // SVM's features, meaningless without SVM
             entry.eax = entry.ebx = entry.ecx = entry.edx = 0;
@@ -130,6 +145,7 @@ void rewrite(kvm_cpuid_entry2& entry, const CpuidOptions& options) {
 
 std::vector<kvm_cpuid_entry2> make_cpuid(std::span<const kvm_cpuid_entry2> supported,
                                          const CpuidOptions& options) {
+    const bool intel = is_intel(supported);
     std::vector<kvm_cpuid_entry2> table;
     bool has_leaf_0xb = false;
     for (const kvm_cpuid_entry2& entry : supported) {
@@ -142,7 +158,7 @@ std::vector<kvm_cpuid_entry2> make_cpuid(std::span<const kvm_cpuid_entry2> suppo
             continue;
         }
         table.push_back(entry);
-        rewrite(table.back(), options);
+        rewrite(table.back(), options, intel);
     }
     // Guests with x2APIC read their topology there, also where the host's processor has no such leaf.
     if (!has_leaf_0xb) {

@@ -48,10 +48,13 @@ kvm_segment task_segment() {
 std::vector<InitialMsr> initial_msrs() {
     constexpr uint32_t kMiscEnable = 0x1a0;
     constexpr uint64_t kFastStrings = 1U << 0;
+    constexpr uint64_t kNoBranchTraceStore = 1U << 11;
+    constexpr uint64_t kNoEventSampling = 1U << 12;
     constexpr uint32_t kMtrrDefaultType = 0x2ff;
     constexpr uint64_t kMtrrEnable = 1U << 11;
     constexpr uint64_t kWriteBack = 6;
-    return {{kMiscEnable, kFastStrings}, {kMtrrDefaultType, kMtrrEnable | kWriteBack}};
+    return {{kMiscEnable, kFastStrings | kNoBranchTraceStore | kNoEventSampling},
+            {kMtrrDefaultType, kMtrrEnable | kWriteBack}};
 }
 
 void set_entry_registers(const EntryState& entry, kvm_sregs& system, kvm_regs& general) {
