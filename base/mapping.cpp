@@ -70,6 +70,7 @@ Mapping Mapping::anonymous(size_t size, Pages pages) {
     }
     // Mapped larger and trimmed, so that the start lies on a huge page's border.
     const size_t padded = size + kHugePage;
+    errno = ENOMEM;  // for a size that wraps
     void* address = padded < size ? MAP_FAILED
                                   : mmap(nullptr, padded, PROT_READ | PROT_WRITE,
                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
