@@ -1,0 +1,109 @@
+// Files, pipes and terminals that tests need for a moment.
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "base/unique_fd.h"
+
+namespace hull::test {
+
+/// An empty folder, removed with all that is in it.
+class TemporaryFolder {
+  public:
+    TemporaryFolder() {
+        std::string name = std::filesystem::temp_directory_path() / "hull-test-XXXXXX";
+        if (mkdtemp(name.data()) == nullptr) {
+            throw std::runtime_error{"mkdtemp"};
+        }
+        path_ = name;
+    }
+    TemporaryFolder(const TemporaryFolder&) = delete;
+    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+    ~TemporaryFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    /// Writes a file in the folder, making the folders above it; returns its path.
+    std::filesystem::path file(const std::filesystem::path& name, std::string_view text) const {
+        const std::filesystem::path whole = path_ / name;
+        std::filesystem::create_directories(whole.parent_path());
+        std::ofstream{whole, std::ios::binary} << text;
+        return whole;
+    }
+
+  private:
+    std::filesystem::path path_;
+};
+
+struct Pipe {
+    UniqueFd read_end;
+    UniqueFd write_end;
+};
+
+inline Pipe make_pipe() {
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+        throw std::runtime_error{"pipe2"};
+    }
+    return {UniqueFd{ends[0]}, UniqueFd{ends[1]}};
+}
+
+/// A terminal: what a person types goes into `person`, programs have `program` as their terminal.
+struct Terminal {
+    UniqueFd person;
+    UniqueFd program;
+};
+
+inline Terminal make_terminal() {
+    int person = -1;
+    int program = -1;
+    if (openpty(&person, &program, nullptr, nullptr, nullptr) != 0) {
+        throw std::runtime_error{"openpty"};
+    }
+    return {UniqueFd{person}, UniqueFd{program}};
+}
+
+inline void write_all(int fd, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t written = write(fd, text.data(), text.size());
+        if (written <= 0 && errno != EINTR) {
+            throw std::runtime_error{"write"};
+        }
+        text.remove_prefix(static_cast<size_t>(written > 0 ? written : 0));
+    }
+}
+
+/// Reads until `size` bytes have come, the other end is closed, or nothing comes for `timeout_ms`.
+inline std::string read_up_to(int fd, size_t size, int timeout_ms = 10'000) {
+    std::string text;
+    while (text.size() < size) {
+        pollfd entry{fd, POLLIN, 0};
+        if (poll(&entry, 1, timeout_ms) != 1) {
+            break;
+        }
+        std::array<char, 4096> part{};
+        const size_t wanted = std::min(part.size(), size - text.size());
+        const ssize_t got = read(fd, part.data(), wanted);
+        if (got <= 0) {
+            break;
+        }
+        text.append(part.data(), static_cast<size_t>(got));
+    }
+    return text;
+}
+
+}  // namespace hull::test

@@ -1,0 +1,236 @@
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "tests/support/errors.h"
+#include "vmm/arch/arch.h"
+#include "vmm/machine/config.h"
+#include "vmm/main/config_file.h"
+
+namespace hull {
+namespace {
+
+using namespace std::chrono_literals;
+using test::expect_error;
+
+TEST(MemorySize, IsReadWithItsUnit) {
+    struct Row {
+        const char* text;
+        uint64_t bytes;
+    };
+    const std::vector<Row> rows = {
+        {"512", 512ULL << 20},
+        {"512M", 512ULL << 20},
+        {"512m", 512ULL << 20},
+        {"2G", 2ULL << 30},
+        {"2GiB", 2ULL << 30},
+        {"2gb", 2ULL << 30},
+        {"16384K", 16ULL << 20},
+        {"16384kib", 16ULL << 20},
+        {"0", 0},
+        {"007M", 7ULL << 20},
+        {"17179869183G", ((1ULL << 34) - 1) << 30},
+    };
+    for (const Row& row : rows) {
+        EXPECT_EQ(parse_memory_size(row.text, "--memory"), row.bytes) << row.text;
+    }
+}
+
+TEST(MemorySize, OtherTextsAreRefused) {
+    for (const char* text : {"", " ", "M", "-1M", "+1M", "1.5G", "1 G", "1G ", "1T", "1B", "1iB", "1GG",
+                             "1KiBB", "0x10M", "ten", "99999999999999999999999", "1\nM"}) {
+        SCOPED_TRACE(text);
+        const auto error = test::error_of([&] { parse_memory_size(text, "--memory"); });
+        ASSERT_TRUE(error);
+        EXPECT_EQ(error->status(), ExitStatus::usage);
+        EXPECT_NE(std::string{error->what()}.find("it is not a size; write for example 512M or 2G"),
+                  std::string::npos)
+            << error->what();
+    }
+    expect_error([] { parse_memory_size("17179869184G", "--memory"); }, ExitStatus::usage,
+                 {"--memory '17179869184G'", "more than a processor can address"});
+}
+
+TEST(MemorySize, IsWrittenAsItIsRead) {
+    EXPECT_EQ(memory_size_text(512ULL << 20), "512M");
+    EXPECT_EQ(memory_size_text(5ULL << 30), "5G");
+    EXPECT_EQ(memory_size_text(1025ULL << 20), "1025M");
+    for (const uint64_t mib : {16ULL, 100ULL, 1024ULL, 3073ULL}) {
+        EXPECT_EQ(parse_memory_size(memory_size_text(mib << 20), "--memory"), mib << 20);
+    }
+}
+
+TEST(Seconds, AreReadWithAFraction) {
+    EXPECT_EQ(parse_seconds("10", "--stop-timeout"), 10s);
+    EXPECT_EQ(parse_seconds("0", "--stop-timeout"), 0s);
+    EXPECT_EQ(parse_seconds("0.25", "--stop-timeout"), 250ms);
+    EXPECT_EQ(parse_seconds("86400", "--stop-timeout"), 24h);
+    for (const char* text : {"", "x", "-1", "86401", "1s", "nan", "inf", "1e9", "0x10", " 1", "1 "}) {
+        SCOPED_TRACE(text);
+        expect_error([&] { parse_seconds(text, "--stop-timeout"); }, ExitStatus::usage,
+                     {"--stop-timeout", "it is not a number of seconds from 0 to 86400"});
+    }
+}
+
+TEST(Number, IsWholeAndInItsRange) {
+    EXPECT_EQ(parse_number("1", "--cpus", 1, 254), 1U);
+    EXPECT_EQ(parse_number("254", "--cpus", 1, 254), 254U);
+    for (const char* text :
+         {"", "0", "255", "-1", "+1", "1.0", "2x", "two", "4294967297", "99999999999", " 1"}) {
+        SCOPED_TRACE(text);
+        expect_error([&] { parse_number(text, "--cpus", 1, 254); }, ExitStatus::usage,
+                     {"--cpus", "it is not a whole number from 1 to 254"});
+    }
+}
+
+TEST(Console, IsOneOfThree) {
+    EXPECT_EQ(ConsoleConfig::parse("stdio").kind, ConsoleConfig::Kind::stdio);
+    EXPECT_EQ(ConsoleConfig::parse("none").kind, ConsoleConfig::Kind::none);
+    EXPECT_EQ(ConsoleConfig::parse("file:/a b").path, "/a b");
+    for (const char* text : {"stdio", "none", "file:x"}) {
+        EXPECT_EQ(ConsoleConfig::parse(text).text(), text);
+    }
+    for (const char* text : {"", "file:", "file", "STDIO", "pty"}) {
+        SCOPED_TRACE(text);
+        expect_error([&] { ConsoleConfig::parse(text); }, ExitStatus::usage,
+                     {"--console", "it is neither stdio, none nor file:PATH"});
+    }
+}
+
+TEST(Platform, IsOneOfTwo) {
+    for (const char* text : {"acpi", "fdt"}) {
+        EXPECT_STREQ(name_of(parse_platform(text)), text);
+    }
+    expect_error([] { parse_platform("efi"); }, ExitStatus::usage,
+                 {"--platform 'efi'", "neither acpi nor fdt"});
+}
+
+MachineConfig good() {
+    MachineConfig config;
+    config.kernel = "/boot/vmlinuz";
+    return config;
+}
+
+TEST(MachineConfig, TheDefaultsWithAKernelAreGood) {
+    good().check();
+    MachineConfig smallest = good();
+    smallest.memory = MachineConfig::kMinMemory;
+    smallest.cpus = arch::kMaxCpus;
+    smallest.check();
+}
+
+TEST(MachineConfig, EachFaultIsTold) {
+    struct Row {
+        const char* name;
+        void (*spoil)(MachineConfig&);
+        ExitStatus status;
+        std::initializer_list<std::string_view> words;
+    };
+    const std::vector<Row> rows = {
+        {"no kernel",
+         [](MachineConfig& c) { c.kernel.clear(); },
+         ExitStatus::usage,
+         {"no kernel was given", "--kernel FILE", "scripts/guest-kernel"}},
+        {"no CPU", [](MachineConfig& c) { c.cpus = 0; }, ExitStatus::usage, {"--cpus '0'", "1 to 254"}},
+        {"too many CPUs",
+         [](MachineConfig& c) { c.cpus = 255; },
+         ExitStatus::usage,
+         {"--cpus '255'", "1 to 254"}},
+        {"no memory",
+         [](MachineConfig& c) { c.memory = 0; },
+         ExitStatus::usage,
+         {"--memory", "at least 16M"}},
+        {"little memory",
+         [](MachineConfig& c) { c.memory = 15 << 20; },
+         ExitStatus::usage,
+         {"--memory '15M'", "at least 16M"}},
+        {"odd memory",
+         [](MachineConfig& c) { c.memory = (64 << 20) + 4096; },
+         ExitStatus::usage,
+         {"whole MiB"}},
+        {"odd huge pages",
+         [](MachineConfig& c) {
+             c.hugepages = true;
+             c.memory = 65 << 20;
+         },
+         ExitStatus::usage,
+         {"--memory '65M'", "--hugepages", "multiple of 2M"}},
+        {"more than the host has",
+         [](MachineConfig& c) { c.memory = uint64_t{1} << 50; },
+         ExitStatus::no_resources,
+         {"1048576G of memory", "the host has", "give less (--memory)"}},
+        {"two command lines",
+         [](MachineConfig& c) {
+             c.cmdline = "a";
+             c.cmdline_raw = "b";
+         },
+         ExitStatus::usage,
+         {"--cmdline and --cmdline-raw together"}},
+        {"a zero byte",
+         [](MachineConfig& c) {
+             c.cmdline = std::string{"a\0b", 3};
+         },
+         ExitStatus::usage,
+         {"command line", "zero byte"}},
+    };
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.name);
+        MachineConfig config = good();
+        row.spoil(config);
+        expect_error([&] { config.check(); }, row.status, row.words);
+    }
+}
+
+TEST(MachineConfig, WordsComeAfterTheDefaultsAndRawReplacesThem) {
+    MachineConfig config = good();
+    const std::string defaults = config.whole_cmdline();
+    EXPECT_NE(defaults.find("console="), std::string::npos);
+    config.cmdline = "debug quiet";
+    EXPECT_EQ(config.whole_cmdline(), defaults + " debug quiet");
+    config.cmdline.clear();
+    config.cmdline_raw = "";
+    EXPECT_EQ(config.whole_cmdline(), "");
+    config.cmdline_raw = "only this";
+    EXPECT_EQ(config.whole_cmdline(), "only this");
+}
+
+TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
+    MachineConfig config = good();
+    config.kernel = "/a \"b\"\\c\td/é";
+    config.initramfs = {"one", "two\nlines"};
+    config.cmdline_raw = "x=\"y z\"";
+    config.cpus = 3;
+    config.memory = 5ULL << 30;
+    config.platform = boot::PlatformTables::fdt;
+    config.hugepages = true;
+    config.console = ConsoleConfig::parse("file:/tmp/out");
+    config.stop_timeout = 1500ms;
+    config.timing = true;
+    const std::string json = config.to_json();
+    EXPECT_TRUE(json.starts_with("{\n  \"kernel\": "));
+    EXPECT_TRUE(json.ends_with("\n}\n"));
+    const std::vector<Setting> expected = {
+        {"kernel", config.kernel.string()},
+        {"initramfs", "one"},
+        {"initramfs", "two\nlines"},
+        {"cmdline-raw", "x=\"y z\""},
+        {"cpus", "3"},
+        {"memory", "5G"},
+        {"platform", "fdt"},
+        {"hugepages", "true"},
+        {"console", "file:/tmp/out"},
+        {"stop-timeout", "1.500000"},
+        {"timing", "true"},
+    };
+    const std::vector<Setting> settings = parse_config(json, "json");
+    ASSERT_EQ(settings.size(), expected.size());
+    for (size_t i = 0; i < settings.size(); ++i) {
+        EXPECT_EQ(settings[i].key, expected[i].key);
+        EXPECT_EQ(settings[i].value, expected[i].value) << expected[i].key;
+    }
+}
+
+}  // namespace
+}  // namespace hull
