@@ -55,8 +55,7 @@ struct Pipe {
 
 }  // namespace
 
-HullProcess::HullProcess(std::vector<std::string> arguments, Input input)
-    : is_terminal_{input == Input::terminal} {
+HullProcess::HullProcess(std::vector<std::string> arguments, Input input) {
     arguments.insert(arguments.begin(), binary());
     Pipe error;
     Pipe in;
@@ -65,7 +64,7 @@ HullProcess::HullProcess(std::vector<std::string> arguments, Input input)
     UniqueFd child_out = std::move(out.writer);
     input_ = std::move(in.writer);
     output_ = std::move(out.reader);
-    if (is_terminal_) {
+    if (input == Input::terminal) {
         int master = -1;
         int slave = -1;
         if (openpty(&master, &slave, nullptr, nullptr, nullptr) != 0) {
@@ -75,6 +74,7 @@ HullProcess::HullProcess(std::vector<std::string> arguments, Input input)
         input_ = UniqueFd{master};
         output_ = UniqueFd{fcntl(master, F_DUPFD_CLOEXEC, 0)};
         child_in = UniqueFd{slave};
+        terminal_ = UniqueFd{fcntl(slave, F_DUPFD_CLOEXEC, 0)};
         child_out = UniqueFd{fcntl(slave, F_DUPFD_CLOEXEC, 0)};
     } else if (input == Input::nothing) {
         child_in = UniqueFd{open("/dev/null", O_RDONLY | O_CLOEXEC)};
@@ -94,9 +94,9 @@ HullProcess::~HullProcess() {
     }
 }
 
-bool HullProcess::read_some() {
+bool HullProcess::read_some(std::chrono::milliseconds patience) {
     pollfd entries[] = {{output_.get(), POLLIN, 0}, {error_.get(), POLLIN, 0}};
-    if (poll(entries, 2, static_cast<int>(std::chrono::milliseconds{kPatience}.count())) <= 0) {
+    if (poll(entries, 2, static_cast<int>(patience.count())) <= 0) {
         return false;
     }
     char chunk[4096];
@@ -120,7 +120,7 @@ bool HullProcess::read_some() {
 
 bool HullProcess::wait_for(const std::string& text) {
     while (out_.find(text) == std::string::npos) {
-        if (!output_.valid() || !read_some()) {
+        if (!output_.valid() || !read_some(kPatience)) {
             return false;
         }
     }
@@ -138,28 +138,37 @@ void HullProcess::type(const std::string& text) {
     }
 }
 
+bool HullProcess::has_ended() {
+    int status = 0;
+    if (!ended_ && waitpid(pid_, &status, WNOHANG) == pid_) {
+        ended_ = true;
+        status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    }
+    return ended_;
+}
+
 int HullProcess::reap() {
     const auto deadline = Clock::now() + kPatience;
-    while (Clock::now() < deadline) {
-        int status = 0;
-        if (waitpid(pid_, &status, WNOHANG) == pid_) {
-            ended_ = true;
-            return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-        }
+    while (!has_ended() && Clock::now() < deadline) {
         std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }
-    return -1;
+    return status_;
 }
 
 int HullProcess::wait() {
-    while ((output_.valid() || error_.valid()) && read_some()) {
+    // A terminal has no end while this end of it is open: what is there once hull has ended is all.
+    const auto deadline = Clock::now() + kPatience;
+    while (!has_ended() && Clock::now() < deadline) {
+        read_some(std::chrono::milliseconds{50});
     }
-    return reap();
+    while ((output_.valid() || error_.valid()) && read_some(std::chrono::milliseconds{0})) {
+    }
+    return status_;
 }
 
 int HullProcess::wait_unread() {
     const int status = reap();
-    while (error_.valid() && read_some()) {
+    while (error_.valid() && read_some(std::chrono::milliseconds{0})) {
     }
     return status;
 }

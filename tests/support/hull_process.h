@@ -43,19 +43,22 @@ class HullProcess {
     [[nodiscard]] pid_t keeper() const { return pid_; }
     /// The machine's process, forked by the keeper; waits until it is there.
     [[nodiscard]] pid_t machine() const;
-    /// The terminal's end that hull does not have.
-    [[nodiscard]] int terminal() const { return input_.get(); }
+    /// The terminal that hull is on.
+    [[nodiscard]] int terminal() const { return terminal_.get(); }
 
     /// An emulated host takes its time.
     static constexpr std::chrono::seconds kPatience{120};
 
   private:
-    bool read_some();
+    /// False where nothing came in `patience`, or both outputs are at their end.
+    bool read_some(std::chrono::milliseconds patience);
+    bool has_ended();
     int reap();
 
     pid_t pid_ = -1;
     bool ended_ = false;
-    bool is_terminal_ = false;
+    int status_ = -1;
+    UniqueFd terminal_;  // keeps the terminal, and its mode, when hull has ended
     UniqueFd input_;
     UniqueFd output_;
     UniqueFd error_;

@@ -92,8 +92,8 @@ TEST(Memory, GoesOnBeyondTheHoleBelow4GiB) {
     EXPECT_THAT(hull.out(), Not(HasSubstr("read back differently")));
 }
 
-TEST(Memory, TheSmallestGuestBootsTheSmallKernel) {
-    HullProcess hull{boot(kSmallBzImage, "hull.run=meminfo", {"--memory", "32M"})};
+TEST(Memory, ASmallGuestBootsTheSmallKernel) {
+    HullProcess hull{boot(kSmallBzImage, "hull.run=meminfo", {"--memory", "48M"})};
     EXPECT_EQ(hull.wait(), 0) << hull.err() << hull.out();
     EXPECT_THAT(hull.out(), HasSubstr("MemTotal"));
 }

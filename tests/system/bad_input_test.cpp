@@ -1,0 +1,126 @@
+// What a user gets who gives hull something wrong: one line, its exit status, and nothing left behind.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/hull_process.h"
+
+namespace hull::test {
+namespace {
+
+using testing::HasSubstr;
+
+namespace fs = std::filesystem;
+
+/// A folder with wrong files in it, made once for all tests.
+class BadInput : public testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        folder_ = testing::TempDir() + "hull-bad-input-" + std::to_string(getpid());
+        fs::create_directories(folder_ / "folder");
+        write("empty", "");
+        write("text", "#!/bin/sh\necho this is no kernel\n");
+        const std::string kernel = read(guest_file("small/bzImage"));
+        write("truncated", kernel.substr(0, kernel.size() / 2));
+        std::string no_64bit = kernel;
+        no_64bit[0x236] = static_cast<char>(no_64bit[0x236] & ~1);  // xloadflags: XLF_KERNEL_64
+        write("32bit", no_64bit);
+        std::string corrupted = kernel;
+        std::fill_n(corrupted.begin() + static_cast<ptrdiff_t>(kernel.size() / 2), 4096, '\x5a');
+        write("corrupted", corrupted);
+        fs::resize_file(write("large", "x"), uint64_t{200} << 20);
+        write("malformed.json", "{\n  \"cpus\": 1,\n  \"memory\" 5\n}\n");
+        write("unknown-key.json", "{\"processors\": 1}");
+    }
+    static void TearDownTestSuite() { fs::remove_all(folder_); }
+
+    static fs::path write(const std::string& name, const std::string& content) {
+        std::ofstream{folder_ / name, std::ios::binary} << content;
+        return folder_ / name;
+    }
+    static std::string read(const std::string& path) {
+        std::ifstream file{path, std::ios::binary};
+        return {std::istreambuf_iterator<char>{file}, {}};
+    }
+
+    /// Runs hull and expects `status` and one line with `words` in it.
+    static void expect(int status, const std::string& words, std::vector<std::string> arguments) {
+        for (std::string& argument : arguments) {
+            if (argument.starts_with("@")) {
+                argument = folder_ / argument.substr(1);
+            } else if (argument == "KERNEL") {
+                argument = guest_file("small/bzImage");
+            }
+        }
+        SCOPED_TRACE(testing::PrintToString(arguments));
+        HullProcess hull{arguments};
+        EXPECT_EQ(hull.wait(), status) << hull.err();
+        EXPECT_THAT(hull.err(), HasSubstr(words));
+        EXPECT_EQ(std::count(hull.err().begin(), hull.err().end(), '\n'), 1) << hull.err();
+        EXPECT_EQ(hull.out(), "");
+    }
+
+    static inline fs::path folder_;
+};
+
+constexpr int kUsage = 2;
+constexpr int kBadFile = 4;
+constexpr int kNoResources = 5;
+
+TEST_F(BadInput, Kernels) {
+    expect(kBadFile, "No such file", {"boot", "--kernel", "@missing"});
+    expect(kBadFile, "folder", {"boot", "--kernel", "@folder"});
+    expect(kBadFile, "empty", {"boot", "--kernel", "@empty"});
+    expect(kBadFile, "cannot", {"boot", "--kernel", "@text"});
+    expect(kBadFile, "cannot", {"boot", "--kernel", "@truncated"});
+    expect(kBadFile, "cannot", {"boot", "--kernel", "@corrupted"});
+    expect(kBadFile, "64", {"boot", "--kernel", "@32bit"});
+}
+
+TEST_F(BadInput, Initramfs) {
+    expect(kBadFile, "No such file", {"boot", "--kernel", "KERNEL", "--initramfs", "@missing"});
+    expect(kBadFile, "folder", {"boot", "--kernel", "KERNEL", "--initramfs", "@folder"});
+    expect(kBadFile, "empty", {"boot", "--kernel", "KERNEL", "--initramfs", "@empty"});
+    expect(kNoResources, "initramfs",
+           {"boot", "--kernel", "KERNEL", "--initramfs", "@large", "--memory", "128M"});
+}
+
+TEST_F(BadInput, Sizes) {
+    expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "1M"});
+    expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "lots"});
+    expect(kNoResources, "memory", {"boot", "--kernel", "KERNEL", "--memory", "16M"});
+    expect(kNoResources, "the host has", {"boot", "--kernel", "KERNEL", "--memory", "100000G"});
+    expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "0"});
+    expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "255"});
+    expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "two"});
+    expect(kUsage, "command line", {"boot", "--kernel", "KERNEL", "--cmdline", std::string(5000, 'x')});
+}
+
+TEST_F(BadInput, Options) {
+    expect(kUsage, "no command", {});
+    expect(kUsage, "fly", {"fly"});
+    expect(kUsage, "speed", {"boot", "--speed", "9"});
+    expect(kUsage, "more than once", {"boot", "--cpus", "1", "--cpus", "2"});
+    expect(kUsage, "--platform", {"boot", "--kernel", "KERNEL", "--platform", "bios"});
+    expect(kUsage, "--console", {"boot", "--kernel", "KERNEL", "--console", "lp0"});
+    expect(kBadFile, "console", {"boot", "--kernel", "KERNEL", "--console", "file:/nowhere/at/all"});
+    expect(kUsage, "--cmdline-raw", {"boot", "--kernel", "KERNEL", "--cmdline", "a", "--cmdline-raw", "b"});
+    expect(kUsage, "loud", {"check", "--loud"});
+}
+
+TEST_F(BadInput, ConfigurationFiles) {
+    expect(kUsage, "line 3", {"boot", "--config", "@malformed.json"});
+    expect(kUsage, "processors", {"boot", "--config", "@unknown-key.json"});
+    expect(kBadFile, "No such file", {"boot", "--config", "@missing"});
+    expect(kBadFile, "empty", {"boot", "--config", "@empty"});
+}
+
+}  // namespace
+}  // namespace hull::test
