@@ -318,8 +318,8 @@ TEST_F(VcpuThreadTest, InitAndStartUpStartASecondCpu) {
     EXPECT_EQ(ends_, 0);
 }
 
-// The PICs, which would deliver it too, are masked. I/O APIC input 4 becomes vector 0x30; its handler reads the serial
-// port's byte.
+// The PICs, which would deliver it too, are masked. I/O APIC input 4 becomes vector 0x30; its handler reads
+// the serial port's byte.
 HULL_GUEST_CODE(wait_for_serial, 32, R"(
     mov al, 0xff
     out 0x21, al
