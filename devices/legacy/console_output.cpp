@@ -92,6 +92,11 @@ bool ConsoleOutput::is_worth_writing() const {
     return buffer_.ends_with('\n') || buffer_.size() % kChunk == 0;
 }
 
+bool ConsoleOutput::is_empty() const {
+    const std::lock_guard lock{mutex_};
+    return buffer_.empty();
+}
+
 bool ConsoleOutput::wait_for_output(int stop_fd) {
     if (is_readable(stop_fd)) {
         return false;
@@ -165,7 +170,7 @@ void ConsoleOutput::run(int stop_fd) {
                 in_flight_ = taken.size();
             }
             if (taken.empty()) {
-                if (!wait_for_output(stop_fd)) {
+                if (!wait_for_output(stop_fd) && is_empty()) {
                     return;
                 }
                 continue;

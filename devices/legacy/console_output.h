@@ -47,6 +47,7 @@ class ConsoleOutput final : public SerialSink {
     static constexpr size_t kChunk = 4096;  // bytes a write
 
     [[nodiscard]] bool is_worth_writing() const;
+    [[nodiscard]] bool is_empty() const;
     void run(int stop_fd);
     bool wait_for_output(int stop_fd);
     void note_progress(size_t written);

@@ -173,6 +173,27 @@ TEST_F(ConsoleOutputTest, TheDestructorWritesTheRest) {
     EXPECT_TRUE(got == text) << got.size();
 }
 
+TEST_F(ConsoleOutputTest, WhatIsPrintedJustBeforeTheEndIsWritten) {
+    constexpr int kRounds = 2000;
+    const Pipe pipe = test::make_pipe();
+    std::string expected;
+    std::string got;
+    for (int round = 0; round < kRounds; ++round) {
+        {
+            ConsoleOutput output{pipe.write_end.get(), [] {}};
+            output.put('a');
+            for (int wait = 0; wait < round % 50; ++wait) {  // the writer is here and there on its way
+                std::this_thread::yield();
+            }
+            output.put('b');
+        }
+        expected += "ab";
+        got += test::read_up_to(pipe.read_end.get(), 2, 0);
+        ASSERT_EQ(got.size(), expected.size()) << "in round " << round;
+    }
+    EXPECT_EQ(got, expected);
+}
+
 TEST_F(ConsoleOutputTest, DoesNotChangeWhatItWasGiven) {
     const Pipe pipe = test::make_pipe();
     const int flags = fcntl(pipe.write_end.get(), F_GETFL);
