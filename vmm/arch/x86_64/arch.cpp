@@ -62,7 +62,7 @@ const std::vector<NeededCapability> kNeededCapabilities = {
 };
 
 std::string default_cmdline(boot::PlatformTables tables) {
-    std::string words = "console=ttyS0 quiet panic=-1 cryptomgr.notests 8250.nr_uarts=1 pci=off";
+    std::string words = "console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable 8250.nr_uarts=1 pci=off";
     if (tables == boot::PlatformTables::fdt) {
         words += " acpi=off";
     }
