@@ -121,7 +121,7 @@ TEST_F(VcpuTest, ATripleFaultIsAShutdown) {
     EXPECT_TRUE(std::holds_alternative<vcpu_exit::Shutdown>(machine.run()));
 }
 
-HULL_GUEST_CODE(spin, 32, "1: jmp 1b")
+HULL_GUEST_CODE(spin, 32, "1: pause\njmp 1b")
 
 TEST_F(VcpuTest, ARequestedExitComesAtOnce) {
     TinyMachine machine;
