@@ -178,6 +178,8 @@ TEST_F(TerminalInputTest, CtrlAXEndsThoughTheGuestTakesNothing) {
     // What was typed first is kept, and no more of it than so much.
     open_port();
     EXPECT_EQ(guest_reads(ConsoleInput::kTypedAhead), std::string(ConsoleInput::kTypedAhead, 'x'));
+    run_for(20ms);
+    EXPECT_EQ(test::in_byte(serial_, UART_LSR) & UART_LSR_DR, 0) << "more was kept";
 }
 
 }  // namespace
