@@ -25,14 +25,6 @@ void log_warning(std::string_view message) {
     logger().warn(message);
 }
 
-void log_debug(std::string_view message) {
-    logger().debug(message);
-}
-
-void enable_debug_log() {
-    logger().set_level(spdlog::level::debug);
-}
-
 void RateLimitedLog::warning(std::string_view message) {
     uint64_t suppressed = 0;
     {
