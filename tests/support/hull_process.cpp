@@ -118,13 +118,19 @@ bool HullProcess::read_some(std::chrono::milliseconds patience) {
     return got_any;
 }
 
-bool HullProcess::wait_for(const std::string& text) {
+testing::AssertionResult HullProcess::wait_for(const std::string& text) {
     while (out_.find(text) == std::string::npos) {
         if (!output_.valid() || !read_some(kPatience)) {
-            return false;
+            const bool silent = output_.valid();
+            return testing::AssertionFailure()
+                   << "no '" << text << "' from hull, which "
+                   << (silent ? std::string{"went silent"} : "ended with status " + std::to_string(wait()))
+                   << "; its output:\n"
+                   << out_ << "\nits standard error:\n"
+                   << err_;
         }
     }
-    return true;
+    return testing::AssertionSuccess();
 }
 
 void HullProcess::type(const std::string& text) {

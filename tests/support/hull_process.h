@@ -1,6 +1,7 @@
 // A hull program that a test started: fed, watched and ended as a user would.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sys/types.h>
 
 #include <chrono>
@@ -26,8 +27,9 @@ class HullProcess {
     HullProcess& operator=(const HullProcess&) = delete;
     ~HullProcess();
 
-    /// Reads standard output until `text` has come; false at its end or when nothing came for kPatience.
-    bool wait_for(const std::string& text);
+    /// Reads standard output until `text` has come; a failure, with all that hull said and how it ended, at
+    /// its end or when nothing came for kPatience.
+    testing::AssertionResult wait_for(const std::string& text);
     /// Writes to its standard input.
     void type(const std::string& text);
     void close_input() { input_.reset(); }

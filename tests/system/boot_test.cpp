@@ -123,7 +123,7 @@ TEST(Boot, TimingTellsEveryStep) {
 
 std::string text_address(const std::string& cmdline) {
     HullProcess hull{boot(kDebianBzImage, cmdline), HullProcess::Input::pipe};
-    EXPECT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    EXPECT_TRUE(hull.wait_for("hull#"));
     hull.type("grep ' _text$' /proc/kallsyms; poweroff -f\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     std::smatch found;
@@ -172,7 +172,7 @@ class PowerButton : public testing::TestWithParam<Way> {};
 
 TEST_P(PowerButton, IsPressedBySigtermAndPowersOff) {
     HullProcess hull{boot(GetParam(), ""), HullProcess::Input::pipe};
-    ASSERT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    ASSERT_TRUE(hull.wait_for("hull#"));
     kill(hull.keeper(), SIGTERM);
     EXPECT_EQ(hull.wait(), 0) << hull.err();
 }
@@ -182,14 +182,14 @@ INSTANTIATE_TEST_SUITE_P(Kernels, PowerButton, testing::Values(kDebianBzImage, k
 
 TEST(PowerButton, AGuestThatIgnoresItIsEndedAfterTheTimeout) {
     HullProcess hull{boot(kSmallBzImageFdt, "", {"--stop-timeout", "0.5"}), HullProcess::Input::pipe};
-    ASSERT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    ASSERT_TRUE(hull.wait_for("hull#"));
     kill(hull.keeper(), SIGTERM);
     EXPECT_EQ(hull.wait(), 14);
 }
 
 TEST(PowerButton, ASecondSignalEndsAtOnce) {
     HullProcess hull{boot(kSmallBzImageFdt, "", {"--stop-timeout", "3600"}), HullProcess::Input::pipe};
-    ASSERT_TRUE(hull.wait_for("hull#")) << hull.out() << hull.err();
+    ASSERT_TRUE(hull.wait_for("hull#"));
     kill(hull.keeper(), SIGINT);
     usleep(200'000);
     kill(hull.keeper(), SIGINT);
