@@ -1,6 +1,5 @@
 #include "boot/image/decompress.h"
 
-#include <lz4.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -13,6 +12,7 @@
 
 #include "boot/image/bad_image.h"
 #include "boot/image/little_endian.h"
+#include "boot/image/lz4_block.h"
 #include "boot/image/stream_decoders.h"
 
 namespace hull::boot {
@@ -21,6 +21,8 @@ namespace {
 
 constexpr uint32_t kLz4LegacyMagic = 0x184c2102;
 constexpr size_t kLz4LegacyBlock = size_t{8} << 20;
+// What so much data can grow to when packed: a byte more for each 255, and a few.
+constexpr size_t kLz4LargestPacked = kLz4LegacyBlock + kLz4LegacyBlock / 255 + 16;
 
 /// The blocks of a legacy LZ4 frame, one after the other: each unpacks by itself to at most 8 MiB.
 class Lz4Blocks {
@@ -42,7 +44,7 @@ class Lz4Blocks {
         if (!size || *size == 0) {
             return std::nullopt;
         }
-        if (*size > LZ4_COMPRESSBOUND(kLz4LegacyBlock)) {
+        if (*size > kLz4LargestPacked) {
             corrupted(Compression::lz4);
         }
         const auto block = part_of(rest_, sizeof *size, *size);
@@ -62,14 +64,12 @@ size_t unpack_lz4_start(std::span<const std::byte> packed, std::span<std::byte> 
     if (!block) {
         cut_off(Compression::lz4);
     }
-    const int wanted = static_cast<int>(std::min(target.size(), kLz4LegacyBlock));
-    const int size = LZ4_decompress_safe_partial(reinterpret_cast<const char*>(block->data()),
-                                                 reinterpret_cast<char*>(target.data()),
-                                                 static_cast<int>(block->size()), wanted, wanted);
-    if (size < 0) {
+    const auto size =
+        unpack_lz4_block(*block, target.first(std::min(target.size(), kLz4LegacyBlock)), Lz4Overflow::stop);
+    if (!size) {
         corrupted(Compression::lz4);
     }
-    return static_cast<size_t>(size);
+    return *size;
 }
 
 void unpack_lz4(std::span<const std::byte> packed, std::span<std::byte> target) {
@@ -79,14 +79,12 @@ void unpack_lz4(std::span<const std::byte> packed, std::span<std::byte> target) 
         if (!block) {
             wrong_size(Compression::lz4, false);
         }
-        const int room = static_cast<int>(std::min(target.size(), kLz4LegacyBlock));
-        const int size = LZ4_decompress_safe(reinterpret_cast<const char*>(block->data()),
-                                             reinterpret_cast<char*>(target.data()),
-                                             static_cast<int>(block->size()), room);
-        if (size < 0) {
+        const auto size = unpack_lz4_block(*block, target.first(std::min(target.size(), kLz4LegacyBlock)),
+                                           Lz4Overflow::error);
+        if (!size) {
             corrupted(Compression::lz4);
         }
-        target = target.subspan(static_cast<size_t>(size));
+        target = target.subspan(*size);
     }
     if (blocks.next()) {
         wrong_size(Compression::lz4, true);

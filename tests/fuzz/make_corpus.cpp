@@ -1,8 +1,8 @@
-// Writes the first inputs of corpus/{decompress,elf,bzimage,relocations}_fuzz, from which fuzzing found the
-// others:
+// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations}_fuzz, from which fuzzing
+// found the others:
 //   make_corpus FOLDER
 // Built by hand when an input's layout changes: g++ -std=c++20 -I. tests/fuzz/make_corpus.cpp, with
-// hull_boot.
+// hull_boot and liblz4.
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -19,6 +19,18 @@ void write(const char* target, const std::string& name, const test::Bytes& input
     std::filesystem::create_directories(folder / target);
     std::ofstream{folder / target / ("seed-" + name), std::ios::binary}.write(
         reinterpret_cast<const char*>(input.data()), static_cast<std::streamsize>(input.size()));
+}
+
+void write_lz4_block() {
+    for (const size_t size : {1U, 700U, 3000U, 100'000U}) {
+        const auto data = test::pattern(size, 1);
+        test::Bytes block = test::pack_lz4(data);
+        block.erase(block.begin(), block.begin() + 8);  // the frame's magic and the block's size
+        for (const int shift : {16, 8, 0}) {
+            block.insert(block.begin(), static_cast<std::byte>(size >> shift));
+        }
+        write("lz4_block_fuzz", std::to_string(size), block);
+    }
 }
 
 void write_decompress() {
@@ -87,6 +99,7 @@ int main(int argc, char** argv) {
     }
     folder = argv[1];
     write_decompress();
+    write_lz4_block();
     write_bzimage();
     write_elf();
     write_relocations();

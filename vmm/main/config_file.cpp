@@ -15,10 +15,13 @@ namespace {
 /// Takes the parser's events. A refusal sets `why` and stops the parser, whose place then tells the line.
 class SettingsHandler {
   public:
+    // The names that Boost.JSON looks for.
+    // NOLINTBEGIN(readability-identifier-naming)
     static constexpr size_t max_object_size = 1000;
     static constexpr size_t max_array_size = 1000;
     static constexpr size_t max_key_size = 1000;
     static constexpr size_t max_string_size = size_t{1} << 20;
+    // NOLINTEND(readability-identifier-naming)
 
     std::vector<Setting> settings;
     std::string why;
