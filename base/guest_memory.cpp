@@ -1,15 +1,17 @@
 #include "base/guest_memory.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
 
 namespace hull {
 
-GuestMemory::GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages) {
-    const uint64_t page = pages == Mapping::Pages::huge ? uint64_t{2} << 20 : 4096;
+GuestMemory::GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages)
+    : page_size_{pages == Mapping::Pages::huge ? uint64_t{2} << 20 : 4096} {
     for (const GuestRange& range : ranges) {
-        if (raw(range.start()) % page != 0 || range.size() % page != 0) {
+        if (raw(range.start()) % page_size_ != 0 || range.size() % page_size_ != 0) {
             throw std::invalid_argument{"a guest memory region is not made of whole pages"};
         }
         for (const Region& other : regions_) {
@@ -39,6 +41,13 @@ std::optional<std::span<std::byte>> GuestMemory::slice(const GuestRange& range) 
         }
     }
     return std::nullopt;
+}
+
+bool GuestMemory::discard(const GuestRange& range) {
+    const auto memory = slice(range);
+    // Checked here, since madvise() rounds sizes, each kind of page its own way.
+    const bool whole_pages = raw(range.start()) % page_size_ == 0 && range.size() % page_size_ == 0;
+    return memory && whole_pages && madvise(memory->data(), memory->size(), MADV_DONTNEED) == 0;
 }
 
 bool GuestMemory::read_bytes(GuestAddress address, std::span<std::byte> target) const {

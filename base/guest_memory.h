@@ -104,7 +104,13 @@ class GuestMemory {
     /// at any moment.
     [[nodiscard]] std::optional<std::span<std::byte>> slice(const GuestRange& range) const;
 
+    /// Gives the memory of a range back to the host: it reads as zeros then, and takes none until it is
+    /// written again. False, with nothing changed, where the range is not wholly inside one region or not
+    /// made of whole pages of its backing, or where the host cannot (huge pages before Linux 5.18).
+    [[nodiscard]] bool discard(const GuestRange& range);
+
   private:
+    uint64_t page_size_;           // of the backing, in bytes
     std::vector<Region> regions_;  // by address
 };
 

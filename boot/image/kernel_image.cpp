@@ -1,7 +1,5 @@
 #include "boot/image/kernel_image.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -97,14 +95,14 @@ uint64_t unpacking_address(const ElfImage& image) {
 /// that unpacking leaves the guest no larger; parts of one are cleared, since giving them back would break it
 /// up. With `fresh_behind` a page that the range only begins to fill is whole, since nothing has touched the
 /// rest of it.
-void clear(const GuestMemory& memory, uint64_t start, uint64_t end, bool fresh_behind) {
+void clear(GuestMemory& memory, uint64_t start, uint64_t end, bool fresh_behind) {
     for (uint64_t done = start; done < end;) {
         const std::span<std::byte> rest = slice_or_throw(memory, done, end - done);
         const uint64_t into_page = reinterpret_cast<uintptr_t>(rest.data()) % kHugePage;
         const uint64_t size = std::min<uint64_t>(rest.size(), kHugePage - into_page);
         const auto page = GuestRange::make(GuestAddress{done}, kHugePage);
-        const bool whole = into_page == 0 && (size == kHugePage || fresh_behind) && memory.slice(*page);
-        if (!whole || madvise(rest.data(), kHugePage, MADV_DONTNEED) != 0) {
+        const bool whole = into_page == 0 && (size == kHugePage || fresh_behind);
+        if (!whole || !memory.discard(*page)) {
             std::memset(rest.data(), 0, size);
         }
         done += size;
@@ -113,7 +111,7 @@ void clear(const GuestMemory& memory, uint64_t start, uint64_t end, bool fresh_b
 
 /// Clears what unpacking to [start, end) has left where zeros must be: in the segments' bss, and outside of
 /// the kernel.
-void clear_leftovers(const ElfImage& image, const GuestMemory& memory, uint64_t offset, uint64_t start,
+void clear_leftovers(const ElfImage& image, GuestMemory& memory, uint64_t offset, uint64_t start,
                      uint64_t end) {
     clear(memory, start, std::min(end, raw(image.extent.start()) + offset), false);
     for (const ElfSegment& segment : image.segments) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <limits>
@@ -172,6 +173,20 @@ std::string smaps_line(const void* address, const std::string& key) {
         }
     }
     return "";
+}
+
+TEST(GuestMemory, DiscardedMemoryReadsAsZeros) {
+    const GuestRange ranges[] = {GuestRange::of(0x10'0000, 0x10000)};
+    GuestMemory memory{ranges, Mapping::Pages::transparent};
+    const auto all = memory.slice(ranges[0]).value();
+    std::ranges::fill(all, std::byte{7});
+    EXPECT_FALSE(memory.discard(GuestRange::of(0x10'0000, 0x11000))) << "beyond the region";
+    EXPECT_FALSE(memory.discard(GuestRange::of(0x10'0000, 0xfff))) << "a part of a page";
+    EXPECT_FALSE(memory.discard(GuestRange::of(0x10'0800, 0x1000))) << "parts of pages";
+    EXPECT_EQ(std::ranges::count(all, std::byte{7}), 0x10000);
+    EXPECT_TRUE(memory.discard(GuestRange::of(0x10'1000, 0x2000)));
+    EXPECT_EQ(std::ranges::count(all, std::byte{7}), 0xe000);
+    EXPECT_EQ(std::ranges::count(all.subspan(0x1000, 0x2000), std::byte{0}), 0x2000);
 }
 
 TEST(Mapping, AnonymousIsZeroAlignedAndLeftOutOfCoreDumps) {

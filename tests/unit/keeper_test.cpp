@@ -82,7 +82,8 @@ class KeeperTest : public testing::Test {
         if (keeper_ == 0) {
             dup2(errors_.write_end.get(), STDERR_FILENO);
             reports_.read_end.reset();
-            const ExitStatus status = report_errors([&] { return keep_machine(terminal_, machine); });
+            const ExitStatus status =
+                report_errors([&] { return keep_machine(terminal_, stop_timeout_, machine); });
             _exit(static_cast<int>(status));
         }
         reports_.write_end.reset();
@@ -106,6 +107,7 @@ class KeeperTest : public testing::Test {
     const test::Terminal pair_ = test::make_terminal();
     const termios found_ = mode_of(pair_.program.get());
     RawTerminal terminal_{pair_.program.get()};
+    std::chrono::milliseconds stop_timeout_{3'600'000};
     test::Pipe reports_ = test::make_pipe();
     test::Pipe errors_ = test::make_pipe();
     pid_t keeper_ = -1;
@@ -205,6 +207,20 @@ TEST_F(KeeperTest, AMachineThatDoesNotReactIsKilledHoweverManySignalsCome) {
     ASSERT_TRUE(WIFEXITED(status));
     keeper_ = -1;
     EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(ExitStatus::forced_stop));
+    EXPECT_TRUE(same_mode(mode_of(tty()), found_));
+}
+
+TEST_F(KeeperTest, AMachineThatDoesNotReactIsKilledSomeTimeAfterTheFirstSignal) {
+    stop_timeout_ = 10ms;
+    start([this](int) -> ExitStatus {
+        report("r");
+        for (;;) {
+            pause();
+        }
+    });
+    ASSERT_EQ(next_report(), "r");
+    signal_keeper(SIGTERM);
+    EXPECT_EQ(wait_for_keeper(), static_cast<int>(ExitStatus::forced_stop));
     EXPECT_TRUE(same_mode(mode_of(tty()), found_));
 }
 

@@ -22,7 +22,7 @@ namespace hull {
 
 namespace {
 
-/// How long a machine that was told to stop now may take before it is killed.
+/// How long a machine may take from when it should have ended to when it is killed.
 constexpr std::chrono::milliseconds kStopGrace{5000};
 
 sigset_t stop_signals() {
@@ -46,8 +46,9 @@ UniqueFd open_pidfd(pid_t pid) {
 /// The keeper's side while the machine runs.
 class Keeper {
   public:
-    Keeper(pid_t machine, UniqueFd control, UniqueFd signals)
+    Keeper(pid_t machine, std::chrono::milliseconds stop_timeout, UniqueFd control, UniqueFd signals)
         : machine_{machine},
+          stop_timeout_{stop_timeout},
           control_{std::move(control)},
           signals_{std::move(signals)},
           pidfd_{open_pidfd(machine)} {}
@@ -76,15 +77,24 @@ class Keeper {
         if (read(signals_.get(), &info, sizeof info) != sizeof info) {
             return;
         }
-        send(asked_ ? KeeperMessage::stop_now : KeeperMessage::press_power_button);
-        // Once: further signals must not put the end off.
-        if (asked_ && !std::exchange(told_to_stop_, true)) {
-            loop_.set_deadline(kStopGrace, [this] {
-                killed_ = true;
-                syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
-            });
+        if (signals_taken_ == 0) {
+            send(KeeperMessage::press_power_button);
+            kill_after(stop_timeout_ + kStopGrace);
+        } else {
+            send(KeeperMessage::stop_now);
+            if (signals_taken_ == 1) {  // further ones must not put the end off
+                kill_after(kStopGrace);
+            }
         }
-        asked_ = true;
+        ++signals_taken_;
+    }
+
+    /// For a machine that is stuck; one that is not ends by itself before that.
+    void kill_after(std::chrono::milliseconds delay) {
+        loop_.set_deadline(delay, [this] {
+            killed_ = true;
+            syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+        });
     }
 
     void send(KeeperMessage message) {
@@ -94,12 +104,12 @@ class Keeper {
     }
 
     pid_t machine_;
+    std::chrono::milliseconds stop_timeout_;
     UniqueFd control_;
     UniqueFd signals_;
     UniqueFd pidfd_;
     EventLoop loop_;
-    bool asked_ = false;
-    bool told_to_stop_ = false;
+    unsigned signals_taken_ = 0;
     bool killed_ = false;
 };
 
@@ -125,7 +135,8 @@ ExitStatus report_errors(const std::function<ExitStatus()>& body) {
     }
 }
 
-ExitStatus keep_machine(RawTerminal& terminal, const std::function<ExitStatus(int)>& machine) {
+ExitStatus keep_machine(RawTerminal& terminal, std::chrono::milliseconds stop_timeout,
+                        const std::function<ExitStatus(int)>& machine) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
         throw Error{ExitStatus::no_resources, "cannot make a socket pair", errno_text(errno)};
@@ -158,7 +169,8 @@ ExitStatus keep_machine(RawTerminal& terminal, const std::function<ExitStatus(in
     }
     machines_end.reset();
     try {
-        const ExitStatus status = Keeper{pid, std::move(keepers_end), std::move(signal_fd)}.run();
+        const ExitStatus status =
+            Keeper{pid, stop_timeout, std::move(keepers_end), std::move(signal_fd)}.run();
         terminal.restore();
         return status;
     } catch (...) {

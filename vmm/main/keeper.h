@@ -1,6 +1,7 @@
 // The first of a machine's two processes: it stays outside, and tidies up whoever dies.
 #pragma once
 
+#include <chrono>
 #include <functional>
 
 #include "base/error.h"
@@ -10,12 +11,15 @@ namespace hull {
 
 /// Forks a process for the machine and stays until it has ended.
 ///
-/// In the keeper: SIGTERM, SIGINT and SIGHUP press the machine's power button, a second one ends it; the
-/// terminal is in raw mode meanwhile and restored on every way out. In the child: `machine` is called with
+/// In the keeper: SIGTERM, SIGINT and SIGHUP press the machine's power button, a second one ends it. A
+/// machine that is stuck, so that it does not end by itself `stop_timeout` (0 or more) after the first or at
+/// once after the second, is killed five seconds later. The terminal is in raw mode meanwhile and restored
+/// on every way out. In the child: `machine` is called with
 /// the descriptor that KeeperMessages arrive on, and what it returns (or the Error that it throws, which is
 /// printed) becomes the exit status. A machine whose keeper dies ends by itself. Returns in the keeper only,
 /// with the exit status for the user. The calling process has one thread. Throws Error (no_resources).
-ExitStatus keep_machine(RawTerminal& terminal, const std::function<ExitStatus(int control_fd)>& machine);
+ExitStatus keep_machine(RawTerminal& terminal, std::chrono::milliseconds stop_timeout,
+                        const std::function<ExitStatus(int control_fd)>& machine);
 
 /// Runs `body`, prints an Error or other exception that leaves it as one line on standard error, and returns
 /// the exit status that follows.

@@ -95,7 +95,7 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
     MachineFiles files = open_files(config);
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
-    return keep_machine(terminal, [&](int control_fd) {
+    return keep_machine(terminal, config.stop_timeout, [&](int control_fd) {
         Machine machine{config, std::move(files), timeline};
         const ExitStatus status = machine.run(control_fd);
         if (machine.keeper_is_gone()) {
