@@ -53,7 +53,8 @@ void Serial::output_ready() {
 }
 
 size_t Serial::input_room() const {
-    const bool open = (interrupt_enable_ & UART_IER_RDI) != 0 && (modem_control_ & UART_MCR_LOOP) == 0;
+    const bool open = (interrupt_enable_ & UART_IER_RDI) != 0 &&
+                      (modem_control_ & (UART_MCR_OUT2 | UART_MCR_LOOP)) == UART_MCR_OUT2;
     return open ? fifo_.size() - fifo_size_ : 0;
 }
 

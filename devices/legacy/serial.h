@@ -37,8 +37,9 @@ class Serial final : public BusDevice {
     void write(uint64_t offset, std::span<const std::byte> data) override;
 
     /// Offers bytes from outside; returns how many were taken from the front. None are taken until the
-    /// guest's driver has the port open (receive interrupt enabled): what is typed early waits outside
-    /// instead of being lost in the driver's clearing of the FIFO.
+    /// guest's driver has the port open, which it shows by the receive interrupt and by OUT2, the output that
+    /// in a PC lets interrupts through: what is typed early waits outside instead of being lost when the
+    /// driver clears the FIFO. (A driver that only looks whether there is a chip enables interrupts too.)
     size_t receive(std::span<const uint8_t> bytes);
 
     /// The sink has room again.

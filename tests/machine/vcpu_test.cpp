@@ -332,6 +332,9 @@ HULL_GUEST_CODE(wait_for_serial, 32, R"(
     mov dword ptr [ebx + 0x10], 0x30
     mov dword ptr [ebx], 0x19
     mov dword ptr [ebx + 0x10], 0
+    mov dx, 0x3fc
+    mov al, 8
+    out dx, al
     mov dx, 0x3f9
     mov al, 1
     out dx, al

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <fstream>
 #include <regex>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/support/files.h"
 #include "tests/support/hull_process.h"
 
 namespace hull::test {
@@ -93,7 +96,39 @@ TEST(Memory, GoesOnBeyondTheHoleBelow4GiB) {
 }
 
 TEST(Memory, ASmallGuestBootsTheSmallKernel) {
-    HullProcess hull{boot(kSmallBzImage, "hull.run=meminfo", {"--memory", "48M"})};
+    HullProcess hull{boot(kSmallBzImage, "hull.run=meminfo", {"--memory", "32M"})};
+    EXPECT_EQ(hull.wait(), 0) << hull.err() << hull.out();
+    EXPECT_THAT(hull.out(), HasSubstr("MemTotal"));
+}
+
+/// The host's pool of huge pages, as it was found again when destroyed.
+class HugePagePool {
+  public:
+    HugePagePool() { std::ifstream{kFile} >> found_; }
+    HugePagePool(const HugePagePool&) = delete;
+    HugePagePool& operator=(const HugePagePool&) = delete;
+    ~HugePagePool() { std::ofstream{kFile} << found_; }
+
+    /// False where the host has not that many, or this user may not ask for them.
+    bool grow_by(int pages) {
+        std::ofstream{kFile} << found_ + pages;
+        int now = 0;
+        std::ifstream{kFile} >> now;
+        return now >= found_ + pages;
+    }
+
+  private:
+    static constexpr const char* kFile = "/proc/sys/vm/nr_hugepages";
+    int found_ = 0;
+};
+
+TEST(Memory, MayLieOnHugePages) {
+    HugePagePool pool;
+    if (!pool.grow_by(64)) {
+        GTEST_SKIP()
+            << "64 huge pages cannot be had here (as root only, and where memory is not too fragmented)";
+    }
+    HullProcess hull{boot(kSmallBzImage, "hull.run=meminfo,touch", {"--memory", "128M", "--hugepages"})};
     EXPECT_EQ(hull.wait(), 0) << hull.err() << hull.out();
     EXPECT_THAT(hull.out(), HasSubstr("MemTotal"));
 }
@@ -103,6 +138,20 @@ TEST(Boot, WithNoOptionsBootsWhatWasFetched) {
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_THAT(hull.out(), HasSubstr("Debian"));
     EXPECT_THAT(hull.out(), HasSubstr("seconds after the kernel's start"));
+}
+
+TEST(Boot, AKernelWhosePayloadIsNotUnderstoodUnpacksItself) {
+    // As with LZO, but by a header that says a wrong place: what unpacks a kernel in the guest does not use
+    // it.
+    std::string image = (std::stringstream{} << std::ifstream{guest_file("small/bzImage")}.rdbuf()).str();
+    constexpr size_t kPayloadOffset = 0x248;
+    ASSERT_GT(image.size(), kPayloadOffset + 4);
+    image[kPayloadOffset] = static_cast<char>(image[kPayloadOffset] ^ 0x10);
+    const TemporaryFolder folder;
+    HullProcess hull{{"boot", "--kernel", folder.file("bzImage", image), "--initramfs",
+                      guest_file("initramfs-small"), "--cmdline", "hull.run=cpus", "--timing"}};
+    EXPECT_EQ(hull.wait(), 0) << hull.err() << hull.out();
+    EXPECT_THAT(hull.out(), HasSubstr("cpus: 1"));
 }
 
 TEST(Boot, SeveralInitramfsFilesAreJoined) {
@@ -137,6 +186,21 @@ TEST(Randomization, MovesTheKernelUnlessToldNotTo) {
     const std::string second = text_address("");
     // Two out of some five hundred places; a third boot makes an accident one in a quarter million.
     EXPECT_TRUE(first != second || first != text_address("")) << first;
+}
+
+std::string kernel_code_address() {
+    HullProcess hull{boot(kSmallVmlinux, "hull.run=meminfo")};
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    std::smatch found;
+    return std::regex_search(hull.out(), found, std::regex{"([0-9a-f]+)-[0-9a-f]+ : Kernel code"})
+               ? found[1].str()
+               : "nowhere: " + hull.out();
+}
+
+TEST(Randomization, MovesAVmlinuxThatHasItsRelocations) {
+    const std::string first = kernel_code_address();
+    const std::string second = kernel_code_address();
+    EXPECT_TRUE(first != second || first != kernel_code_address()) << first;
 }
 
 struct Ending {

@@ -65,7 +65,10 @@ class ConsoleInputTest : public testing::Test {
         loop_.set_deadline(time, [this] { loop_.stop(); });
         loop_.run();
     }
-    void open_port() { test::out_byte(serial_, UART_IER, UART_IER_RDI); }
+    void open_port() {
+        test::out_byte(serial_, UART_MCR, UART_MCR_OUT2);
+        test::out_byte(serial_, UART_IER, UART_IER_RDI);
+    }
     /// Runs the loop while the guest, on a thread of its own, reads `size` bytes.
     std::string guest_reads(size_t size) {
         std::string text;
