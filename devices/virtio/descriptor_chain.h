@@ -1,0 +1,89 @@
+// One request of a driver's: memory that the device reads, then memory that it writes.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace hull::virtio {
+
+/// Reads the device-readable part of a chain from front to back, and nothing else. The guest may change what
+/// is read at any moment: copy, then check, then use. One thread.
+class ChainReader {
+  public:
+    explicit ChainReader(std::span<const iovec> segments);
+
+    /// Bytes not yet read.
+    [[nodiscard]] size_t remaining() const { return remaining_; }
+    /// The next sizeof(T) bytes; nothing, and nothing taken, where fewer are left.
+    template <typename T>
+    requires std::is_trivially_copyable_v<T> std::optional<T> read() {
+        T value;
+        if (!read_bytes(std::as_writable_bytes(std::span{&value, 1}))) {
+            return std::nullopt;
+        }
+        return value;
+    }
+    /// Fills `target`; false, and nothing taken, where fewer bytes are left.
+    bool read_bytes(std::span<std::byte> target);
+
+  private:
+    std::span<const iovec> segments_;
+    size_t offset_ = 0;  // into the first segment
+    size_t remaining_;
+};
+
+/// Writes the device-writable part of a chain from front to back, and nothing else. One thread.
+class ChainWriter {
+  public:
+    explicit ChainWriter(std::span<const iovec> segments);
+
+    /// Bytes not yet written.
+    [[nodiscard]] size_t remaining() const { return remaining_; }
+    /// False, with nothing written, where there is no room for all of it.
+    template <typename T>
+    requires std::is_trivially_copyable_v<T>
+    bool write(const T& value) { return write_bytes(std::as_bytes(std::span{&value, 1})); }
+    bool write_bytes(std::span<const std::byte> source);
+
+  private:
+    std::span<const iovec> segments_;
+    size_t offset_ = 0;
+    size_t remaining_;
+};
+
+/// A chain of descriptors that was checked whole when it was popped (VIRTIO 1.2, 2.7.5): it ends, lies in
+/// guest memory, and has its device-readable part before its device-writable one. It stays valid until it is
+/// given back to its queue, which must happen to each. Moved, never copied.
+class DescriptorChain {
+  public:
+    DescriptorChain(uint16_t head, std::span<const iovec> readable, std::span<const iovec> writable)
+        : head_{head}, readable_{readable}, writable_{writable} {}
+    DescriptorChain(DescriptorChain&& other) noexcept = default;
+    DescriptorChain& operator=(DescriptorChain&& other) noexcept = default;
+    DescriptorChain(const DescriptorChain&) = delete;
+    DescriptorChain& operator=(const DescriptorChain&) = delete;
+    ~DescriptorChain() = default;
+
+    /// The index of its first descriptor, below the queue's size: no other chain in flight has the same.
+    [[nodiscard]] uint16_t head() const { return head_; }
+    /// Host memory of either part, for I/O without a copy. No segment is empty.
+    [[nodiscard]] std::span<const iovec> readable() const { return readable_; }
+    [[nodiscard]] std::span<const iovec> writable() const { return writable_; }
+    [[nodiscard]] ChainReader reader() const { return ChainReader{readable_}; }
+    [[nodiscard]] ChainWriter writer() const { return ChainWriter{writable_}; }
+
+  private:
+    uint16_t head_;
+    std::span<const iovec> readable_;
+    std::span<const iovec> writable_;
+};
+
+}  // namespace hull::virtio

@@ -1,0 +1,92 @@
+// A split virtqueue (VIRTIO 1.2, 2.7), from the device's side.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <optional>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "base/guest_memory.h"
+#include "devices/virtio/descriptor_chain.h"
+
+namespace hull::virtio {
+
+/// What a driver wrote into a transport's registers. Nothing of it is checked.
+struct QueueConfig {
+    uint16_t size = 0;               ///< entries
+    GuestAddress descriptor_area{};  ///< the descriptor table
+    GuestAddress driver_area{};      ///< the available ring
+    GuestAddress device_area{};      ///< the used ring
+};
+
+/// The driver broke a rule of the queue: the device needs a reset (VIRTIO 1.2, 2.1.1).
+struct QueueError {
+    const char* what;  ///< a clause, for the log
+};
+
+/// The most entries that a queue here may have; the specification allows 32768.
+inline constexpr uint16_t kMaxQueueSize = 1024;
+
+/// A queue that a driver has set up. One thread at a time.
+class VirtQueue {
+  public:
+    /// Checks the configuration once and for all: the size is a power of two and at most kMaxQueueSize, each
+    /// area is aligned and lies in `memory` (which must outlive the queue) wholly. `features` are the
+    /// negotiated ones.
+    [[nodiscard]] static tl::expected<VirtQueue, QueueError> make(const GuestMemory& memory,
+                                                                  const QueueConfig& config,
+                                                                  uint64_t features);
+
+    [[nodiscard]] uint16_t size() const { return size_; }
+
+    /// The next chain that the driver made available, if any. It is checked whole: that its head is no other
+    /// chain's in flight, that it ends within as many descriptors as the queue has, that every buffer lies in
+    /// guest memory, that nothing to read comes after something to write, and that no indirect table is
+    /// nested. After an error the queue is not to be used any more.
+    [[nodiscard]] tl::expected<std::optional<DescriptorChain>, QueueError> pop();
+
+    /// Gives a chain back to the driver; `written` bytes of its device-writable part are new.
+    void push(DescriptorChain chain, uint32_t written);
+
+    /// Whether the driver wants an interrupt for what was pushed since this was last asked (2.7.7, 2.7.10).
+    [[nodiscard]] bool interrupt_is_wanted();
+
+    /// Asks the driver to be silent, or to kick when it makes the next chain available (2.7.10). The second
+    /// answers whether there is one already, made before the driver could see that it should kick: look again
+    /// then.
+    void hold_kicks();
+    [[nodiscard]] bool ask_for_kicks();
+
+  private:
+    struct Chain {
+        std::vector<iovec>
+            segments;         // kept, so that no memory is allocated once the queue has run for a while
+        size_t readable = 0;  // how many of them
+        bool in_flight = false;
+    };
+
+    VirtQueue(const GuestMemory& memory, uint16_t size, uint64_t features);
+
+    [[nodiscard]] uint16_t available_index() const;
+    [[nodiscard]] tl::expected<void, QueueError> collect(uint16_t head);
+    [[nodiscard]] tl::expected<void, QueueError> add_buffer(Chain& chain, uint64_t address, uint32_t length,
+                                                            bool writable);
+
+    const GuestMemory* memory_;
+    uint16_t size_;
+    bool event_index_;
+    bool indirect_;
+    // The three areas, in the host's memory; the guest writes to them at any time.
+    std::byte* descriptors_ = nullptr;
+    std::byte* available_ = nullptr;
+    std::byte* used_ = nullptr;
+    uint16_t next_available_ = 0;
+    uint16_t next_used_ = 0;
+    uint16_t told_used_ =
+        0;  // as next_used_ was when the driver was last asked whether it wants an interrupt
+    std::vector<Chain> chains_;  // by head
+};
+
+}  // namespace hull::virtio

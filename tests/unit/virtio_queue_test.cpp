@@ -1,0 +1,334 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "devices/virtio/queue.h"
+#include "tests/support/virtio_driver.h"
+
+namespace hull::virtio {
+namespace {
+
+using test::Buffer;
+
+constexpr uint64_t kEventIndex = uint64_t{1} << VIRTIO_RING_F_EVENT_IDX;
+constexpr uint64_t kIndirect = uint64_t{1} << VIRTIO_RING_F_INDIRECT_DESC;
+constexpr uint64_t kRings = 0x1000;
+constexpr uint64_t kData = 0x10000;
+constexpr uint64_t kEnd = 0x20000;  // of guest memory
+constexpr uint16_t kSize = 8;
+
+class VirtQueueTest : public testing::Test {
+  protected:
+    VirtQueue make(uint64_t features = 0) {
+        return VirtQueue::make(memory_, driver_.config(), features).value();
+    }
+    std::string text_at(uint64_t address, size_t size) {
+        std::string text(size, ' ');
+        EXPECT_TRUE(memory_.read_bytes(GuestAddress{address}, std::as_writable_bytes(std::span{text})));
+        return text;
+    }
+    void put_text(uint64_t address, std::string_view text) {
+        ASSERT_TRUE(memory_.write_bytes(GuestAddress{address}, std::as_bytes(std::span{text})));
+    }
+    static DescriptorChain pop(VirtQueue& queue) { return std::move(queue.pop().value().value()); }
+
+    const GuestRange ranges_[1] = {GuestRange::of(0, kEnd)};
+    GuestMemory memory_{ranges_, Mapping::Pages::transparent};
+    test::DriverQueue driver_{memory_, kRings, kSize};
+};
+
+TEST_F(VirtQueueTest, ARequestIsReadAndAnswered) {
+    put_text(kData, "question");
+    for (const bool indirect : {false, true}) {
+        VirtQueue queue = make(kIndirect);
+        test::DriverQueue driver{memory_, kRings, kSize};
+        driver.set_available_index(0);
+        const Buffer buffers[] = {{kData, 3, false},
+                                  {kData + 3, 5, false},
+                                  {kData + 100, 4, true},
+                                  {kData + 200, 0, true},
+                                  {kData + 300, 4, true}};
+        indirect ? driver.add_indirect(buffers, 2) : driver.add(buffers, 2);
+        DescriptorChain chain = pop(queue);
+        EXPECT_EQ(chain.head(), 2);
+        ChainReader reader = chain.reader();
+        EXPECT_EQ(reader.remaining(), 8U);
+        std::array<char, 6> start{};
+        EXPECT_TRUE(reader.read_bytes(std::as_writable_bytes(std::span{start})));
+        EXPECT_EQ((std::string{start.data(), 6}), "questi");
+        EXPECT_EQ(reader.read<uint32_t>(), std::nullopt) << "two bytes are left";
+        EXPECT_EQ(reader.read<uint16_t>(), 'o' | 'n' << 8);
+        EXPECT_EQ(reader.remaining(), 0U);
+        ChainWriter writer = chain.writer();
+        EXPECT_EQ(writer.remaining(), 8U);
+        EXPECT_TRUE(writer.write_bytes(std::as_bytes(std::span{"answer", 6})));
+        EXPECT_FALSE(writer.write(uint32_t{0})) << "two bytes are left";
+        EXPECT_EQ(writer.remaining(), 2U);
+        queue.push(std::move(chain), 6);
+        EXPECT_EQ(text_at(kData + 100, 4) + text_at(kData + 300, 2), "answer");
+        const auto used = driver.take_used();
+        ASSERT_EQ(used.size(), 1U);
+        EXPECT_EQ(used[0].id, 2U);
+        EXPECT_EQ(used[0].len, 6U);
+        EXPECT_FALSE(queue.pop().value().has_value());
+        ASSERT_TRUE(memory_.discard(GuestRange::of(kRings, 0x1000)));
+    }
+}
+
+TEST_F(VirtQueueTest, GoesAroundItsRingsAndThroughTheIndexsEnd) {
+    VirtQueue queue = make();
+    for (uint32_t round = 0; round < 70'000; ++round) {
+        const auto head = static_cast<uint16_t>(round % kSize);
+        const Buffer buffer{kData + round % 1000, 16, true};
+        driver_.add({&buffer, 1}, head);
+        DescriptorChain chain = pop(queue);
+        ASSERT_EQ(chain.head(), head);
+        queue.push(std::move(chain), round);
+        const auto used = driver_.take_used();
+        ASSERT_EQ(used.size(), 1U);
+        ASSERT_EQ(used[0].len, round);
+    }
+}
+
+TEST_F(VirtQueueTest, ChainsMayBeGivenBackInAnyOrder) {
+    VirtQueue queue = make();
+    for (uint16_t head = 0; head < kSize; ++head) {
+        const Buffer buffer{kData, 16, true};
+        driver_.add({&buffer, 1}, head);
+    }
+    std::vector<DescriptorChain> chains;
+    while (auto chain = queue.pop().value()) {
+        chains.push_back(std::move(*chain));
+    }
+    ASSERT_EQ(chains.size(), kSize);
+    for (const size_t index : {3, 0, 7, 1, 6, 2, 5, 4}) {
+        queue.push(std::move(chains[index]), 0);
+    }
+    std::vector<uint32_t> order;
+    for (const vring_used_elem& element : driver_.take_used()) {
+        order.push_back(element.id);
+    }
+    EXPECT_THAT(order, testing::ElementsAre(3, 0, 7, 1, 6, 2, 5, 4));
+}
+
+TEST_F(VirtQueueTest, InterruptsAreGivenWhenTheyAreWanted) {
+    const Buffer buffer{kData, 16, true};
+    const auto serve = [&](VirtQueue& queue, test::DriverQueue& driver) {
+        driver.add({&buffer, 1});
+        queue.push(pop(queue), 0);
+    };
+    {
+        VirtQueue queue = make();
+        EXPECT_FALSE(queue.interrupt_is_wanted()) << "nothing was pushed";
+        serve(queue, driver_);
+        EXPECT_TRUE(queue.interrupt_is_wanted());
+        EXPECT_FALSE(queue.interrupt_is_wanted()) << "it was told";
+        driver_.set_available_flags(VRING_AVAIL_F_NO_INTERRUPT);
+        serve(queue, driver_);
+        EXPECT_FALSE(queue.interrupt_is_wanted());
+    }
+    ASSERT_TRUE(memory_.discard(GuestRange::of(kRings, 0x1000)));
+    test::DriverQueue driver{memory_, kRings, kSize};
+    VirtQueue queue = make(kEventIndex);
+    driver.set_available_flags(VRING_AVAIL_F_NO_INTERRUPT);  // means nothing then
+    driver.set_used_event(0);
+    serve(queue, driver);
+    EXPECT_TRUE(queue.interrupt_is_wanted());
+    driver.set_used_event(2);
+    serve(queue, driver);
+    EXPECT_FALSE(queue.interrupt_is_wanted()) << "wanted for the third";
+    serve(queue, driver);
+    serve(queue, driver);
+    EXPECT_TRUE(queue.interrupt_is_wanted()) << "the third was among them";
+    serve(queue, driver);
+    EXPECT_FALSE(queue.interrupt_is_wanted()) << "its wish was fulfilled";
+}
+
+TEST_F(VirtQueueTest, KicksAreAskedFor) {
+    const Buffer buffer{kData, 16, true};
+    {
+        VirtQueue queue = make();
+        queue.hold_kicks();
+        EXPECT_EQ(driver_.used_flags(), VRING_USED_F_NO_NOTIFY);
+        EXPECT_FALSE(queue.ask_for_kicks());
+        EXPECT_EQ(driver_.used_flags(), 0);
+        driver_.add({&buffer, 1});
+        EXPECT_TRUE(queue.ask_for_kicks()) << "one is there already";
+    }
+    ASSERT_TRUE(memory_.discard(GuestRange::of(kRings, 0x1000)));
+    test::DriverQueue driver{memory_, kRings, kSize};
+    VirtQueue queue = make(kEventIndex);
+    driver.add({&buffer, 1});
+    queue.push(pop(queue), 0);
+    EXPECT_EQ(driver.available_event(), 0) << "still the old wish, which the driver has passed";
+    EXPECT_FALSE(queue.ask_for_kicks());
+    EXPECT_EQ(driver.available_event(), 1);
+    EXPECT_EQ(driver.used_flags(), 0);
+}
+
+TEST_F(VirtQueueTest, BadConfigurationsAreRefused) {
+    struct Row {
+        const char* what;
+        std::function<void(QueueConfig&)> spoil;
+    };
+    const Row rows[] = {
+        {"no entries", [](auto& config) { config.size = 0; }},
+        {"no power of two", [](auto& config) { config.size = 6; }},
+        {"too large", [](auto& config) { config.size = 2048; }},
+        {"descriptors not aligned", [](auto& config) { config.descriptor_area = GuestAddress{kRings + 8}; }},
+        {"available ring not aligned", [](auto& config) { config.driver_area = GuestAddress{kRings + 1}; }},
+        {"used ring not aligned", [](auto& config) { config.device_area = GuestAddress{kRings + 2}; }},
+        {"descriptors end outside", [](auto& config) { config.descriptor_area = GuestAddress{kEnd - 112}; }},
+        {"available ring ends outside", [](auto& config) { config.driver_area = GuestAddress{kEnd - 20}; }},
+        {"used ring ends outside", [](auto& config) { config.device_area = GuestAddress{kEnd - 68}; }},
+        {"descriptors wrap", [](auto& config) { config.descriptor_area = GuestAddress{~uint64_t{15}}; }},
+        {"available ring wraps", [](auto& config) { config.driver_area = GuestAddress{~uint64_t{1}}; }},
+        {"used ring wraps", [](auto& config) { config.device_area = GuestAddress{~uint64_t{3}}; }},
+    };
+    for (const Row& row : rows) {
+        QueueConfig config = driver_.config();
+        row.spoil(config);
+        EXPECT_FALSE(VirtQueue::make(memory_, config, 0)) << row.what;
+    }
+    // The last places that are right.
+    QueueConfig config = driver_.config();
+    config.descriptor_area = GuestAddress{kEnd - 128};
+    EXPECT_TRUE(VirtQueue::make(memory_, config, 0));
+    config.driver_area = GuestAddress{kEnd - 22};
+    EXPECT_TRUE(VirtQueue::make(memory_, config, 0));
+    config.device_area = GuestAddress{kEnd - 72};
+    EXPECT_TRUE(VirtQueue::make(memory_, config, 0));
+}
+
+TEST_F(VirtQueueTest, HostileChainsAreRefused) {
+    constexpr uint16_t kNext = VRING_DESC_F_NEXT;
+    constexpr uint16_t kWrite = VRING_DESC_F_WRITE;
+    constexpr uint16_t kTable = VRING_DESC_F_INDIRECT;
+    struct Row {
+        const char* what;
+        std::function<void(test::DriverQueue&, GuestMemory&)> spoil;
+    };
+    const auto table = [](GuestMemory& memory, std::vector<vring_desc> descriptors) {
+        ASSERT_TRUE(memory.write_bytes(GuestAddress{kData}, std::as_bytes(std::span{descriptors})));
+    };
+    const Row rows[] = {
+        {"the index jumps", [](auto& driver, auto&) { driver.set_available_index(kSize + 2); }},
+        {"the index goes back", [](auto& driver, auto&) { driver.set_available_index(0xffff); }},
+        {"the head is no descriptor", [](auto& driver, auto&) { driver.make_available(kSize); }},
+        {"the next is no descriptor",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kData, 4, kNext, kSize});
+             driver.make_available(0);
+         }},
+        {"a descriptor follows itself",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kData, 4, kNext, 0});
+             driver.make_available(0);
+         }},
+        {"two descriptors follow each other",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kData, 0, kNext, 1});
+             driver.set_descriptor(1, {kData, 0, kNext, 0});
+             driver.make_available(0);
+         }},
+        {"something to read after something to write",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kData, 4, kWrite | kNext, 1});
+             driver.set_descriptor(1, {kData, 4, 0, 0});
+             driver.make_available(0);
+         }},
+        {"a buffer outside of memory",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kEnd - 4, 5, 0, 0});
+             driver.make_available(0);
+         }},
+        {"a buffer that wraps",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {~uint64_t{0}, 2, 0, 0});
+             driver.make_available(0);
+         }},
+        {"longer than 4 GiB",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kData, 0xffff'ffff, kNext, 1});
+             driver.set_descriptor(1, {kData, 4, 0, 0});
+             driver.make_available(0);
+         }},
+        {"an indirect table that goes on",
+         [&](auto& driver, auto& memory) {
+             table(memory, {{kData, 4, 0, 0}});
+             driver.set_descriptor(0, {kData, 16, kTable | kNext, 1});
+             driver.make_available(0);
+         }},
+        {"an indirect table of half a descriptor",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kData, 24, kTable, 0});
+             driver.make_available(0);
+         }},
+        {"an empty indirect table",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kData, 0, kTable, 0});
+             driver.make_available(0);
+         }},
+        {"an indirect table outside of memory",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {kEnd - 16, 32, kTable, 0});
+             driver.make_available(0);
+         }},
+        {"an indirect table that wraps",
+         [](auto& driver, auto&) {
+             driver.set_descriptor(0, {~uint64_t{15}, 32, kTable, 0});
+             driver.make_available(0);
+         }},
+        {"a nested indirect table",
+         [&](auto& driver, auto& memory) {
+             table(memory, {{kData, 16, kTable, 0}});
+             driver.set_descriptor(0, {kData, 16, kTable, 0});
+             driver.make_available(0);
+         }},
+        {"a chain that leaves its indirect table",
+         [&](auto& driver, auto& memory) {
+             table(memory, {{kData, 4, kNext, 1}});
+             driver.set_descriptor(0, {kData, 16, kTable, 0});
+             driver.make_available(0);
+         }},
+        {"an indirect loop",
+         [&](auto& driver, auto& memory) {
+             table(memory, {{kData, 4, kNext, 1}, {kData, 4, kNext, 0}});
+             driver.set_descriptor(0, {kData, 32, kTable, 0});
+             driver.make_available(0);
+         }},
+    };
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.what);
+        ASSERT_TRUE(memory_.discard(GuestRange::of(0, kEnd)));
+        test::DriverQueue driver{memory_, kRings, kSize};
+        VirtQueue queue = make(kIndirect);
+        const Buffer good{kData, 4, true};
+        driver.add({&good, 1}, 7);
+        queue.push(pop(queue), 4);
+        row.spoil(driver, memory_);
+        EXPECT_FALSE(queue.pop().has_value());
+        EXPECT_EQ(driver.take_used().size(), 1U) << "something was given back";
+    }
+}
+
+TEST_F(VirtQueueTest, AChainInFlightCannotComeAgain) {
+    VirtQueue queue = make();
+    const Buffer buffer{kData, 4, true};
+    driver_.add({&buffer, 1}, 3);
+    DescriptorChain chain = pop(queue);
+    driver_.make_available(3);
+    EXPECT_FALSE(queue.pop().has_value());
+    queue.push(std::move(chain), 0);
+}
+
+TEST_F(VirtQueueTest, AnIndirectTableIsRefusedWhereItWasNotNegotiated) {
+    VirtQueue queue = make();
+    const Buffer buffer{kData, 4, true};
+    driver_.add_indirect({&buffer, 1});
+    EXPECT_FALSE(queue.pop().has_value());
+}
+
+}  // namespace
+}  // namespace hull::virtio
