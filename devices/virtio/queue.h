@@ -29,7 +29,7 @@ struct QueueError {
 /// The most entries that a queue here may have; the specification allows 32768.
 inline constexpr uint16_t kMaxQueueSize = 1024;
 
-/// A queue that a driver has set up. One thread at a time.
+/// A queue that a driver has set up. One thread at a time; not moved while a chain is in flight.
 class VirtQueue {
   public:
     /// Checks the configuration once and for all: the size is a power of two and at most kMaxQueueSize, each
@@ -38,6 +38,12 @@ class VirtQueue {
     [[nodiscard]] static tl::expected<VirtQueue, QueueError> make(const GuestMemory& memory,
                                                                   const QueueConfig& config,
                                                                   uint64_t features);
+
+    VirtQueue(VirtQueue&& other) noexcept = default;
+    VirtQueue& operator=(VirtQueue&& other) noexcept = default;
+    VirtQueue(const VirtQueue&) = delete;
+    VirtQueue& operator=(const VirtQueue&) = delete;
+    ~VirtQueue() = default;
 
     [[nodiscard]] uint16_t size() const { return size_; }
 

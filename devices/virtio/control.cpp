@@ -1,0 +1,143 @@
+#include "devices/virtio/control.h"
+
+#include <linux/virtio_config.h>
+
+#include <utility>
+
+#include "devices/virtio/ring_layout.h"
+
+namespace hull::virtio {
+
+namespace {
+
+constexpr uint64_t feature(unsigned bit) {
+    return uint64_t{1} << bit;
+}
+
+/// What this code does for every device.
+constexpr uint64_t kCommonFeatures =
+    feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_EVENT_IDX) | feature(VIRTIO_RING_F_INDIRECT_DESC);
+
+constexpr uint8_t kFound = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+
+}  // namespace
+
+DeviceControl::DeviceControl(VirtioDevice& device, GuestMemory& memory,
+                             std::function<void(uint32_t)> interrupt, std::string name)
+    : device_{device},
+      memory_{memory},
+      interrupt_{std::move(interrupt)},
+      name_{std::move(name)},
+      queues_(device.queue_sizes().size()) {}
+
+uint64_t DeviceControl::all_offered_features() const {
+    return device_.features() | kCommonFeatures;
+}
+
+uint32_t DeviceControl::offered_features(uint32_t half) const {
+    return half < 2 ? static_cast<uint32_t>(all_offered_features() >> (32 * half)) : 0;
+}
+
+void DeviceControl::accept_features(uint32_t half, uint32_t features) {
+    if (half < 2 && (status_ & VIRTIO_CONFIG_S_FEATURES_OK) == 0) {
+        const uint64_t mask = uint64_t{0xffff'ffff} << (32 * half);
+        accepted_ = (accepted_ & ~mask) | uint64_t{features} << (32 * half);
+    }
+}
+
+void DeviceControl::write_status(uint8_t value) {
+    if (value == 0) {
+        reset();
+        return;
+    }
+    const auto added = static_cast<uint8_t>(value & ~status_);
+    status_ |= added & (kFound | VIRTIO_CONFIG_S_FAILED);
+    // 2.2: the driver accepts a subset of what was offered, and nothing here works as before version 1.
+    if ((added & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && (status_ & kFound) == kFound &&
+        (accepted_ & ~all_offered_features()) == 0 && (accepted_ & feature(VIRTIO_F_VERSION_1)) != 0) {
+        status_ |= VIRTIO_CONFIG_S_FEATURES_OK;
+    }
+    constexpr uint8_t kEnded = VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET;
+    if ((added & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && (status_ & VIRTIO_CONFIG_S_FEATURES_OK) != 0 &&
+        (status_ & kEnded) == 0) {
+        status_ |= VIRTIO_CONFIG_S_DRIVER_OK;
+        activate();
+    }
+}
+
+void DeviceControl::activate() {
+    Activation activation{.features = accepted_, .queues = {}, .memory = memory_, .driver = *this};
+    for (size_t index = 0; index < queues_.size(); ++index) {
+        const Queue& queue = queues_[index];
+        if (!queue.enabled) {
+            continue;
+        }
+        auto made = VirtQueue::make(memory_, queue.config, accepted_);
+        if (!made || made->size() > device_.queue_sizes()[index]) {
+            needs_reset(made ? "a queue is larger than it may be" : made.error().what);
+            return;
+        }
+        activation.queues.push_back({static_cast<uint16_t>(index), std::move(*made), queue.kick.get()});
+    }
+    active_ = true;
+    device_.activate(std::move(activation));
+}
+
+void DeviceControl::reset() {
+    if (std::exchange(active_, false)) {
+        device_.reset();
+    }
+    for (Queue& queue : queues_) {
+        queue.config = {};
+        queue.enabled = false;
+    }
+    accepted_ = 0;
+    status_ = 0;
+}
+
+uint16_t DeviceControl::queue_size_limit(uint32_t queue) const {
+    return queue < queues_.size() ? device_.queue_sizes()[queue] : 0;
+}
+
+const QueueConfig* DeviceControl::queue(uint32_t index) const {
+    return index < queues_.size() ? &queues_[index].config : nullptr;
+}
+
+void DeviceControl::configure_queue(uint32_t index, const std::function<void(QueueConfig&)>& change) {
+    if (index < queues_.size() && !queues_[index].enabled && !active_) {
+        change(queues_[index].config);
+    }
+}
+
+void DeviceControl::enable_queue(uint32_t index) {
+    if (index < queues_.size() && !active_) {
+        queues_[index].enabled = true;
+    }
+}
+
+bool DeviceControl::queue_is_enabled(uint32_t index) const {
+    return index < queues_.size() && queues_[index].enabled;
+}
+
+int DeviceControl::kick_fd(uint32_t index) const {
+    return index < queues_.size() ? queues_[index].kick.get() : -1;
+}
+
+void DeviceControl::used_buffers(uint16_t queue) {
+    interrupt_(queue);
+}
+
+void DeviceControl::configuration_changed() {
+    ++generation_;
+    interrupt_(kConfigurationVector);
+}
+
+void DeviceControl::needs_reset(const char* why) {
+    log_warning(name_ + " stops until its driver resets it: " + why);
+    status_ |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    if ((status_ & VIRTIO_CONFIG_S_DRIVER_OK) != 0) {
+        interrupt_(kConfigurationVector);
+    }
+}
+
+}  // namespace hull::virtio

@@ -1,0 +1,66 @@
+// What every virtio device is to a transport, and the other way round.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/guest_memory.h"
+#include "devices/virtio/queue.h"
+
+namespace hull::virtio {
+
+/// How a device calls its driver. Any thread; a call after the device's reset is harmless.
+class DriverCalls {
+  public:
+    virtual ~DriverCalls() = default;
+    /// Chains of this queue were given back, and the driver wants to know.
+    virtual void used_buffers(uint16_t queue) = 0;
+    /// The device's configuration space has changed.
+    virtual void configuration_changed() = 0;
+    /// The driver broke a rule, so the device stops until it is reset (VIRTIO 1.2, 2.1.1). `why` is a clause
+    /// for the log.
+    virtual void needs_reset(const char* why) = 0;
+};
+
+/// A queue that the driver has enabled, with what it kicks by.
+struct ActiveQueue {
+    uint16_t index;
+    VirtQueue queue;
+    int kick_fd;  ///< an eventfd, readable after a kick, and perhaps once without; the transport's, open
+                  ///< until reset() has returned
+};
+
+/// All that a device gets when its driver is ready (DRIVER_OK). The queues that the driver left out are not
+/// there.
+struct Activation {
+    uint64_t features;  ///< negotiated
+    std::vector<ActiveQueue> queues;
+    GuestMemory& memory;
+    DriverCalls& driver;
+};
+
+/// A virtio device. It knows no transport. The transport calls one member at a time.
+class VirtioDevice {
+  public:
+    virtual ~VirtioDevice() = default;
+
+    /// VIRTIO 1.2, 5: the device's ID.
+    [[nodiscard]] virtual uint32_t type() const = 0;
+    /// What it offers beside what every device here has: VIRTIO_F_VERSION_1 and both features of the ring.
+    [[nodiscard]] virtual uint64_t features() const = 0;
+    /// The most entries of each queue; how many there are is how many queues it has.
+    [[nodiscard]] virtual std::span<const uint16_t> queue_sizes() const = 0;
+    /// Fills `data` from the configuration space at `offset`; bytes beyond it are left as they are (zeros).
+    virtual void read_configuration(uint64_t offset, std::span<std::byte> data) const = 0;
+    /// Takes what the driver wrote; what is beyond the space or read-only is ignored.
+    virtual void write_configuration(uint64_t offset, std::span<const std::byte> data) = 0;
+    /// Starts to serve. Called once between resets.
+    virtual void activate(Activation activation) = 0;
+    /// Stops; once it has returned, the device touches guest memory and queues no more. Harmless where it was
+    /// not active.
+    virtual void reset() = 0;
+};
+
+}  // namespace hull::virtio
