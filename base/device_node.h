@@ -11,10 +11,11 @@ namespace hull {
 
 /// Which device a node stands for. The builders in boot/ know how each is described to a guest.
 enum class DeviceKind {
-    serial,   ///< 16550A UART
-    rtc,      ///< MC146818 clock
-    power,    ///< power off, reset and the power button, at the registers below
-    pvpanic,  ///< one byte through which the guest tells of its kernel's panic
+    serial,       ///< 16550A UART
+    rtc,          ///< MC146818 clock
+    power,        ///< power off, reset and the power button, at the registers below
+    pvpanic,      ///< one byte through which the guest tells of its kernel's panic
+    virtio_mmio,  ///< a virtio device behind memory-mapped registers; it says itself which
 };
 
 /// The registers of DeviceKind::power, as offsets into its range. An access of 1, 2 or 4 bytes at an offset

@@ -32,7 +32,7 @@ void add_registers(TreeBuilder& tree, const DeviceNode& node) {
 }
 
 /// Devicetree Specification 0.4, 4.2.2; Linux Documentation/devicetree/bindings: rtc/rtc-cmos.txt,
-/// misc/pvpanic-mmio.txt, mfd/syscon.yaml, power/reset/syscon-poweroff.yaml
+/// misc/pvpanic-mmio.txt, mfd/syscon.yaml, virtio/mmio.yaml, power/reset/syscon-poweroff.yaml
 void add_device(TreeBuilder& tree, const DeviceNode& node, const InterruptCells& interrupt_cells) {
     const auto common = [&] {
         add_registers(tree, node);
@@ -55,6 +55,11 @@ void add_device(TreeBuilder& tree, const DeviceNode& node, const InterruptCells&
         case DeviceKind::pvpanic:
             return tree.node(unit_name("pvpanic", node), [&] {
                 tree.strings("compatible", {"qemu,pvpanic-mmio"});
+                common();
+            });
+        case DeviceKind::virtio_mmio:
+            return tree.node(unit_name("virtio", node), [&] {
+                tree.strings("compatible", {"virtio,mmio"});
                 common();
             });
         case DeviceKind::power:

@@ -66,6 +66,8 @@ Term device(const DeviceNode& node, size_t number) {
             return plain_device("RT", number, aml::eisa_id("PNP0B00"), node);
         case DeviceKind::pvpanic:
             return plain_device("PV", number, aml::string("QEMU0001"), node);
+        case DeviceKind::virtio_mmio:
+            return plain_device("VR", number, aml::string("LNRO0005"), node);
         case DeviceKind::power:
             return node.interrupt ? event_device(node) : Term{};
     }

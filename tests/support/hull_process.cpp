@@ -10,7 +10,9 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 
@@ -153,10 +155,27 @@ bool HullProcess::has_ended() {
     return ended_;
 }
 
+void HullProcess::tell_where_it_is_stuck() {
+    for (const pid_t process : {keeper(), machine()}) {
+        std::error_code gone;
+        const std::string tasks = "/proc/" + std::to_string(process) + "/task";
+        for (const auto& task : std::filesystem::directory_iterator{tasks, gone}) {
+            std::stringstream text;
+            text << "\nstuck: " << std::ifstream{task.path() / "comm"}.rdbuf()
+                 << std::ifstream{task.path() / "syscall"}.rdbuf()
+                 << std::ifstream{task.path() / "stack"}.rdbuf();
+            err_ += text.str();
+        }
+    }
+}
+
 int HullProcess::reap() {
     const auto deadline = Clock::now() + kPatience;
     while (!has_ended() && Clock::now() < deadline) {
         std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    }
+    if (!ended_) {
+        tell_where_it_is_stuck();
     }
     return status_;
 }
@@ -168,6 +187,9 @@ int HullProcess::wait() {
         read_some(std::chrono::milliseconds{50});
     }
     while ((output_.valid() || error_.valid()) && read_some(std::chrono::milliseconds{0})) {
+    }
+    if (!ended_) {
+        tell_where_it_is_stuck();
     }
     return status_;
 }

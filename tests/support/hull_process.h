@@ -55,6 +55,8 @@ class HullProcess {
     /// False where nothing came in `patience`, or both outputs are at their end.
     bool read_some(std::chrono::milliseconds patience);
     bool has_ended();
+    /// Adds to err() what each of its threads waits for.
+    void tell_where_it_is_stuck();
     int reap();
 
     pid_t pid_ = -1;

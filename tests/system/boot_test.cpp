@@ -164,7 +164,7 @@ TEST(Boot, SeveralInitramfsFilesAreJoined) {
 
 TEST(Boot, TimingTellsEveryStep) {
     HullProcess hull{boot(kSmallBzImage, "hull.run=poweroff", {"--timing"})};
-    EXPECT_EQ(hull.wait(), 0);
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
     for (const char* step : {"KVM ready", "image loaded", "first instruction", "first line of init"}) {
         EXPECT_THAT(hull.err(), HasSubstr(std::string{"hull: timing: "} + step + " after "));
     }

@@ -54,7 +54,7 @@ TEST(Console, WhatIsTypedReachesTheShellAndItsAnswerComesBack) {
     hull.type("echo $((6 * 7))-answer\r");
     EXPECT_TRUE(hull.wait_for("42-answer"));
     hull.type("poweroff -f\r");
-    EXPECT_EQ(hull.wait(), 0);
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_EQ(mode_of(hull.terminal()), before);
 }
 

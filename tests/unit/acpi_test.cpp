@@ -322,7 +322,9 @@ TEST(Acpi, devices_are_objects_with_identities_and_resources) {
     DeviceNode second = kSerial;
     second.range = GuestRange::of(0x2f8, 8);
     second.interrupt = 3;
-    const auto objects = Tables{platform(1, {kSerial, second, kRtc, kPower, kPvpanic})}.objects();
+    const DeviceNode virtio{DeviceKind::virtio_mmio, AddressSpace::memory,
+                            GuestRange::of(0xd000'2000, 0x1000), 11};
+    const auto objects = Tables{platform(1, {kSerial, second, kRtc, kPower, kPvpanic, virtio})}.objects();
     const auto identity = [&](const std::string& device) { return objects.at("\\_SB_/" + device + "/_HID"); };
     EXPECT_EQ(identity("UA00"), aml::eisa_id("PNP0501"));
     EXPECT_EQ(identity("UA01"), aml::eisa_id("PNP0501"));
@@ -330,6 +332,9 @@ TEST(Acpi, devices_are_objects_with_identities_and_resources) {
     EXPECT_EQ(identity("PWRB"), aml::eisa_id("PNP0C0C"));
     EXPECT_EQ(identity("GED_"), aml::string("ACPI0013"));
     EXPECT_EQ(identity("PV00"), aml::string("QEMU0001"));
+    EXPECT_EQ(identity("VR00"), aml::string("LNRO0005"));
+    EXPECT_EQ(objects.at("\\_SB_/VR00/_CRS"),
+              aml::resource_template({aml::memory32_fixed(0xd000'2000, 0x1000), aml::edge_interrupt(11)}));
     EXPECT_EQ(objects.at("\\_SB_/UA01/_UID"), bytes({1}));
     EXPECT_EQ(objects.at("\\_SB_/UA01/_CRS"),
               aml::resource_template({aml::io_ports(0x2f8, 8), aml::edge_interrupt(3)}));

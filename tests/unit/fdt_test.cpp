@@ -65,6 +65,7 @@ Platform platform(uint32_t cpus) {
                 {DeviceKind::rtc, AddressSpace::port, GuestRange::of(0x70, 2), 8},
                 {DeviceKind::power, AddressSpace::memory, GuestRange::of(0x2'd000'0000, 0x10), 5},
                 {DeviceKind::pvpanic, AddressSpace::memory, GuestRange::of(0xd000'1000, 1), std::nullopt},
+                {DeviceKind::virtio_mmio, AddressSpace::memory, GuestRange::of(0xd000'2000, 0x1000), 11},
             }};
 }
 
@@ -107,6 +108,9 @@ TEST(DeviceTree, devices_in_memory_are_at_the_root) {
     const Tree tree{x86::device_tree(platform(1))};
     EXPECT_EQ(tree.property("/pvpanic@d0001000", "compatible"), text({"qemu,pvpanic-mmio"}));
     EXPECT_EQ(tree.property("/pvpanic@d0001000", "interrupts"), "(none)");
+    EXPECT_EQ(tree.property("/virtio@d0002000", "compatible"), text({"virtio,mmio"}));
+    EXPECT_THAT(tree.cells("/virtio@d0002000", "reg"), ElementsAre(0, 0xd000'2000, 0, 0x1000));
+    EXPECT_THAT(tree.cells("/virtio@d0002000", "interrupts"), ElementsAre(11, 3)) << "rising edge";
     EXPECT_EQ(tree.property("/power@2d0000000", "compatible"), text({"syscon", "simple-mfd"}));
     EXPECT_THAT(tree.cells("/power@2d0000000", "reg"), ElementsAre(2, 0xd000'0000, 0, 0x10));
     EXPECT_EQ(tree.property("/power@2d0000000/poweroff", "compatible"), text({"syscon-poweroff"}));

@@ -205,6 +205,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.memory = 5ULL << 30;
     config.platform = boot::PlatformTables::fdt;
     config.hugepages = true;
+    config.rng = true;
     config.console = ConsoleConfig::parse("file:/tmp/out");
     config.stop_timeout = 1500ms;
     config.timing = true;
@@ -220,6 +221,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"memory", "5G"},
         {"platform", "fdt"},
         {"hugepages", "true"},
+        {"rng", "true"},
         {"console", "file:/tmp/out"},
         {"stop-timeout", "1.500000"},
         {"timing", "true"},

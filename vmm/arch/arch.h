@@ -27,6 +27,10 @@ extern const DevicePlace kSerialPlace;
 extern const DevicePlace kPowerPlace;
 extern const DevicePlace kPvpanicPlace;
 
+/// Where virtio devices answer, `number` from 0 on, and how many can.
+extern const uint32_t kVirtioMmioPlaces;
+DevicePlace virtio_mmio_place(uint32_t number);
+
 /// The clock chip, for guests that are described by a device tree: ACPI tells its guests that there is none.
 extern const DevicePlace kRtcPlace;
 /// The ports of the keyboard controller's reset line; it is never described, kernels know where it is.

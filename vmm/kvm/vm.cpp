@@ -54,4 +54,14 @@ void Vm::connect_irqfd(uint32_t gsi, int eventfd) {
     request(KVM_IRQFD, &request_data, "KVM_IRQFD");
 }
 
+void Vm::connect_ioeventfd(GuestAddress address, uint32_t value, int eventfd) {
+    kvm_ioeventfd request_data{};
+    request_data.datamatch = value;
+    request_data.addr = raw(address);
+    request_data.len = sizeof value;
+    request_data.fd = eventfd;
+    request_data.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
+    request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");
+}
+
 }  // namespace hull

@@ -26,6 +26,10 @@ class Vm {
     /// controllers must be there already.
     void connect_irqfd(uint32_t gsi, int eventfd);
 
+    /// Lets a 32-bit write of `value` at a guest-physical address signal an eventfd instead of leaving the
+    /// kernel (4.59).
+    void connect_ioeventfd(GuestAddress address, uint32_t value, int eventfd);
+
     /// An ioctl on the VM; `request_name` is for the message.
     int request(unsigned long number, const void* argument, const char* request_name);
     int request(unsigned long number, unsigned long argument, const char* request_name);

@@ -185,6 +185,7 @@ std::string MachineConfig::to_json() const {
     json += ",\n  \"memory\": " + quoted(memory_size_text(memory));
     json += std::string{",\n  \"platform\": "} + quoted(name_of(platform));
     json += std::string{",\n  \"hugepages\": "} + (hugepages ? "true" : "false");
+    json += std::string{",\n  \"rng\": "} + (rng ? "true" : "false");
     json += ",\n  \"console\": " + quoted(console.text());
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);
     json += std::string{",\n  \"timing\": "} + (timing ? "true" : "false");

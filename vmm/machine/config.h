@@ -40,6 +40,7 @@ struct MachineConfig {
     uint64_t memory = uint64_t{512} << 20;  ///< bytes, whole MiB
     boot::PlatformTables platform = boot::PlatformTables::acpi;
     bool hugepages = false;
+    bool rng = false;  ///< a virtio entropy device
     ConsoleConfig console;
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
     bool timing = false;

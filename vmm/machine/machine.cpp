@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "devices/rng/rng.h"
 
 namespace hull {
 
@@ -101,6 +102,26 @@ void Machine::make_devices(MachineFiles& files) {
         rtc_ = std::make_unique<Rtc>();
         attach(arch::kRtcPlace, *rtc_);
     }
+    if (config_.rng) {
+        add_virtio(std::make_unique<virtio::Rng>(), "rng");
+    }
+}
+
+void Machine::add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const char* name) {
+    const auto number = static_cast<uint32_t>(virtio_.size());
+    arch::DevicePlace place = arch::virtio_mmio_place(number);
+    place.name = name;
+    auto made = std::make_unique<VirtioPlace>();
+    made->device = std::move(device);
+    made->transport =
+        std::make_unique<virtio::MmioTransport>(*made->device, memory_, made->irq, std::string{name});
+    attach(place, *made->transport);
+    vm_.connect_irqfd(place.node.interrupt.value(), made->irq.fd());
+    const GuestAddress doorbell{raw(place.node.range.start()) + virtio::MmioTransport::kDoorbell};
+    for (uint32_t queue = 0; queue < made->transport->queue_count(); ++queue) {
+        vm_.connect_ioeventfd(doorbell, queue, made->transport->kick_fd(queue));
+    }
+    virtio_.push_back(std::move(made));
 }
 
 std::optional<Timeline::Clock::time_point> Machine::first_line_time() const {

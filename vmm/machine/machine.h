@@ -19,6 +19,8 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
+#include "devices/virtio/device.h"
+#include "devices/virtio/mmio_transport.h"
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
@@ -74,6 +76,7 @@ class Machine {
   private:
     void make_devices(MachineFiles& files);
     void attach(const arch::DevicePlace& place, BusDevice& device);
+    void add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const char* name);
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);
@@ -106,6 +109,14 @@ class Machine {
     std::unique_ptr<Pvpanic> pvpanic_;
     std::unique_ptr<I8042> reset_line_;
     std::unique_ptr<Rtc> rtc_;
+
+    /// A virtio device with what carries it.
+    struct VirtioPlace {
+        EventfdIrqLine irq;
+        std::unique_ptr<virtio::VirtioDevice> device;
+        std::unique_ptr<virtio::MmioTransport> transport;  // after the device, which it resets
+    };
+    std::vector<std::unique_ptr<VirtioPlace>> virtio_;
 
     VcpuSurroundings surroundings_;
     std::vector<Vcpu> vcpus_;                           // until run(), which gives each a thread

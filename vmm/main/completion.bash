@@ -17,7 +17,7 @@ _hull() {
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --hugepages --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+                --platform --hugepages --rng --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

@@ -37,6 +37,7 @@ options::options_description describe() {
         ("memory", text()->value_name("SIZE"), "memory, for example 512M (the default) or 2G")           //
         ("platform", text()->value_name("KIND"), "how the machine is described: acpi (default) or fdt")  //
         ("hugepages", flag(), "guest memory on the host's reserved huge pages")                          //
+        ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")             //
         ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")   //
         ("stop-timeout", text()->value_name("SECONDS"),
          "from the power button (SIGTERM) to the end by force (default 10)")                 //
@@ -87,6 +88,8 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.platform = parse_platform(value);
     } else if (key == "hugepages") {
         config.hugepages = parse_flag(value, key);
+    } else if (key == "rng") {
+        config.rng = parse_flag(value, key);
     } else if (key == "console") {
         config.console = ConsoleConfig::parse(value);
     } else if (key == "stop-timeout") {
@@ -212,7 +215,7 @@ BootOptions parse_boot_options(const std::vector<std::string>& arguments) {
         if (key == "help" || key == "dry-run" || key == "config") {
             continue;
         }
-        const bool is_flag = key == "hugepages" || key == "timing";
+        const bool is_flag = key == "hugepages" || key == "rng" || key == "timing";
         apply(result.config, key, is_flag ? Values{"true"} : value.as<Values>());
     }
     fill_in_fetched_kernel(result.config);

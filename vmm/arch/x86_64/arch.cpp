@@ -16,6 +16,7 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
+#include "devices/virtio/mmio_transport.h"
 #include "vmm/arch/x86_64/cpuid.h"
 #include "vmm/arch/x86_64/registers.h"
 #include "vmm/kvm/counted_list.h"
@@ -50,6 +51,18 @@ const GuestRange kResetLinePorts = GuestRange::of(I8042::kFirstPort, I8042::kPor
 const DevicePlace kPowerPlace = memory_device(DeviceKind::power, "power", 0xfe00'0000, Power::kSize, 9);
 const DevicePlace kPvpanicPlace =
     memory_device(DeviceKind::pvpanic, "pvpanic", 0xfe00'1000, Pvpanic::kSize, std::nullopt);
+
+// One interrupt each, so that no driver has to ask whether it was meant: from the first after kPowerPlace's
+// to the I/O APIC's last.
+const uint32_t kVirtioMmioPlaces = 14;
+
+DevicePlace virtio_mmio_place(uint32_t number) {
+    constexpr uint64_t kFirstAddress = 0xfe01'0000;
+    constexpr uint32_t kFirstGsi = 10;
+    return memory_device(DeviceKind::virtio_mmio, "virtio-mmio",
+                         kFirstAddress + number * virtio::MmioTransport::kSize, virtio::MmioTransport::kSize,
+                         kFirstGsi + number);
+}
 
 const std::vector<NeededCapability> kNeededCapabilities = {
     {KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
