@@ -1,6 +1,7 @@
 #include "base/unique_fd.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -96,6 +97,11 @@ void signal_eventfd(int fd) {
 void drain_eventfd(int fd) {
     uint64_t count = 0;
     [[maybe_unused]] const ssize_t got = read(fd, &count, sizeof count);
+}
+
+bool is_readable(int fd) {
+    pollfd entry{fd, POLLIN, 0};
+    return poll(&entry, 1, 0) > 0;
 }
 
 }  // namespace hull

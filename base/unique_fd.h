@@ -56,4 +56,7 @@ void signal_eventfd(int fd);
 /// for an fd that has one reader: it blocks otherwise.
 void drain_eventfd(int fd);
 
+/// Whether a read would not wait: there is something, or the end. Any thread.
+[[nodiscard]] bool is_readable(int fd);
+
 }  // namespace hull

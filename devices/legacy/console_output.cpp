@@ -33,11 +33,6 @@ UniqueFd reopen_nonblocking(int fd) {
     return UniqueFd{open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
 }
 
-bool is_readable(int fd) {
-    pollfd entry{fd, POLLIN, 0};
-    return poll(&entry, 1, 0) == 1;
-}
-
 }  // namespace
 
 ConsoleOutput::ConsoleOutput(int fd, std::function<void()> on_room)

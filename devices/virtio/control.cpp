@@ -10,10 +10,6 @@ namespace hull::virtio {
 
 namespace {
 
-constexpr uint64_t feature(unsigned bit) {
-    return uint64_t{1} << bit;
-}
-
 /// What this code does for every device.
 constexpr uint64_t kCommonFeatures =
     feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_EVENT_IDX) | feature(VIRTIO_RING_F_INDIRECT_DESC);
@@ -97,10 +93,6 @@ void DeviceControl::reset() {
 
 uint16_t DeviceControl::queue_size_limit(uint32_t queue) const {
     return queue < queues_.size() ? device_.queue_sizes()[queue] : 0;
-}
-
-const QueueConfig* DeviceControl::queue(uint32_t index) const {
-    return index < queues_.size() ? &queues_[index].config : nullptr;
 }
 
 void DeviceControl::configure_queue(uint32_t index, const std::function<void(QueueConfig&)>& change) {

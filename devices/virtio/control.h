@@ -42,7 +42,6 @@ class DeviceControl final : public DriverCalls {
     /// A queue's registers; a queue that is not there has a size limit of 0 and takes nothing. From enable()
     /// on, and once the device runs, nothing is changed but by a reset.
     [[nodiscard]] uint16_t queue_size_limit(uint32_t queue) const;
-    [[nodiscard]] const QueueConfig* queue(uint32_t index) const;
     void configure_queue(uint32_t index, const std::function<void(QueueConfig&)>& change);
     void enable_queue(uint32_t index);
     [[nodiscard]] bool queue_is_enabled(uint32_t index) const;

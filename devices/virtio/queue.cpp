@@ -15,10 +15,6 @@ namespace hull::virtio {
 
 namespace {
 
-constexpr uint64_t feature(unsigned bit) {
-    return uint64_t{1} << bit;
-}
-
 /// A 16-bit field of a ring. Aligned, since the rings are.
 std::atomic_ref<uint16_t> field(std::byte* area, size_t offset) {
     return std::atomic_ref{*reinterpret_cast<uint16_t*>(area + offset)};

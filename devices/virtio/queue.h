@@ -13,6 +13,11 @@
 
 namespace hull::virtio {
 
+/// A feature's mask from its number.
+constexpr uint64_t feature(unsigned bit) {
+    return uint64_t{1} << bit;
+}
+
 /// What a driver wrote into a transport's registers. Nothing of it is checked.
 struct QueueConfig {
     uint16_t size = 0;               ///< entries

@@ -22,11 +22,6 @@ bool wait_for_kick(int kick_fd, int stop_fd) {
     return true;
 }
 
-bool is_readable(int fd) {
-    pollfd entry{fd, POLLIN, 0};
-    return poll(&entry, 1, 0) > 0;
-}
-
 }  // namespace
 
 void serve_chains(ActiveQueue& queue, DriverCalls& driver, int stop_fd,

@@ -12,6 +12,7 @@
 
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/way.h"
 
 namespace hull::test {
 namespace {
@@ -19,35 +20,12 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-/// One way to boot: which kernel file, and how the machine is described.
-struct Way {
-    const char* name;
-    const char* kernel;
-    const char* initramfs;
-    const char* platform;
-};
-
 const Way kDebianBzImage{"debian_bzimage_acpi", "debian/vmlinuz", "initramfs-debian", "acpi"};
 const Way kDebianVmlinux{"debian_vmlinux_acpi", "debian/vmlinux", "initramfs-debian", "acpi"};
 const Way kSmallBzImage{"small_bzimage_acpi", "small/bzImage", "initramfs-small", "acpi"};
 const Way kSmallVmlinux{"small_vmlinux_acpi", "small/vmlinux", "initramfs-small", "acpi"};
 const Way kSmallBzImageFdt{"small_bzimage_fdt", "small/bzImage", "initramfs-small", "fdt"};
 const Way kSmallVmlinuxFdt{"small_vmlinux_fdt", "small/vmlinux", "initramfs-small", "fdt"};
-
-std::vector<std::string> boot(const Way& way, const std::string& cmdline,
-                              std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments{"boot",
-                                       "--kernel",
-                                       guest_file(way.kernel),
-                                       "--initramfs",
-                                       guest_file(way.initramfs),
-                                       "--platform",
-                                       way.platform,
-                                       "--cmdline",
-                                       cmdline};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
-}
 
 struct WayAndCpus {
     Way way;

@@ -6,26 +6,17 @@
 #include <string>
 
 #include "tests/support/hull_process.h"
+#include "tests/support/way.h"
 
 namespace hull::test {
 namespace {
 
 using testing::HasSubstr;
 
-struct Way {
-    const char* name;
-    const char* kernel;
-    const char* initramfs;
-    const char* platform;
-};
-
 class VirtioMmio : public testing::TestWithParam<Way> {};
 
 TEST_P(VirtioMmio, TheEntropyDeviceGivesBytes) {
-    const Way& way = GetParam();
-    HullProcess hull{{"boot", "--kernel", guest_file(way.kernel), "--initramfs", guest_file(way.initramfs),
-                      "--platform", way.platform, "--rng"},
-                     HullProcess::Input::pipe};
+    HullProcess hull{boot(GetParam(), "", {"--rng"}), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type("cat /sys/class/misc/hw_random/rng_current; head -c 100000 /dev/hwrng | wc -c; poweroff -f\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();

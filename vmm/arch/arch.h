@@ -27,8 +27,7 @@ extern const DevicePlace kSerialPlace;
 extern const DevicePlace kPowerPlace;
 extern const DevicePlace kPvpanicPlace;
 
-/// Where virtio devices answer, `number` from 0 on, and how many can.
-extern const uint32_t kVirtioMmioPlaces;
+/// Where virtio devices answer, `number` 0 to 13.
 DevicePlace virtio_mmio_place(uint32_t number);
 
 /// The clock chip, for guests that are described by a device tree: ACPI tells its guests that there is none.

@@ -54,8 +54,6 @@ const DevicePlace kPvpanicPlace =
 
 // One interrupt each, so that no driver has to ask whether it was meant: from the first after kPowerPlace's
 // to the I/O APIC's last.
-const uint32_t kVirtioMmioPlaces = 14;
-
 DevicePlace virtio_mmio_place(uint32_t number) {
     constexpr uint64_t kFirstAddress = 0xfe01'0000;
     constexpr uint32_t kFirstGsi = 10;
