@@ -90,6 +90,35 @@ template <bool beyond_reach>
 Cursor unpack_quickly(Cursor cursor, const Byte* in_limit, const Byte* start, const Byte* out_limit) {
     auto [in, out] = cursor;
     while (in < in_limit && out < out_limit) {
+        // Nineteen of twenty sequences are short: no length is continued and the match is not close. Such a
+        // one takes at most 17 bytes and makes at most 32, so this many keep clear of the limits without a
+        // look.
+        for (ptrdiff_t left = std::min(in_limit - in, out_limit - out) / 32; left > 0; --left) {
+            const size_t token = *in;
+            const size_t length = token & 15;
+            const size_t literals = token >> 4;
+            if (token >= kContinued << 4) [[unlikely]] {
+                break;
+            }
+            if (length == kContinued) [[unlikely]] {
+                break;
+            }
+            copy<16>(out, in + 1);
+            const size_t offset = offset_at(in + literals + 1);
+            if (offset < 8) [[unlikely]] {
+                break;
+            }
+            if (!beyond_reach && offset > static_cast<size_t>(out + literals - start)) {
+                break;
+            }
+            out += literals;
+            const Byte* const from = out - offset;
+            copy<8>(out, from);
+            copy<8>(out + 8, from + 8);
+            copy<2>(out + 16, from + 16);
+            in += literals + 3;
+            out += length + kLeastMatch;
+        }
         const unsigned token = *in;
         size_t literals = token >> 4;
         size_t length = token & 15;

@@ -1,6 +1,6 @@
 // One block of LZ4, unpacked. Hull has its own decoder for this one format: Debian's and Hull's kernels are
 // packed by it, unpacking is the largest part of what Hull does before a guest's first instruction, and this
-// takes a tenth fewer instructions than liblz4. boot/README.md tells what was measured.
+// takes a quarter fewer instructions than liblz4. boot/README.md tells what was measured.
 #pragma once
 
 #include <cstddef>
