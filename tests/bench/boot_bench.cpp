@@ -27,6 +27,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/resident.h"
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -94,34 +96,13 @@ std::vector<pid_t> children_of(pid_t parent) {
     return all;
 }
 
-/// Resident KiB of all mappings but those that hold guest memory, which are the ones of 64 MiB and more.
-double resident_kib(pid_t process) {
-    constexpr uint64_t kGuestMemoryKib = 64 * 1024;
-    std::ifstream maps{"/proc/" + std::to_string(process) + "/smaps"};
-    double total = 0;
-    uint64_t size = 0;
-    for (std::string line; std::getline(maps, line);) {
-        std::istringstream words{line};
-        std::string key;
-        uint64_t kib = 0;
-        if (words >> key >> kib) {
-            if (key == "Size:") {
-                size = kib;
-            } else if (key == "Rss:" && size < kGuestMemoryKib) {
-                total += static_cast<double>(kib);
-            }
-        }
-    }
-    return total;
-}
-
 /// Of the process that has the most: the machine's, beside its keeper.
 double largest_resident_kib(pid_t parent) {
-    double largest = 0;
+    uint64_t largest = 0;
     for (const pid_t process : children_of(parent)) {
-        largest = std::max(largest, resident_kib(process));
+        largest = std::max(largest, hull::test::resident_kib(process));
     }
-    return largest;
+    return static_cast<double>(largest);
 }
 
 void exec_in_child(const std::vector<std::string>& command, int output, int errors) {

@@ -12,6 +12,7 @@
 
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/resident.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -71,6 +72,16 @@ TEST(Memory, GoesOnBeyondTheHoleBelow4GiB) {
     EXPECT_THAT(hull.out(), HasSubstr("100000000-"));
     EXPECT_THAT(hull.out(), HasSubstr("pages written and read back"));
     EXPECT_THAT(hull.out(), Not(HasSubstr("read back differently")));
+}
+
+TEST(Memory, HullTakesLittleBesideTheGuest) {
+    HullProcess hull{boot(kSmallBzImage, "hull.run=echo", {"--memory", "128M"}), HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull: init is up"));
+    // A huge page under the stack of one thread would be 2 MiB more.
+    EXPECT_LT(resident_kib(hull.machine()), 3 * 1024u);
+    EXPECT_GT(resident_kib(hull.machine()), 512u) << "was the right process looked at?";
+    hull.type("enough\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
 }
 
 TEST(Memory, ASmallGuestBootsTheSmallKernel) {
