@@ -1,4 +1,4 @@
-// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations}_fuzz, from which fuzzing
+// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations,block}_fuzz, from which fuzzing
 // found the others:
 //   make_corpus FOLDER
 // Built by hand when an input's layout changes: g++ -std=c++20 -I. tests/fuzz/make_corpus.cpp, with
@@ -91,6 +91,20 @@ void write_relocations() {
     }
 }
 
+/// What the driver of block_fuzz.cpp does: every type of request, one after the other, directly and by
+/// tables.
+void write_block() {
+    for (const uint8_t shape : {uint8_t{1}, uint8_t{9}}) {
+        test::Bytes input{std::byte{3}};
+        for (uint8_t type = 0; type < 8; ++type) {
+            for (const uint8_t value : {uint8_t{0}, type, uint8_t{2}, shape, uint8_t{3}}) {
+                input.push_back(std::byte{value});
+            }
+        }
+        write("block_fuzz", shape == 1 ? "direct" : "by-tables", input);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -103,5 +117,6 @@ int main(int argc, char** argv) {
     write_bzimage();
     write_elf();
     write_relocations();
+    write_block();
     return 0;
 }

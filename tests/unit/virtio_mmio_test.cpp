@@ -10,16 +10,17 @@
 #include "devices/rng/rng.h"
 #include "devices/virtio/mmio_transport.h"
 #include "tests/support/fake_devices.h"
+#include "tests/support/mmio_driver.h"
 #include "tests/support/virtio_driver.h"
 
 namespace hull::virtio {
 namespace {
 
+using test::kReadyToStart;
+using test::kVersion1;
+
 constexpr uint64_t kRings = 0x1000;
 constexpr uint64_t kData = 0x10000;
-constexpr uint8_t kReadyToStart =
-    VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK;
-
 /// A device that tells what it is told.
 class RecordingDevice final : public VirtioDevice {
   public:
@@ -50,50 +51,6 @@ class RecordingDevice final : public VirtioDevice {
     static constexpr uint16_t kSizes[] = {8, 16};
 };
 
-/// A driver's accesses to the registers.
-class Registers {
-  public:
-    explicit Registers(MmioTransport& transport) : transport_{transport} {}
-
-    uint32_t get(uint64_t offset) {
-        uint32_t value = 0xffff'ffff;
-        transport_.read(offset, std::as_writable_bytes(std::span{&value, 1}));
-        return value;
-    }
-    void set(uint64_t offset, uint32_t value) {
-        transport_.write(offset, std::as_bytes(std::span{&value, 1}));
-    }
-    /// Up to FEATURES_OK, as Linux does it.
-    void negotiate(uint64_t features) {
-        set(VIRTIO_MMIO_STATUS, 0);
-        set(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
-        set(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
-        for (const uint32_t half : {1U, 0U}) {
-            set(VIRTIO_MMIO_DRIVER_FEATURES_SEL, half);
-            set(VIRTIO_MMIO_DRIVER_FEATURES, static_cast<uint32_t>(features >> (32 * half)));
-        }
-        set(VIRTIO_MMIO_STATUS, kReadyToStart);
-    }
-    void set_queue(uint32_t index, const QueueConfig& config) {
-        set(VIRTIO_MMIO_QUEUE_SEL, index);
-        set(VIRTIO_MMIO_QUEUE_NUM, config.size);
-        const auto put = [&](uint64_t low, uint64_t high, GuestAddress address) {
-            set(low, static_cast<uint32_t>(raw(address)));
-            set(high, static_cast<uint32_t>(raw(address) >> 32));
-        };
-        put(VIRTIO_MMIO_QUEUE_DESC_LOW, VIRTIO_MMIO_QUEUE_DESC_HIGH, config.descriptor_area);
-        put(VIRTIO_MMIO_QUEUE_AVAIL_LOW, VIRTIO_MMIO_QUEUE_AVAIL_HIGH, config.driver_area);
-        put(VIRTIO_MMIO_QUEUE_USED_LOW, VIRTIO_MMIO_QUEUE_USED_HIGH, config.device_area);
-        set(VIRTIO_MMIO_QUEUE_READY, 1);
-    }
-    void start() { set(VIRTIO_MMIO_STATUS, kReadyToStart | VIRTIO_CONFIG_S_DRIVER_OK); }
-
-  private:
-    MmioTransport& transport_;
-};
-
-constexpr uint64_t kVersion1 = uint64_t{1} << VIRTIO_F_VERSION_1;
-
 class MmioTransportTest : public testing::Test {
   protected:
     const GuestRange ranges_[1] = {GuestRange::of(0, 0x20000)};
@@ -102,7 +59,7 @@ class MmioTransportTest : public testing::Test {
     test::CountingIrqLine irq_;
     RecordingDevice device_;
     MmioTransport transport_{device_, memory_, irq_, "recorder"};
-    Registers registers_{transport_};
+    test::MmioDriver registers_{transport_};
 };
 
 TEST_F(MmioTransportTest, IsFoundNegotiatedAndStarted) {
@@ -252,7 +209,7 @@ TEST(Rng, GivesWhatIsAskedForAndStopsAtAReset) {
     test::CountingIrqLine irq;
     Rng rng;
     MmioTransport transport{rng, memory, irq, "rng"};
-    Registers registers{transport};
+    test::MmioDriver registers{transport};
     registers.negotiate(kVersion1);
     registers.set_queue(0, queue.config());
     registers.start();

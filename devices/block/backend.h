@@ -1,0 +1,55 @@
+// Where a disk's contents are, to the worker of one of its queues.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace hull::virtio {
+
+/// What is to be done with a part of a disk. All of it lies within the disk.
+struct BlockOperation {
+    enum class Kind : uint8_t {
+        read,
+        write,
+        flush,         ///< what was written is to be there after a loss of power; has no part
+        discard,       ///< the contents are not needed any more
+        write_zeroes,  ///< read as zeros from now on, with room kept for other contents
+        unmap_zeroes,  ///< the same, and the room is given back
+    };
+    Kind kind;
+    uint64_t offset = 0;              ///< bytes
+    uint64_t length = 0;              ///< bytes; for read and write that of `memory`
+    std::span<const iovec> memory{};  ///< stays as it is until the operation has ended
+};
+
+/// Does the operations of one queue, whose requests are known by slots (below the queue's size, one operation
+/// in each at a time), and waits for its driver at the same time. For the thread that makes it. Destroyed
+/// when no operation is under way.
+class BlockBackend {
+  public:
+    struct End {
+        uint16_t slot;
+        int32_t result;  ///< how many bytes were read or written, which may be fewer; 0 for the other kinds;
+                         ///< or a negative errno
+    };
+
+    virtual ~BlockBackend() = default;
+
+    /// Begins an operation; it ends in wait().
+    virtual void start(uint16_t slot, const BlockOperation& operation) = 0;
+    /// Sleeps until operations have ended, the driver has kicked, or the worker is told to stop, and adds
+    /// what has ended to `ends`. False where it was told to stop; it is told so once, and can be called on.
+    virtual bool wait(std::vector<End>& ends) = 0;
+};
+
+/// Makes the backend of a queue of this many entries, on its worker's thread. Both descriptors are eventfds,
+/// read by the backend alone.
+using BlockBackendMaker =
+    std::function<std::unique_ptr<BlockBackend>(uint16_t queue_size, int kick_fd, int stop_fd)>;
+
+}  // namespace hull::virtio

@@ -1,0 +1,79 @@
+#include "devices/block/block.h"
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace hull::virtio {
+
+namespace {
+
+constexpr uint32_t kSector = 512;
+// What file systems of the host write at once: the guest's lay out accordingly.
+constexpr uint32_t kPhysicalBlock = 4096;
+
+}  // namespace
+
+Block::Block(BlockSettings settings, BlockBackendMaker make_backend)
+    : settings_{std::move(settings)},
+      make_backend_{std::move(make_backend)},
+      queue_sizes_(settings_.queues, kQueueSize),
+      state_{.limits = {settings_.size, settings_.readonly}, .id = settings_.id} {
+    // Little-endian, as every host that this is built for.
+    configuration_.capacity = settings_.size / kSector;
+    configuration_.seg_max = kQueueSize - 2;  // beside the header and the answer
+    configuration_.blk_size = settings_.block_size;
+    configuration_.physical_block_exp =
+        static_cast<uint8_t>(std::countr_zero(kPhysicalBlock / settings_.block_size));
+    configuration_.num_queues = settings_.queues;
+    configuration_.max_discard_sectors = kMostSectorsAtOnce;
+    configuration_.max_discard_seg = 1;
+    configuration_.discard_sector_alignment = kPhysicalBlock / kSector;
+    configuration_.max_write_zeroes_sectors = kMostSectorsAtOnce;
+    configuration_.max_write_zeroes_seg = 1;
+    configuration_.write_zeroes_may_unmap = 1;
+}
+
+uint32_t Block::type() const {
+    return VIRTIO_ID_BLOCK;
+}
+
+uint64_t Block::features() const {
+    uint64_t offered = feature(VIRTIO_BLK_F_SEG_MAX) | feature(VIRTIO_BLK_F_BLK_SIZE) |
+                       feature(VIRTIO_BLK_F_TOPOLOGY) | feature(VIRTIO_BLK_F_FLUSH);
+    if (settings_.queues > 1) {
+        offered |= feature(VIRTIO_BLK_F_MQ);
+    }
+    return offered |
+           (settings_.readonly ? feature(VIRTIO_BLK_F_RO)
+                               : feature(VIRTIO_BLK_F_DISCARD) | feature(VIRTIO_BLK_F_WRITE_ZEROES));
+}
+
+void Block::read_configuration(uint64_t offset, std::span<std::byte> data) const {
+    const auto bytes = std::as_bytes(std::span{&configuration_, 1});
+    if (offset < bytes.size()) {
+        const auto part = bytes.subspan(offset, std::min(data.size(), bytes.size() - offset));
+        std::ranges::copy(part, data.begin());
+    }
+}
+
+void Block::activate(Activation activation) {
+    state_.write_through = (activation.features & feature(VIRTIO_BLK_F_FLUSH)) == 0;
+    for (ActiveQueue& queue : activation.queues) {
+        workers_.push_back(std::make_unique<Worker>(std::move(queue)));
+        Worker& worker = *workers_.back();
+        worker.thread.emplace("block", [this, &worker, &driver = activation.driver](int stop_fd) {
+            const auto backend = make_backend_(worker.queue.queue.size(), worker.queue.kick_fd, stop_fd);
+            BlockQueue{worker.queue, driver, state_, *backend}.serve();
+        });
+    }
+}
+
+void Block::reset() {
+    workers_.clear();
+}
+
+}  // namespace hull::virtio

@@ -1,0 +1,68 @@
+// One queue of a disk: takes requests, has them done and answers them.
+#pragma once
+
+#include <linux/virtio_blk.h>
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "devices/block/backend.h"
+#include "devices/block/request.h"
+#include "devices/virtio/device.h"
+
+namespace hull::virtio {
+
+/// What the queues of a disk share.
+struct BlockState {
+    BlockLimits limits;
+    std::string id;             ///< at most VIRTIO_BLK_ID_BYTES
+    bool write_through = true;  ///< the driver has no flush, so that each write is to be one (5.2.6.4)
+    /// A flush has failed. The host tells that once, and drops what it could not write; so no later flush may
+    /// claim that everything is there.
+    std::atomic<bool> flush_failed{false};
+};
+
+/// The requests of one queue, on one thread. Several are under way at a time and are answered as they end.
+class BlockQueue {
+  public:
+    /// Everything given must outlive this object.
+    BlockQueue(ActiveQueue& queue, DriverCalls& driver, BlockState& state, BlockBackend& backend);
+
+    /// Serves until the backend is told to stop, and then until nothing is under way any more.
+    void serve();
+
+    /// One part of serve(): starts what the driver has made available, up to a queue's size of requests, and
+    /// answers what needs no doing. After it has found the queue broken it does nothing.
+    void take();
+    /// Another part: goes on with what has ended.
+    void take_end(const BlockBackend::End& end);
+    [[nodiscard]] uint16_t under_way() const { return under_way_; }
+
+  private:
+    struct Slot {
+        std::optional<DescriptorChain> chain;
+        BlockOperation operation{};
+        std::vector<iovec> memory;  // kept, so that no memory is allocated once the queue has run for a while
+        std::byte* status = nullptr;
+        uint32_t written = 1;  // the bytes of the chain that are new when it is answered
+    };
+
+    void start(uint16_t number, const BlockOperation& operation);
+    void answer(Slot& slot, uint8_t status);
+    void tell_driver();
+    /// The whole of it was done.
+    [[nodiscard]] bool is_done(Slot& slot, int32_t result);
+
+    ActiveQueue& queue_;
+    DriverCalls& driver_;
+    BlockState& state_;
+    BlockBackend& backend_;
+    std::vector<Slot> slots_;  // by the chain's head
+    uint16_t under_way_ = 0;
+    bool broken_ = false;
+};
+
+}  // namespace hull::virtio

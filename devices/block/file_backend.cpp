@@ -1,0 +1,260 @@
+#include "devices/block/file_backend.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "base/io_ring.h"
+
+namespace hull::virtio {
+
+namespace {
+
+constexpr uint32_t kSector = 512;
+
+/// fallocate's mode for what is neither read, written nor flushed.
+int allocation_mode(BlockOperation::Kind kind) {
+    return FALLOC_FL_KEEP_SIZE |
+           (kind == BlockOperation::Kind::write_zeroes ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE);
+}
+
+/// Operations, the driver's kicks and the end of the worker all end in one ring.
+class RingBackend final : public BlockBackend {
+  public:
+    RingBackend(IoRing ring, int kick_fd, int stop_fd)
+        : kick_fd_{kick_fd}, stop_fd_{stop_fd}, ring_{std::move(ring)} {
+        ring_.read_event(kKickFile, kicks_, kKickTag);
+        ring_.read_event(kStopFile, stops_, kStopTag);
+    }
+    /// Has both reads end, since closing the ring would leave them to the kernel for a while, and they write
+    /// here.
+    ~RingBackend() override {
+        closing_ = true;
+        signal_eventfd(kick_fd_);
+        if (!stopped_) {
+            signal_eventfd(stop_fd_);
+        }
+        for (std::vector<End> none; !kicked_ || !stopped_;) {
+            wait(none);
+        }
+    }
+    RingBackend(const RingBackend&) = delete;
+    RingBackend& operator=(const RingBackend&) = delete;
+
+    static constexpr int kImageFile = 0;
+    static constexpr int kKickFile = 1;
+    static constexpr int kStopFile = 2;
+    static constexpr unsigned kEvents = 2;
+
+    void start(uint16_t slot, const BlockOperation& operation) override {
+        switch (operation.kind) {
+            case BlockOperation::Kind::read:
+                ring_.read(kImageFile, operation.memory, operation.offset, slot);
+                break;
+            case BlockOperation::Kind::write:
+                ring_.write(kImageFile, operation.memory, operation.offset, slot);
+                break;
+            case BlockOperation::Kind::flush:
+                ring_.synchronize(kImageFile, slot);
+                break;
+            default:
+                ring_.allocate(kImageFile, allocation_mode(operation.kind), operation.offset,
+                               operation.length, slot);
+                break;
+        }
+    }
+
+    bool wait(std::vector<End>& ends) override {
+        std::array<IoRing::End, 64> ended;
+        bool go_on = true;
+        for (const IoRing::End& end : std::span{ended}.first(ring_.wait(ended))) {
+            if (end.tag == kKickTag) {
+                if (closing_) {
+                    kicked_ = true;
+                } else {
+                    ring_.read_event(kKickFile, kicks_, kKickTag);
+                }
+            } else if (end.tag == kStopTag) {
+                stopped_ = true;
+                go_on = false;
+            } else {
+                ends.push_back({static_cast<uint16_t>(end.tag), end.result});
+            }
+        }
+        return go_on;
+    }
+
+  private:
+    static constexpr uint64_t kKickTag = 0x1'0000;  // above every slot
+    static constexpr uint64_t kStopTag = 0x1'0001;
+
+    int kick_fd_;
+    int stop_fd_;
+    uint64_t kicks_ = 0;
+    uint64_t stops_ = 0;
+    bool closing_ = false;
+    bool kicked_ = false;
+    bool stopped_ = false;
+    IoRing ring_;
+};
+
+/// Each operation has ended when it was started.
+class SynchronousBackend final : public BlockBackend {
+  public:
+    SynchronousBackend(int fd, int kick_fd, int stop_fd) : fd_{fd}, kick_fd_{kick_fd}, stop_fd_{stop_fd} {}
+
+    void start(uint16_t slot, const BlockOperation& operation) override {
+        const int64_t result = perform(operation);
+        ended_.push_back({slot, static_cast<int32_t>(result < 0 ? -errno : result)});
+    }
+
+    bool wait(std::vector<End>& ends) override {
+        std::array<pollfd, 2> entries{{{kick_fd_, POLLIN, 0}, {stopped_ ? -1 : stop_fd_, POLLIN, 0}}};
+        poll(entries.data(), entries.size(), ended_.empty() ? -1 : 0);
+        if (entries[0].revents != 0) {
+            drain_eventfd(kick_fd_);
+        }
+        ends.insert(ends.end(), ended_.begin(), ended_.end());
+        ended_.clear();
+        if (entries[1].revents != 0) {
+            stopped_ = true;
+            return false;
+        }
+        return true;
+    }
+
+  private:
+    [[nodiscard]] int64_t perform(const BlockOperation& operation) const {
+        const auto offset = static_cast<off_t>(operation.offset);
+        const auto segments = static_cast<int>(operation.memory.size());
+        switch (operation.kind) {
+            case BlockOperation::Kind::read:
+                return preadv(fd_, operation.memory.data(), segments, offset);
+            case BlockOperation::Kind::write:
+                return pwritev(fd_, operation.memory.data(), segments, offset);
+            case BlockOperation::Kind::flush:
+                return fdatasync(fd_);
+            default:
+                return fallocate(fd_, allocation_mode(operation.kind), offset,
+                                 static_cast<off_t>(operation.length));
+        }
+    }
+
+    int fd_;
+    int kick_fd_;
+    int stop_fd_;
+    bool stopped_ = false;
+    std::vector<End> ended_;
+};
+
+[[noreturn]] void refuse(const std::filesystem::path& path, std::string_view why, std::string_view advice) {
+    throw Error{ExitStatus::bad_file, "cannot use disk '" + path.string() + "'", why, advice};
+}
+
+UniqueFd open_or_throw(const std::filesystem::path& path, bool readonly, bool direct) {
+    // Without O_NONBLOCK, opening a pipe would wait.
+    const int flags = (readonly ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0);
+    UniqueFd fd{open(path.c_str(), flags | O_NONBLOCK | O_CLOEXEC)};
+    if (fd.valid()) {
+        fcntl(fd.get(), F_SETFL, flags);
+        return fd;
+    }
+    const int error = errno;
+    if (error == EISDIR) {
+        refuse(path, "it is a folder", "give an image file or a block device");
+    }
+    if (error == EINVAL && direct) {
+        refuse(path, "its file system has no direct I/O", "leave 'direct' out");
+    }
+    const bool not_writable = !readonly && (error == EACCES || error == EROFS || error == EPERM);
+    refuse(path, errno_text(error),
+           not_writable ? "allow writing to it, or give it as 'readonly'" : "check the path");
+}
+
+/// The least that direct I/O reads or writes.
+uint32_t direct_block_size(int fd, bool is_device) {
+    if (int size = 0; is_device && ioctl(fd, BLKSSZGET, &size) == 0) {
+        return static_cast<uint32_t>(size);
+    }
+#ifdef STATX_DIOALIGN
+    struct statx details {};
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &details) == 0 && details.stx_dio_offset_align != 0) {
+        return details.stx_dio_offset_align;
+    }
+#endif
+    return kSector;
+}
+
+}  // namespace
+
+DiskImage open_disk_image(const std::filesystem::path& path, bool readonly, bool direct) {
+    DiskImage image{.fd = open_or_throw(path, readonly, direct), .readonly = readonly};
+    const int fd = image.fd.get();
+    struct stat status {};
+    fstat(fd, &status);
+    const bool is_device = S_ISBLK(status.st_mode);
+    if (S_ISDIR(status.st_mode)) {
+        refuse(path, "it is a folder", "give an image file or a block device");
+    }
+    if (!is_device && !S_ISREG(status.st_mode)) {
+        refuse(path, "it is neither a regular file nor a block device", "give one of these");
+    }
+    if (is_device) {
+        ioctl(fd, BLKGETSIZE64, &image.size);
+    } else {
+        image.size = static_cast<uint64_t>(status.st_size);
+    }
+    if (direct) {
+        image.block_size = direct_block_size(fd, is_device);
+        if (!std::has_single_bit(image.block_size) || image.block_size < kSector || image.block_size > 4096) {
+            refuse(path, "direct I/O works in blocks of " + std::to_string(image.block_size) + " bytes there",
+                   "leave 'direct' out");
+        }
+    }
+    if (image.size == 0) {
+        refuse(path, "it is empty", "make it as large as the disk is to be (truncate -s 8G FILE)");
+    }
+    if (image.size % image.block_size != 0) {
+        const std::string block = std::to_string(image.block_size);
+        refuse(path,
+               "its size, " + std::to_string(image.size) + " bytes, is not a multiple of " + block + " bytes",
+               "is it whole? If so, lengthen it (truncate -s %" + block + " FILE)");
+    }
+    if (flock(fd, (readonly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+        refuse(path, "another machine, or another disk of this one, uses it",
+               "end that one, or give the disk to all of them as 'readonly'");
+    }
+    return image;
+}
+
+BlockBackendMaker make_synchronous_backends(int fd) {
+    return [fd](uint16_t /*queue_size*/, int kick_fd, int stop_fd) {
+        return std::make_unique<SynchronousBackend>(fd, kick_fd, stop_fd);
+    };
+}
+
+BlockBackendMaker make_file_backends(int fd) {
+    return [fd, synchronous = make_synchronous_backends(fd)](uint16_t queue_size, int kick_fd,
+                                                             int stop_fd) -> std::unique_ptr<BlockBackend> {
+        std::array<int, 3> files{};
+        files[RingBackend::kImageFile] = fd;
+        files[RingBackend::kKickFile] = kick_fd;
+        files[RingBackend::kStopFile] = stop_fd;
+        if (auto ring = IoRing::make(queue_size + RingBackend::kEvents, files)) {
+            return std::make_unique<RingBackend>(std::move(*ring), kick_fd, stop_fd);
+        }
+        return synchronous(queue_size, kick_fd, stop_fd);
+    };
+}
+
+}  // namespace hull::virtio

@@ -1,0 +1,172 @@
+// What a disk's backends do on real files, by io_uring and without.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <thread>
+
+#include "base/io_ring.h"
+#include "devices/block/file_backend.h"
+#include "tests/support/files.h"
+
+namespace hull::virtio {
+namespace {
+
+using Kind = BlockOperation::Kind;
+
+constexpr uint64_t kSize = 1 << 20;
+constexpr uint16_t kSlots = 64;
+
+struct Way {
+    const char* name;
+    BlockBackendMaker (*make)(int fd);
+};
+
+class BlockBackendTest : public testing::TestWithParam<Way> {
+  protected:
+    void SetUp() override {
+        path_ = folder_.file("disk", std::string(kSize, 'f'));
+        image_ = open_disk_image(path_, false, false);
+        backend_ = GetParam().make(image_.fd.get())(kSlots, kick_.get(), stop_.get());
+    }
+    /// Waits until `count` operations have ended, and answers their results by slot.
+    std::array<int32_t, kSlots> results(size_t count) {
+        std::array<int32_t, kSlots> by_slot;
+        by_slot.fill(INT32_MIN);
+        for (std::vector<BlockBackend::End> ends; count > 0; ends.clear()) {
+            backend_->wait(ends);
+            for (const BlockBackend::End& end : ends) {
+                by_slot.at(end.slot) = end.result;
+                --count;
+            }
+        }
+        return by_slot;
+    }
+    int32_t result_of(const BlockOperation& operation) {
+        backend_->start(7, operation);
+        return results(1)[7];
+    }
+    std::string contents(uint64_t offset, uint64_t length) {
+        std::string text(length, ' ');
+        EXPECT_EQ(pread(image_.fd.get(), text.data(), length, static_cast<off_t>(offset)),
+                  static_cast<ssize_t>(length));
+        return text;
+    }
+
+    test::TemporaryFolder folder_;
+    std::filesystem::path path_;
+    DiskImage image_;
+    UniqueFd kick_ = make_eventfd();
+    UniqueFd stop_ = make_eventfd();
+    std::unique_ptr<BlockBackend> backend_;
+};
+
+TEST_P(BlockBackendTest, ReadsAndWritesInParts) {
+    std::string first(512, 'a');
+    std::string second(1536, 'b');
+    const iovec write[] = {{first.data(), first.size()}, {second.data(), second.size()}};
+    EXPECT_EQ(result_of({Kind::write, 4096, 2048, write}), 2048);
+    EXPECT_EQ(contents(4095, 2050), "f" + first + second + "f");
+    std::string whole(1024, ' ');
+    const iovec read[] = {{whole.data(), 100}, {whole.data() + 100, 924}};
+    EXPECT_EQ(result_of({Kind::read, 4096, 1024, read}), 1024);
+    EXPECT_EQ(whole, first + std::string(512, 'b'));
+    EXPECT_EQ(result_of({Kind::flush}), 0);
+}
+
+TEST_P(BlockBackendTest, GivesRoomBack) {
+    const auto blocks = [&] {
+        struct stat status {};
+        fstat(image_.fd.get(), &status);
+        return status.st_blocks;
+    };
+    ASSERT_EQ(result_of({Kind::flush}), 0);
+    const auto before = blocks();
+    for (const Kind kind : {Kind::discard, Kind::unmap_zeroes}) {
+        const uint64_t offset = kind == Kind::discard ? 0 : kSize / 2;
+        EXPECT_EQ(result_of({kind, offset, kSize / 4}), 0);
+        EXPECT_EQ(contents(offset, kSize / 4), std::string(kSize / 4, '\0'));
+    }
+    EXPECT_EQ(blocks(), before / 2);
+    EXPECT_EQ(contents(kSize / 4, kSize / 4), std::string(kSize / 4, 'f'));
+    // Some file systems cannot do this one; they must say so and leave all as it is.
+    const int32_t zeroed = result_of({Kind::write_zeroes, kSize / 4, 4096});
+    EXPECT_TRUE(zeroed == 0 || zeroed == -EOPNOTSUPP) << zeroed;
+    EXPECT_EQ(contents(kSize / 4, 4096), std::string(4096, zeroed == 0 ? '\0' : 'f'));
+    struct stat status {};
+    fstat(image_.fd.get(), &status);
+    EXPECT_EQ(status.st_size, static_cast<off_t>(kSize)) << "the disk has become shorter";
+}
+
+TEST_P(BlockBackendTest, HasManyUnderWay) {
+    std::array<std::array<char, 4096>, kSlots> buffers{};
+    std::array<iovec, kSlots> memory{};
+    for (uint16_t slot = 0; slot < kSlots; ++slot) {
+        buffers[slot].fill(static_cast<char>(slot));
+        memory[slot] = {buffers[slot].data(), buffers[slot].size()};
+        backend_->start(slot, {Kind::write, uint64_t{4096} * slot, 4096, std::span{&memory[slot], 1}});
+    }
+    EXPECT_TRUE(std::ranges::all_of(results(kSlots), [](int32_t result) { return result == 4096; }));
+    for (uint16_t slot = 0; slot < kSlots; ++slot) {
+        EXPECT_EQ(contents(uint64_t{4096} * slot, 4096), std::string(4096, static_cast<char>(slot)));
+    }
+}
+
+TEST_P(BlockBackendTest, TellsErrorsAndTheEndOfTheFile) {
+    ASSERT_EQ(truncate(path_.c_str(), 1024), 0);
+    std::string room(2048, ' ');
+    const iovec memory[] = {{room.data(), room.size()}};
+    EXPECT_EQ(result_of({Kind::read, 512, 2048, memory}), 512);
+    EXPECT_EQ(result_of({Kind::read, 4096, 2048, memory}), 0);
+    const UniqueFd readonly{open(path_.c_str(), O_RDONLY | O_CLOEXEC)};
+    backend_ = GetParam().make(readonly.get())(kSlots, kick_.get(), stop_.get());
+    EXPECT_EQ(result_of({Kind::write, 0, 2048, memory}), -EBADF);
+}
+
+TEST_P(BlockBackendTest, WakesForKicksAndForTheEndOnce) {
+    std::vector<BlockBackend::End> ends;
+    for (int round = 0; round < 3; ++round) {
+        std::thread kicker{[&] { signal_eventfd(kick_.get()); }};
+        EXPECT_TRUE(backend_->wait(ends));
+        kicker.join();
+    }
+    signal_eventfd(stop_.get());
+    while (backend_->wait(ends)) {
+    }
+    signal_eventfd(kick_.get());
+    EXPECT_TRUE(backend_->wait(ends)) << "it was told already";
+    EXPECT_TRUE(ends.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, BlockBackendTest,
+                         testing::Values(Way{"io_uring", make_file_backends},
+                                         Way{"synchronous", make_synchronous_backends}),
+                         [](const auto& way) { return std::string{way.param.name}; });
+
+TEST(IoRing, IsThereOnTheHostThatTheTestsRunOn) {
+    const UniqueFd event = make_eventfd();
+    const int files[] = {event.get()};
+    EXPECT_TRUE(IoRing::make(4, files)) << "the tests above did not try io_uring";
+}
+
+TEST(IoRing, DoesNothingElseThanItIsFor) {
+    const UniqueFd event = make_eventfd();
+    const int files[] = {event.get()};
+    auto ring = IoRing::make(4, files);
+    ASSERT_TRUE(ring);
+    // A file that is not one of its own.
+    uint64_t value = 0;
+    ring->read_event(1, value, 9);
+    std::array<IoRing::End, 4> ends;
+    ASSERT_EQ(ring->wait(ends), 1U);
+    EXPECT_EQ(ends[0].tag, 9U);
+    EXPECT_EQ(ends[0].result, -EBADF);
+}
+
+}  // namespace
+}  // namespace hull::virtio
