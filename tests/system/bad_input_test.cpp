@@ -92,6 +92,17 @@ TEST_F(BadInput, Initramfs) {
            {"boot", "--kernel", "KERNEL", "--initramfs", "@large", "--memory", "128M"});
 }
 
+TEST_F(BadInput, Disks) {
+    expect(kBadFile, "No such file", {"boot", "--kernel", "KERNEL", "--disk", "/nonexistent/disk"});
+    expect(kBadFile, "folder", {"boot", "--kernel", "KERNEL", "--disk", "/tmp"});
+    expect(kUsage, "'fast'", {"boot", "--kernel", "KERNEL", "--disk", "x,fast"});
+    const std::string disk = write("disk", std::string(512, 'x'));
+    expect(kBadFile, "another disk of this one",
+           {"boot", "--kernel", "KERNEL", "--disk", disk, "--disk", disk});
+    const std::string odd = write("odd-disk", std::string(700, 'x'));
+    expect(kBadFile, "multiple of 512", {"boot", "--kernel", "KERNEL", "--disk", odd});
+}
+
 TEST_F(BadInput, Sizes) {
     expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "1M"});
     expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "lots"});

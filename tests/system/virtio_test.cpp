@@ -2,9 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 
+#include "tests/support/files.h"
 #include "tests/support/hull_process.h"
 #include "tests/support/way.h"
 
@@ -22,6 +26,103 @@ TEST_P(VirtioMmio, TheEntropyDeviceGivesBytes) {
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_THAT(hull.out(), HasSubstr("virtio_rng.0"));
     EXPECT_THAT(hull.out(), HasSubstr("100000\r\n"));
+}
+
+/// A file of this many bytes, all of them `value`.
+std::filesystem::path disk_of(const TemporaryFolder& folder, const std::string& name, size_t size,
+                              char value) {
+    return folder.file(name, std::string(size, value));
+}
+
+constexpr size_t kMiB = size_t{1} << 20;
+
+TEST_P(VirtioMmio, DisksAreFormattedFilledAndReadBack) {
+    const TemporaryFolder folder;
+    const auto first = disk_of(folder, "first", 16 * kMiB, '\0');
+    const auto second = disk_of(folder, "second", 1536, 's');
+    HullProcess hull{
+        boot(GetParam(), "",
+             {"--disk", first.string() + ",id=the-first", "--disk", second.string() + ",readonly"}),
+        HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(
+        "cd /sys/block; cat vda/size vda/serial vda/ro vdb/size vdb/serial vdb/ro | tr '\\n' ' '; cd /\n"
+        "mke2fs /dev/vda >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox m && umount m\n"
+        "echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda m && cmp m/busybox /bin/busybox && echo same\n"
+        "echo kept >m/note; rm m/busybox; fstrim -v m | grep -c trimmed; umount m\n"
+        "tr -d s </dev/vdb | wc -c; dd if=/dev/vdb bs=512 2>/dev/null | wc -c\n"
+        "(echo x >/dev/vdb) 2>/dev/null || echo refused\n"
+        "poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("32768 the-first0 3 disk11 "));
+    EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
+    EXPECT_THAT(hull.out(), HasSubstr("\r\n1\r\n")) << "fstrim";
+    EXPECT_THAT(hull.out(), HasSubstr("\r\n0\r\n1536\r\n"));
+    EXPECT_THAT(hull.out(), HasSubstr("refused\r\n"));
+    // What is on the host's disk then: a clean file system with the note in it.
+    EXPECT_EQ(std::system(("e2fsck -fn '" + first.string() + "' >/dev/null 2>&1").c_str()), 0);
+    std::ifstream file{first, std::ios::binary};
+    const std::string contents{std::istreambuf_iterator<char>{file}, {}};
+    EXPECT_THAT(contents, HasSubstr("kept\n"));
+    EXPECT_EQ(contents.size(), 16 * kMiB);
+}
+
+TEST(Disk, WhatWasFlushedOutlivesAKilledMachine) {
+    const TemporaryFolder folder;
+    const auto disk = disk_of(folder, "disk", kMiB, '.');
+    HullProcess hull{
+        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--disk", disk.string()}),
+        HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(
+        "i=0; while [ $i -lt 2000 ]; do printf 'record %05d;' $i | dd of=/dev/vda bs=512 seek=$i "
+        "conv=notrunc,fsync"
+        " 2>/dev/null && echo \"acknowledged $i.\"; i=$((i + 1)); done\n");
+    ASSERT_TRUE(hull.wait_for("acknowledged 30."));
+    kill(hull.machine(), SIGKILL);
+    EXPECT_EQ(hull.wait(), 15) << hull.err();
+    const size_t at = hull.out().rfind("acknowledged ");
+    const int last = std::stoi(hull.out().substr(at + std::string{"acknowledged "}.size()));
+    std::ifstream file{disk, std::ios::binary};
+    const std::string contents{std::istreambuf_iterator<char>{file}, {}};
+    for (int record = 0; record < last; ++record) {
+        const std::string number = std::to_string(record);
+        EXPECT_EQ(contents.substr(512 * static_cast<size_t>(record), 13),
+                  "record " + std::string(5 - number.size(), '0') + number + ";");
+    }
+}
+
+TEST(Disk, ThatWasCutOffGivesErrorsAndTheGuestGoesOn) {
+    const TemporaryFolder folder;
+    const auto disk = disk_of(folder, "disk", kMiB, 'd');
+    HullProcess hull{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "",
+                          {"--disk", disk.string() + ",queues=2", "--cpus", "2"}),
+                     HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    std::filesystem::resize_file(disk, kMiB / 2);
+    hull.type(
+        "ls /sys/block/vda/mq | wc -l; dd if=/dev/vda of=/dev/null bs=4096 skip=200 count=1 2>/dev/null ||"
+        " echo not there; dd if=/dev/vda bs=4096 count=1 2>/dev/null | wc -c; poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("\r\n2\r\n"));
+    EXPECT_THAT(hull.out(), HasSubstr("not there\r\n4096\r\n"));
+}
+
+TEST(Disk, MayBeABlockDeviceWithoutTheHostsCache) {
+    const std::string device = "/dev/ram0";
+    if (!std::filesystem::exists(device)) {
+        GTEST_SKIP() << "there is no " << device << " here (modprobe brd)";
+    }
+    HullProcess hull{
+        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--disk", device + ",direct"}),
+        HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(
+        "mke2fs /dev/vda 60000 >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox m && umount m\n"
+        "echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda m && cmp m/busybox /bin/busybox && echo same\n"
+        "blkdiscard /dev/vda 2>/dev/null; umount m; poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, VirtioMmio,

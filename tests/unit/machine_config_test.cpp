@@ -113,6 +113,39 @@ MachineConfig good() {
     return config;
 }
 
+TEST(Disk, IsAFileAndWhatIsSaidOfIt) {
+    const DiskConfig plain = DiskConfig::parse("/a/b c");
+    EXPECT_EQ(plain.path, "/a/b c");
+    EXPECT_EQ(plain.id, "");
+    EXPECT_FALSE(plain.readonly || plain.direct);
+    EXPECT_EQ(plain.queues, 1U);
+    const DiskConfig all = DiskConfig::parse("x,,y,id=data-1,readonly,direct,queues=3");
+    EXPECT_EQ(all.path, "x,y");
+    EXPECT_EQ(all.id, "data-1");
+    EXPECT_TRUE(all.readonly && all.direct);
+    EXPECT_EQ(all.queues, 3U);
+    EXPECT_EQ(all.text(), "x,,y,id=data-1,readonly,direct,queues=3");
+    const std::pair<const char*, const char*> wrong[] = {
+        {"", "names no file"},
+        {",readonly", "names no file"},
+        {"f,", "'' has no meaning"},
+        {"f,fast", "'fast' has no meaning"},
+        {"f,readonly=yes", "'readonly=yes' has no meaning"},
+        {"f,id", "'id' has no meaning"},
+        {"f,id=", "1 to 20 printable"},
+        {"f,id=123456789012345678901", "1 to 20 printable"},
+        {"f,id=a b", "1 to 20 printable"},
+        {"f,queues=0", "1 to 64"},
+        {"f,queues=65", "1 to 64"},
+        {"f,queues=many", "1 to 64"},
+        {"f,direct,direct", "'direct' comes twice"},
+    };
+    for (const auto& [text, why] : wrong) {
+        SCOPED_TRACE(text);
+        expect_error([text = text] { DiskConfig::parse(text); }, ExitStatus::usage, {"--disk", why});
+    }
+}
+
 TEST(MachineConfig, TheDefaultsWithAKernelAreGood) {
     good().check();
     MachineConfig smallest = good();
@@ -161,6 +194,18 @@ TEST(MachineConfig, EachFaultIsTold) {
          [](MachineConfig& c) { c.memory = uint64_t{1} << 50; },
          ExitStatus::no_resources,
          {"1048576G of memory", "the host has", "give less (--memory)"}},
+        {"too many disks",
+         [](MachineConfig& c) {
+             c.disks.resize(arch::kMostVirtioDevices + 1, DiskConfig{.path = "d", .id = {}});
+         },
+         ExitStatus::usage,
+         {"virtio devices", "room for", "--disk"}},
+        {"two disks of one id",
+         [](MachineConfig& c) {
+             c.disks = {DiskConfig::parse("a,id=x"), DiskConfig::parse("b,id=x")};
+         },
+         ExitStatus::usage,
+         {"'b,id=x'", "same id"}},
         {"two command lines",
          [](MachineConfig& c) {
              c.cmdline = "a";
@@ -205,6 +250,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.memory = 5ULL << 30;
     config.platform = boot::PlatformTables::fdt;
     config.hugepages = true;
+    config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e")};
     config.rng = true;
     config.console = ConsoleConfig::parse("file:/tmp/out");
     config.stop_timeout = 1500ms;
@@ -221,6 +267,8 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"memory", "5G"},
         {"platform", "fdt"},
         {"hugepages", "true"},
+        {"disk", "/d,,1,readonly"},
+        {"disk", "/e"},
         {"rng", "true"},
         {"console", "file:/tmp/out"},
         {"stop-timeout", "1.500000"},

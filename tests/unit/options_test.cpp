@@ -32,9 +32,11 @@ class OptionsTest : public testing::Test {
 
 TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
     const MachineConfig config =
-        parse({"--kernel", "k", "--initramfs", "a", "--initramfs=b", "--cmdline", "x y=\"z\"", "--cpus=3",
-               "--memory", "1G", "--platform", "fdt", "--hugepages", "--rng", "--console", "none",
-               "--stop-timeout", "2.5", "--timing"});
+        parse({"--kernel",   "k",         "--initramfs", "a",        "--initramfs=b",
+               "--cmdline",  "x y=\"z\"", "--cpus=3",    "--memory", "1G",
+               "--platform", "fdt",       "--hugepages", "--disk",   "a,readonly",
+               "--disk=b",   "--rng",     "--console",   "none",     "--stop-timeout",
+               "2.5",        "--timing"});
     EXPECT_EQ(config.kernel, "k");
     EXPECT_EQ(config.initramfs, (std::vector<std::filesystem::path>{"a", "b"}));
     EXPECT_EQ(config.cmdline, "x y=\"z\"");
@@ -43,6 +45,9 @@ TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
     EXPECT_EQ(config.memory, 1ULL << 30);
     EXPECT_EQ(config.platform, boot::PlatformTables::fdt);
     EXPECT_TRUE(config.hugepages);
+    ASSERT_EQ(config.disks.size(), 2U);
+    EXPECT_EQ(config.disks[0].text(), "a,readonly");
+    EXPECT_EQ(config.disks[1].path, "b");
     EXPECT_TRUE(config.rng);
     EXPECT_EQ(config.console.kind, ConsoleConfig::Kind::none);
     EXPECT_EQ(config.stop_timeout, 2500ms);
@@ -97,7 +102,7 @@ TEST_F(OptionsTest, EachFaultOnTheCommandLineIsTold) {
 TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     const std::string path = config_file(R"({
         "kernel": "k", "initramfs": ["a", "b"], "cmdline": "x", "cpus": 3, "memory": "64M", "platform": "fdt",
-        "hugepages": true, "rng": true, "console": "file:/c", "stop-timeout": 0.5, "timing": true
+        "hugepages": true, "disk": ["d,queues=2", "e"], "rng": true, "console": "file:/c", "stop-timeout": 0.5, "timing": true
     })");
     const MachineConfig config = parse({"--config", path});
     EXPECT_EQ(config.kernel, "k");
@@ -107,6 +112,8 @@ TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     EXPECT_EQ(config.memory, 64ULL << 20);
     EXPECT_EQ(config.platform, boot::PlatformTables::fdt);
     EXPECT_TRUE(config.hugepages);
+    ASSERT_EQ(config.disks.size(), 2U);
+    EXPECT_EQ(config.disks[0].queues, 2U);
     EXPECT_TRUE(config.rng);
     EXPECT_EQ(config.console.path, "/c");
     EXPECT_EQ(config.stop_timeout, 500ms);
@@ -170,6 +177,7 @@ TEST_F(OptionsTest, WhatADryRunPrintsMakesTheSameMachine) {
          "1025M"},
         {"--cmdline", "x y", "--platform", "fdt", "--hugepages", "--rng", "--console", "file:/o",
          "--stop-timeout", "0.001"},
+        {"--disk", "a,,b,id=x,,y,readonly,direct,queues=64", "--disk", "c"},
         {"--cmdline-raw", "", "--timing", "--console", "none", "--memory", "5G"},
     };
     for (const Words& words : machines) {
@@ -194,7 +202,7 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
     for (const char* option : {"--kernel", "--initramfs", "--cmdline", "--cmdline-raw", "--cpus", "--memory",
-                               "--platform", "--hugepages", "--rng", "--console", "--stop-timeout",
+                               "--platform", "--hugepages", "--disk", "--rng", "--console", "--stop-timeout",
                                "--config", "--timing", "--dry-run", "--help"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }

@@ -27,7 +27,8 @@ extern const DevicePlace kSerialPlace;
 extern const DevicePlace kPowerPlace;
 extern const DevicePlace kPvpanicPlace;
 
-/// Where virtio devices answer, `number` 0 to 13.
+/// Where virtio devices answer, `number` below kMostVirtioDevices.
+extern const uint32_t kMostVirtioDevices;
 DevicePlace virtio_mmio_place(uint32_t number);
 
 /// The clock chip, for guests that are described by a device tree: ACPI tells its guests that there is none.

@@ -1,5 +1,6 @@
 #include "vmm/machine/config.h"
 
+#include <linux/virtio_blk.h>
 #include <sys/sysinfo.h>
 
 #include <algorithm>
@@ -7,8 +8,10 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "base/error.h"
+#include "devices/block/block.h"
 #include "vmm/arch/arch.h"
 
 namespace hull {
@@ -20,6 +23,28 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 [[noreturn]] void refuse(const std::string& option, const std::string& text, const std::string& why,
                          const std::string& advice) {
     throw Error{ExitStatus::usage, "cannot use " + option + " '" + text + "'", why, advice};
+}
+
+/// At least one word. Two commas stand for one within a word.
+std::vector<std::string> split_at_commas(const std::string& text) {
+    std::vector<std::string> words(1);
+    for (size_t at = 0; at < text.size(); ++at) {
+        if (text[at] != ',') {
+            words.back() += text[at];
+        } else if (text.compare(at, 2, ",,") == 0) {
+            words.back() += text[at++];
+        } else {
+            words.emplace_back();
+        }
+    }
+    return words;
+}
+
+std::string double_commas(std::string text) {
+    for (size_t at = text.find(','); at != std::string::npos; at = text.find(',', at + 2)) {
+        text.insert(at, ",");
+    }
+    return text;
 }
 
 uint64_t host_memory() {
@@ -56,6 +81,51 @@ std::string ConsoleConfig::text() const {
             break;
     }
     return "file:" + path.string();
+}
+
+DiskConfig DiskConfig::parse(const std::string& text) {
+    const std::vector<std::string> words = split_at_commas(text);
+    DiskConfig disk{.path = words.front(), .id = {}};
+    if (words.front().empty()) {
+        refuse("--disk", text, "it names no file", "write FILE[,id=NAME][,readonly][,direct][,queues=N]");
+    }
+    std::set<std::string> given;
+    for (size_t index = 1; index < words.size(); ++index) {
+        const std::string& word = words[index];
+        const size_t equals = word.find('=');
+        const std::string key = word.substr(0, equals);
+        const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
+        const bool is_flag = equals == std::string::npos;
+        if (!given.insert(key).second) {
+            refuse("--disk", text, "'" + key + "' comes twice", "give it once");
+        }
+        if (key == "readonly" && is_flag) {
+            disk.readonly = true;
+        } else if (key == "direct" && is_flag) {
+            disk.direct = true;
+        } else if (key == "queues" && !is_flag) {
+            disk.queues = parse_number(value, "--disk queues", 1, virtio::kMostBlockQueues);
+        } else if (key == "id" && !is_flag) {
+            disk.id = value;
+            const bool plain = std::ranges::all_of(value, [](char c) { return c > ' ' && c < 0x7f; });
+            if (!plain || value.empty() || value.size() > VIRTIO_BLK_ID_BYTES) {
+                refuse("--disk", text, "an id has 1 to 20 printable characters and no space",
+                       "give such a one");
+            }
+        } else {
+            refuse("--disk", text, "'" + word + "' has no meaning there",
+                   "write FILE[,id=NAME][,readonly][,direct][,queues=N]; a comma in a name is written twice");
+        }
+    }
+    return disk;
+}
+
+std::string DiskConfig::text() const {
+    std::string text = double_commas(path.string());
+    text += id.empty() ? "" : ",id=" + double_commas(id);
+    text += readonly ? ",readonly" : "";
+    text += direct ? ",direct" : "";
+    return text + (queues == 1 ? "" : ",queues=" + std::to_string(queues));
 }
 
 const char* name_of(boot::PlatformTables tables) {
@@ -149,6 +219,18 @@ void MachineConfig::check() const {
                     "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
                     "give less (--memory)"};
     }
+    const size_t devices = disks.size() + (rng ? 1 : 0);
+    if (devices > arch::kMostVirtioDevices) {
+        throw Error{ExitStatus::usage, "cannot make " + std::to_string(devices) + " virtio devices",
+                    "a machine has room for " + std::to_string(arch::kMostVirtioDevices),
+                    "leave some out (--disk, --rng)"};
+    }
+    std::set<std::string> ids;
+    for (const DiskConfig& disk : disks) {
+        if (!disk.id.empty() && !ids.insert(disk.id).second) {
+            refuse("--disk", disk.text(), "another disk has the same id", "give each its own");
+        }
+    }
     if (cmdline_raw && !cmdline.empty()) {
         throw Error{ExitStatus::usage, "cannot use --cmdline and --cmdline-raw together",
                     "the first adds to the default command line, the second replaces it",
@@ -185,6 +267,11 @@ std::string MachineConfig::to_json() const {
     json += ",\n  \"memory\": " + quoted(memory_size_text(memory));
     json += std::string{",\n  \"platform\": "} + quoted(name_of(platform));
     json += std::string{",\n  \"hugepages\": "} + (hugepages ? "true" : "false");
+    std::string disk_texts;
+    for (const DiskConfig& disk : disks) {
+        disk_texts += (disk_texts.empty() ? "" : ", ") + quoted(disk.text());
+    }
+    json += ",\n  \"disk\": [" + disk_texts + "]";
     json += std::string{",\n  \"rng\": "} + (rng ? "true" : "false");
     json += ",\n  \"console\": " + quoted(console.text());
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);

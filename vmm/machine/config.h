@@ -27,6 +27,20 @@ struct ConsoleConfig {
     [[nodiscard]] std::string text() const;
 };
 
+/// A disk of the guest's.
+struct DiskConfig {
+    std::filesystem::path path;  ///< a regular file or a block device
+    std::string id;              ///< what the guest can ask for; empty: "disk" and its number
+    bool readonly = false;
+    bool direct = false;  ///< without the host's page cache
+    uint32_t queues = 1;
+
+    /// "FILE[,id=NAME][,readonly][,direct][,queues=N]", as on the command line; a comma in FILE or NAME is
+    /// written twice. Throws Error (usage).
+    static DiskConfig parse(const std::string& text);
+    [[nodiscard]] std::string text() const;
+};
+
 /// Everything that the command line, a configuration file or a test says of a machine. A plain value: nothing
 /// is opened or checked until check() is called.
 struct MachineConfig {
@@ -40,7 +54,8 @@ struct MachineConfig {
     uint64_t memory = uint64_t{512} << 20;  ///< bytes, whole MiB
     boot::PlatformTables platform = boot::PlatformTables::acpi;
     bool hugepages = false;
-    bool rng = false;  ///< a virtio entropy device
+    std::vector<DiskConfig> disks;  ///< in the order in which the guest finds them
+    bool rng = false;               ///< a virtio entropy device
     ConsoleConfig console;
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
     bool timing = false;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "devices/block/block.h"
 #include "devices/rng/rng.h"
 
 namespace hull {
@@ -102,19 +103,32 @@ void Machine::make_devices(MachineFiles& files) {
         rtc_ = std::make_unique<Rtc>();
         attach(arch::kRtcPlace, *rtc_);
     }
+    disks_ = std::move(files.disks);
+    for (size_t number = 0; number < disks_.size(); ++number) {
+        const virtio::DiskImage& image = disks_[number];
+        const DiskConfig& disk = config_.disks[number];
+        const std::string name = disk.id.empty() ? "disk" + std::to_string(number) : disk.id;
+        add_virtio(std::make_unique<virtio::Block>(
+                       virtio::BlockSettings{.size = image.size,
+                                             .block_size = image.block_size,
+                                             .readonly = image.readonly,
+                                             .id = name,
+                                             .queues = static_cast<uint16_t>(disk.queues)},
+                       virtio::make_file_backends(image.fd.get())),
+                   name);
+    }
     if (config_.rng) {
         add_virtio(std::make_unique<virtio::Rng>(), "rng");
     }
 }
 
-void Machine::add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const char* name) {
+void Machine::add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name) {
     const auto number = static_cast<uint32_t>(virtio_.size());
     arch::DevicePlace place = arch::virtio_mmio_place(number);
-    place.name = name;
+    place.name = name.c_str();
     auto made = std::make_unique<VirtioPlace>();
     made->device = std::move(device);
-    made->transport =
-        std::make_unique<virtio::MmioTransport>(*made->device, memory_, made->irq, std::string{name});
+    made->transport = std::make_unique<virtio::MmioTransport>(*made->device, memory_, made->irq, name);
     attach(place, *made->transport);
     vm_.connect_irqfd(place.node.interrupt.value(), made->irq.fd());
     const GuestAddress doorbell{raw(place.node.range.start()) + virtio::MmioTransport::kDoorbell};

@@ -12,6 +12,7 @@
 #include "base/event_loop.h"
 #include "base/guest_memory.h"
 #include "base/irq_line.h"
+#include "devices/block/file_backend.h"
 #include "devices/bus/bus.h"
 #include "devices/legacy/console_output.h"
 #include "devices/legacy/i8042.h"
@@ -34,8 +35,9 @@ namespace hull {
 struct MachineFiles {
     InputFile kernel;
     std::vector<InputFile> initramfs;
-    UniqueFd console_output;  ///< where the console's output goes
-    UniqueFd console_input;   ///< where its input comes from; none where there is no input
+    std::vector<virtio::DiskImage> disks;  ///< of MachineConfig::disks, in the same order
+    UniqueFd console_output;               ///< where the console's output goes
+    UniqueFd console_input;                ///< where its input comes from; none where there is no input
     bool input_is_terminal = false;
 };
 
@@ -76,7 +78,7 @@ class Machine {
   private:
     void make_devices(MachineFiles& files);
     void attach(const arch::DevicePlace& place, BusDevice& device);
-    void add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const char* name);
+    void add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name);
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);
@@ -102,6 +104,7 @@ class Machine {
     EventfdIrqLine power_irq_;
     UniqueFd console_output_fd_;
     UniqueFd console_input_fd_;
+    std::vector<virtio::DiskImage> disks_;
     std::unique_ptr<Serial> serial_;
     std::unique_ptr<ConsoleInput> console_input_;
     std::unique_ptr<ConsoleOutput> console_output_;  // after serial_, which its thread calls

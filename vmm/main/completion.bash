@@ -6,7 +6,7 @@ _hull() {
         return
     fi
     case $before in
-        --kernel | --initramfs | --config)
+        --kernel | --initramfs | --disk | --config)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
@@ -17,7 +17,7 @@ _hull() {
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --hugepages --rng --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+                --platform --hugepages --disk --rng --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

@@ -59,6 +59,9 @@ MachineFiles open_files(const MachineConfig& config) {
     for (const auto& path : config.initramfs) {
         files.initramfs.push_back(open_input_file(path, "initramfs"));
     }
+    for (const DiskConfig& disk : config.disks) {
+        files.disks.push_back(virtio::open_disk_image(disk.path, disk.readonly, disk.direct));
+    }
     files.console_output = open_console_output(config.console);
     if (config.console.kind == ConsoleConfig::Kind::stdio) {
         files.console_input = duplicate(STDIN_FILENO);

@@ -37,8 +37,11 @@ options::options_description describe() {
         ("memory", text()->value_name("SIZE"), "memory, for example 512M (the default) or 2G")           //
         ("platform", text()->value_name("KIND"), "how the machine is described: acpi (default) or fdt")  //
         ("hugepages", flag(), "guest memory on the host's reserved huge pages")                          //
-        ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")             //
-        ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")   //
+        ("disk", text()->value_name("FILE[,…]"),
+         "disk in a file or block device; may be given several times; FILE[,id=NAME][,readonly][,direct]"
+         "[,queues=N]")                                                                                 //
+        ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")            //
+        ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")  //
         ("stop-timeout", text()->value_name("SECONDS"),
          "from the power button (SIGTERM) to the end by force (default 10)")                 //
         ("config", text()->value_name("FILE"), "JSON object with these options as keys")     //
@@ -69,6 +72,13 @@ bool parse_flag(const std::string& value, const std::string& key) {
 bool apply(MachineConfig& config, const std::string& key, const Values& values) {
     if (key == "initramfs") {
         config.initramfs.assign(values.begin(), values.end());
+        return true;
+    }
+    if (key == "disk") {
+        config.disks.clear();
+        for (const std::string& text : values) {
+            config.disks.push_back(DiskConfig::parse(text));
+        }
         return true;
     }
     const std::string& value = single(values, key);

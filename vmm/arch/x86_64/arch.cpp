@@ -52,6 +52,7 @@ const DevicePlace kPowerPlace = memory_device(DeviceKind::power, "power", 0xfe00
 const DevicePlace kPvpanicPlace =
     memory_device(DeviceKind::pvpanic, "pvpanic", 0xfe00'1000, Pvpanic::kSize, std::nullopt);
 
+const uint32_t kMostVirtioDevices = 14;
 // One interrupt each, so that no driver has to ask whether it was meant: from the first after kPowerPlace's
 // to the I/O APIC's last.
 DevicePlace virtio_mmio_place(uint32_t number) {
