@@ -1,6 +1,7 @@
 #include "base/io_ring.h"
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 namespace hull {
@@ -51,7 +52,10 @@ std::optional<IoRing> IoRing::make(unsigned entries, std::span<const int> files)
         return std::nullopt;
     }
     std::unique_ptr<io_uring, Close> ring{storage.release()};
-    if (io_uring_register_files(ring.get(), files.data(), static_cast<unsigned>(files.size())) != 0 ||
+    // Waiting for a time only (Linux 5.11).
+    const bool has_timeouts = (ring->features & IORING_FEAT_EXT_ARG) != 0;
+    if (!has_timeouts ||
+        io_uring_register_files(ring.get(), files.data(), static_cast<unsigned>(files.size())) != 0 ||
         !restrict_to_what_is_used(*ring) || io_uring_enable_rings(ring.get()) != 0) {
         return std::nullopt;
     }
@@ -104,15 +108,22 @@ void IoRing::allocate(int file, int mode, uint64_t offset, uint64_t length, uint
     });
 }
 
-size_t IoRing::wait(std::span<End> ends) {
+size_t IoRing::wait(std::span<End> ends, std::chrono::nanoseconds most) {
+    constexpr int64_t kSecond = 1'000'000'000;
+    __kernel_timespec time{.tv_sec = most.count() / kSecond, .tv_nsec = most.count() % kSecond};
     size_t count = 0;
     while (count == 0) {
-        // Fails where a signal interrupts it, or where the kernel wants ends to be taken first.
-        io_uring_submit_and_wait(ring_.get(), 1);
         io_uring_cqe* entry = nullptr;
+        // Fails, too, where a signal interrupts it, or where the kernel wants ends to be taken first.
+        const int result = most == kForever
+                               ? io_uring_submit_and_wait(ring_.get(), 1)
+                               : io_uring_submit_and_wait_timeout(ring_.get(), &entry, 1, &time, nullptr);
         while (count < ends.size() && io_uring_peek_cqe(ring_.get(), &entry) == 0) {
             ends[count++] = {entry->user_data, entry->res};
             io_uring_cqe_seen(ring_.get(), entry);
+        }
+        if (result == -ETIME) {
+            break;
         }
     }
     return count;

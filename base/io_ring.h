@@ -4,6 +4,7 @@
 #include <liburing.h>
 #include <sys/uio.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -43,9 +44,10 @@ class IoRing {
         uint64_t tag;
         int32_t result;  ///< as of the system call, or a negative errno
     };
+    static constexpr std::chrono::nanoseconds kForever = std::chrono::nanoseconds::max();
     /// Hands over what was prepared, sleeps until an operation has ended if none has, and fills `ends`, which
-    /// is not empty. Answers how many there are.
-    size_t wait(std::span<End> ends);
+    /// is not empty. Answers how many there are: none only where `most` has passed.
+    size_t wait(std::span<End> ends, std::chrono::nanoseconds most);
 
   private:
     struct Close {

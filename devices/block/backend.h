@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,6 +25,7 @@ struct BlockOperation {
     Kind kind;
     uint64_t offset = 0;              ///< bytes
     uint64_t length = 0;              ///< bytes; for read and write that of `memory`
+    uint16_t file = 0;                ///< which of the backend's files, where it has more than the disk's
     std::span<const iovec> memory{};  ///< stays as it is until the operation has ended
 };
 
@@ -42,9 +44,11 @@ class BlockBackend {
 
     /// Begins an operation; it ends in wait().
     virtual void start(uint16_t slot, const BlockOperation& operation) = 0;
-    /// Sleeps until operations have ended, the driver has kicked, or the worker is told to stop, and adds
-    /// what has ended to `ends`. False where it was told to stop; it is told so once, and can be called on.
-    virtual bool wait(std::vector<End>& ends) = 0;
+    static constexpr std::chrono::nanoseconds kForever = std::chrono::nanoseconds::max();
+    /// Sleeps until operations have ended, the driver has kicked, the worker is told to stop, or `most` has
+    /// passed, and adds what has ended to `ends`. False where it was told to stop; it is told so once, and
+    /// can be called on.
+    virtual bool wait(std::vector<End>& ends, std::chrono::nanoseconds most) = 0;
 };
 
 /// Makes the backend of a queue of this many entries, on its worker's thread. Both descriptors are eventfds,

@@ -22,6 +22,12 @@ Block::Block(BlockSettings settings, BlockBackendMaker make_backend)
       make_backend_{std::move(make_backend)},
       queue_sizes_(settings_.queues, kQueueSize),
       state_{.limits = {settings_.size, settings_.readonly}, .id = settings_.id} {
+    if (settings_.requests_per_second > 0) {
+        state_.requests.emplace(settings_.requests_per_second);
+    }
+    if (settings_.bytes_per_second > 0) {
+        state_.bytes.emplace(settings_.bytes_per_second);
+    }
     // Little-endian, as every host that this is built for.
     configuration_.capacity = settings_.size / kSector;
     configuration_.seg_max = kQueueSize - 2;  // beside the header and the answer

@@ -19,8 +19,10 @@ struct BlockSettings {
     uint64_t size;              ///< bytes, a multiple of block_size
     uint32_t block_size = 512;  ///< bytes, a power of two from 512 to 4096
     bool readonly = false;
-    std::string id;       ///< what the driver can ask for; longer than VIRTIO_BLK_ID_BYTES is cut
-    uint16_t queues = 1;  ///< 1 to kMostBlockQueues, each with a thread of its own
+    std::string id;  ///< what the driver can ask for; longer than VIRTIO_BLK_ID_BYTES is cut
+    uint64_t requests_per_second = 0;  ///< the most that are served; 0: any number
+    uint64_t bytes_per_second = 0;     ///< the most that are read and written; 0: any number
+    uint16_t queues = 1;               ///< 1 to kMostBlockQueues, each with a thread of its own
 };
 
 inline constexpr uint16_t kMostBlockQueues = 64;

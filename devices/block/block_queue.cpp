@@ -42,13 +42,15 @@ void BlockQueue::serve() {
             int looks = 0;
             do {
                 take();
-            } while (!broken_ && queue_.queue.ask_for_kicks() && ++looks < kMostLooks);
+            } while (!broken_ && held_for().count() == 0 && queue_.queue.ask_for_kicks() &&
+                     ++looks < kMostLooks);
             if (looks == kMostLooks) {
                 signal_eventfd(queue_.kick_fd);
             }
         }
         tell_driver();
-        going = backend_.wait(ends) && going;
+        const auto held = held_for();
+        going = backend_.wait(ends, held.count() > 0 ? held : BlockBackend::kForever) && going;
         for (const BlockBackend::End& end : ends) {
             take_end(end);
         }
@@ -63,8 +65,19 @@ void BlockQueue::tell_driver() {
     }
 }
 
+std::chrono::nanoseconds BlockQueue::held_for() const {
+    std::chrono::nanoseconds longest{0};
+    for (const auto* limit : {&state_.requests, &state_.bytes}) {
+        if (*limit) {
+            longest =
+                std::max<std::chrono::nanoseconds>(longest, (*limit)->wait_time(TokenBucket::Clock::now()));
+        }
+    }
+    return longest;
+}
+
 void BlockQueue::take() {
-    for (uint16_t taken = 0; taken < queue_.queue.size() && !broken_; ++taken) {
+    for (uint16_t taken = 0; taken < queue_.queue.size() && !broken_ && held_for().count() == 0; ++taken) {
         auto chain = queue_.queue.pop();
         if (chain && !*chain) {
             return;
@@ -87,7 +100,14 @@ void BlockQueue::take() {
         }
         slot.status = request->status;
         slot.written = size_of(slot.chain->writable());
+        if (state_.requests) {
+            state_.requests->take(1, TokenBucket::Clock::now());
+        }
         if (const auto* operation = std::get_if<BlockOperation>(&request->what)) {
+            const bool transfers = !operation->memory.empty();
+            if (state_.bytes && transfers) {
+                state_.bytes->take(operation->length, TokenBucket::Clock::now());
+            }
             start(number, *operation);
         } else if (const auto* refusal = std::get_if<Refusal>(&request->what)) {
             answer(slot, refusal->status);

@@ -4,11 +4,13 @@
 #include <linux/virtio_blk.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/token_bucket.h"
 #include "devices/block/backend.h"
 #include "devices/block/request.h"
 #include "devices/virtio/device.h"
@@ -23,6 +25,8 @@ struct BlockState {
     /// A flush has failed. The host tells that once, and drops what it could not write; so no later flush may
     /// claim that everything is there.
     std::atomic<bool> flush_failed{false};
+    std::optional<TokenBucket> requests{};  ///< how many in a second; any number where there is none
+    std::optional<TokenBucket> bytes{};     ///< read and written in a second
 };
 
 /// The requests of one queue, on one thread. Several are under way at a time and are answered as they end.
@@ -34,9 +38,12 @@ class BlockQueue {
     /// Serves until the backend is told to stop, and then until nothing is under way any more.
     void serve();
 
-    /// One part of serve(): starts what the driver has made available, up to a queue's size of requests, and
-    /// answers what needs no doing. After it has found the queue broken it does nothing.
+    /// One part of serve(): starts what the driver has made available, up to a queue's size of requests and
+    /// as far as the limits let it, and answers what needs no doing. After it has found the queue broken it
+    /// does nothing.
     void take();
+    /// How long the limits let nothing be taken from now on.
+    [[nodiscard]] std::chrono::nanoseconds held_for() const;
     /// Another part: goes on with what has ended.
     void take_end(const BlockBackend::End& end);
     [[nodiscard]] uint16_t under_way() const { return under_way_; }

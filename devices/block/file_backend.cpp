@@ -11,10 +11,12 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <cstdlib>
 #include <string>
 #include <utility>
 
 #include "base/io_ring.h"
+#include "devices/block/overlay.h"
 
 namespace hull::virtio {
 
@@ -45,39 +47,40 @@ class RingBackend final : public BlockBackend {
             signal_eventfd(stop_fd_);
         }
         for (std::vector<End> none; !kicked_ || !stopped_;) {
-            wait(none);
+            wait(none, kForever);
         }
     }
     RingBackend(const RingBackend&) = delete;
     RingBackend& operator=(const RingBackend&) = delete;
 
-    static constexpr int kImageFile = 0;
-    static constexpr int kKickFile = 1;
-    static constexpr int kStopFile = 2;
-    static constexpr unsigned kEvents = 2;
+    // The first files of its ring; the disk's come behind them.
+    static constexpr int kKickFile = 0;
+    static constexpr int kStopFile = 1;
+    static constexpr int kEvents = 2;
 
     void start(uint16_t slot, const BlockOperation& operation) override {
+        const int file = kEvents + operation.file;
         switch (operation.kind) {
             case BlockOperation::Kind::read:
-                ring_.read(kImageFile, operation.memory, operation.offset, slot);
+                ring_.read(file, operation.memory, operation.offset, slot);
                 break;
             case BlockOperation::Kind::write:
-                ring_.write(kImageFile, operation.memory, operation.offset, slot);
+                ring_.write(file, operation.memory, operation.offset, slot);
                 break;
             case BlockOperation::Kind::flush:
-                ring_.synchronize(kImageFile, slot);
+                ring_.synchronize(file, slot);
                 break;
             default:
-                ring_.allocate(kImageFile, allocation_mode(operation.kind), operation.offset,
-                               operation.length, slot);
+                ring_.allocate(file, allocation_mode(operation.kind), operation.offset, operation.length,
+                               slot);
                 break;
         }
     }
 
-    bool wait(std::vector<End>& ends) override {
+    bool wait(std::vector<End>& ends, std::chrono::nanoseconds most) override {
         std::array<IoRing::End, 64> ended;
         bool go_on = true;
-        for (const IoRing::End& end : std::span{ended}.first(ring_.wait(ended))) {
+        for (const IoRing::End& end : std::span{ended}.first(ring_.wait(ended, most))) {
             if (end.tag == kKickTag) {
                 if (closing_) {
                     kicked_ = true;
@@ -111,16 +114,22 @@ class RingBackend final : public BlockBackend {
 /// Each operation has ended when it was started.
 class SynchronousBackend final : public BlockBackend {
   public:
-    SynchronousBackend(int fd, int kick_fd, int stop_fd) : fd_{fd}, kick_fd_{kick_fd}, stop_fd_{stop_fd} {}
+    SynchronousBackend(std::vector<int> files, int kick_fd, int stop_fd)
+        : files_{std::move(files)}, kick_fd_{kick_fd}, stop_fd_{stop_fd} {}
 
     void start(uint16_t slot, const BlockOperation& operation) override {
         const int64_t result = perform(operation);
         ended_.push_back({slot, static_cast<int32_t>(result < 0 ? -errno : result)});
     }
 
-    bool wait(std::vector<End>& ends) override {
+    bool wait(std::vector<End>& ends, std::chrono::nanoseconds most) override {
         std::array<pollfd, 2> entries{{{kick_fd_, POLLIN, 0}, {stopped_ ? -1 : stop_fd_, POLLIN, 0}}};
-        poll(entries.data(), entries.size(), ended_.empty() ? -1 : 0);
+        const auto sleep = ended_.empty() ? most : std::chrono::nanoseconds{0};
+        constexpr int64_t kSecond = 1'000'000'000;
+        const timespec time{.tv_sec = sleep.count() / kSecond, .tv_nsec = sleep.count() % kSecond};
+        if (ppoll(entries.data(), entries.size(), &time, nullptr) <= 0) {
+            entries = {};
+        }
         if (entries[0].revents != 0) {
             drain_eventfd(kick_fd_);
         }
@@ -135,22 +144,23 @@ class SynchronousBackend final : public BlockBackend {
 
   private:
     [[nodiscard]] int64_t perform(const BlockOperation& operation) const {
+        const int fd = files_[operation.file];
         const auto offset = static_cast<off_t>(operation.offset);
         const auto segments = static_cast<int>(operation.memory.size());
         switch (operation.kind) {
             case BlockOperation::Kind::read:
-                return preadv(fd_, operation.memory.data(), segments, offset);
+                return preadv(fd, operation.memory.data(), segments, offset);
             case BlockOperation::Kind::write:
-                return pwritev(fd_, operation.memory.data(), segments, offset);
+                return pwritev(fd, operation.memory.data(), segments, offset);
             case BlockOperation::Kind::flush:
-                return fdatasync(fd_);
+                return fdatasync(fd);
             default:
-                return fallocate(fd_, allocation_mode(operation.kind), offset,
+                return fallocate(fd, allocation_mode(operation.kind), offset,
                                  static_cast<off_t>(operation.length));
         }
     }
 
-    int fd_;
+    std::vector<int> files_;
     int kick_fd_;
     int stop_fd_;
     bool stopped_ = false;
@@ -178,7 +188,7 @@ UniqueFd open_or_throw(const std::filesystem::path& path, bool readonly, bool di
     }
     const bool not_writable = !readonly && (error == EACCES || error == EROFS || error == EPERM);
     refuse(path, errno_text(error),
-           not_writable ? "allow writing to it, or give it as 'readonly'" : "check the path");
+           not_writable ? "allow writing to it, or give it as 'readonly' or 'overlay'" : "check the path");
 }
 
 /// The least that direct I/O reads or writes.
@@ -195,10 +205,71 @@ uint32_t direct_block_size(int fd, bool is_device) {
     return kSector;
 }
 
+/// An unlinked file of zeros for what is written over a disk.
+UniqueFd make_layer(uint64_t size) {
+    const char* variable = std::getenv("TMPDIR");
+    const std::string folder = variable == nullptr || *variable == 0 ? "/var/tmp" : variable;
+    UniqueFd fd{open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
+    if (!fd.valid()) {
+        // Not every file system can make one without a name.
+        std::string name = folder + "/hull-overlay-XXXXXX";
+        fd = UniqueFd{mkostemp(name.data(), O_CLOEXEC)};
+        if (fd.valid()) {
+            unlink(name.c_str());
+        }
+    }
+    if (!fd.valid() || ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+        throw Error{ExitStatus::no_resources, "cannot make a file in '" + folder + "' for an overlay",
+                    errno_text(errno), "let TMPDIR name a folder that can be written to and has room"};
+    }
+    return fd;
+}
+
+std::unique_ptr<BlockBackend> make_backend(const std::vector<int>& disk_files, bool may_use_ring,
+                                           uint16_t queue_size, int kick_fd, int stop_fd) {
+    if (may_use_ring) {
+        std::vector<int> files(RingBackend::kEvents);
+        files[RingBackend::kKickFile] = kick_fd;
+        files[RingBackend::kStopFile] = stop_fd;
+        files.insert(files.end(), disk_files.begin(), disk_files.end());
+        if (auto ring = IoRing::make(queue_size + RingBackend::kEvents, files)) {
+            return std::make_unique<RingBackend>(std::move(*ring), kick_fd, stop_fd);
+        }
+    }
+    return std::make_unique<SynchronousBackend>(disk_files, kick_fd, stop_fd);
+}
+
+BlockBackendMaker make_backends(const DiskImage& image, bool may_use_ring) {
+    if (!image.layer.valid()) {
+        return [files = std::vector{image.fd.get()}, may_use_ring](uint16_t queue_size, int kick_fd,
+                                                                   int stop_fd) {
+            return make_backend(files, may_use_ring, queue_size, kick_fd, stop_fd);
+        };
+    }
+    std::vector<int> files(2);
+    files[0] = image.fd.get();
+    files[kLayerFile] = image.layer.get();
+    return [files, may_use_ring, map = std::make_shared<OverlayMap>(image.size / kSector)](
+               uint16_t queue_size, int kick_fd, int stop_fd) {
+        return std::make_unique<OverlayBackend>(
+            make_backend(files, may_use_ring, queue_size, kick_fd, stop_fd), *map, queue_size);
+    };
+}
+
 }  // namespace
 
-DiskImage open_disk_image(const std::filesystem::path& path, bool readonly, bool direct) {
-    DiskImage image{.fd = open_or_throw(path, readonly, direct), .readonly = readonly};
+DiskLock::~DiskLock() {
+    if (fd_.valid()) {
+        flock(fd_.get(), LOCK_UN);
+    }
+}
+
+DiskImage open_disk_image(const std::filesystem::path& path, DiskUse use, bool direct) {
+    const bool readonly = use != DiskUse::write;
+    DiskImage image{.fd = open_or_throw(path, readonly, direct),
+                    .layer = {},
+                    .readonly = use == DiskUse::read,
+                    .lock = {}};
     const int fd = image.fd.get();
     struct stat status {};
     fstat(fd, &status);
@@ -232,29 +303,21 @@ DiskImage open_disk_image(const std::filesystem::path& path, bool readonly, bool
     }
     if (flock(fd, (readonly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
         refuse(path, "another machine, or another disk of this one, uses it",
-               "end that one, or give the disk to all of them as 'readonly'");
+               "end that one, or give the disk to all of them as 'readonly' or 'overlay'");
+    }
+    image.lock = DiskLock{UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)}};
+    if (use == DiskUse::overlay) {
+        image.layer = make_layer(image.size);
     }
     return image;
 }
 
-BlockBackendMaker make_synchronous_backends(int fd) {
-    return [fd](uint16_t /*queue_size*/, int kick_fd, int stop_fd) {
-        return std::make_unique<SynchronousBackend>(fd, kick_fd, stop_fd);
-    };
+BlockBackendMaker make_file_backends(const DiskImage& image) {
+    return make_backends(image, true);
 }
 
-BlockBackendMaker make_file_backends(int fd) {
-    return [fd, synchronous = make_synchronous_backends(fd)](uint16_t queue_size, int kick_fd,
-                                                             int stop_fd) -> std::unique_ptr<BlockBackend> {
-        std::array<int, 3> files{};
-        files[RingBackend::kImageFile] = fd;
-        files[RingBackend::kKickFile] = kick_fd;
-        files[RingBackend::kStopFile] = stop_fd;
-        if (auto ring = IoRing::make(queue_size + RingBackend::kEvents, files)) {
-            return std::make_unique<RingBackend>(std::move(*ring), kick_fd, stop_fd);
-        }
-        return synchronous(queue_size, kick_fd, stop_fd);
-    };
+BlockBackendMaker make_synchronous_backends(const DiskImage& image) {
+    return make_backends(image, false);
 }
 
 }  // namespace hull::virtio

@@ -43,7 +43,7 @@ std::variant<BlockOperation, GetId, Refusal> transfer(BlockOperation::Kind kind,
     if (bytes % kSector != 0 || bytes == 0 || !is_inside(sector, bytes, limits)) {
         return Refusal{VIRTIO_BLK_S_IOERR};
     }
-    return BlockOperation{kind, sector * kSector, bytes, memory};
+    return BlockOperation{.kind = kind, .offset = sector * kSector, .length = bytes, .memory = memory};
 }
 
 /// 5.2.6.1 and 5.2.6.2: one segment, as the configuration space says, and no flag but the one to unmap.
@@ -66,7 +66,7 @@ std::variant<BlockOperation, GetId, Refusal> clear(uint32_t type, ChainReader& r
     const auto kind = type == VIRTIO_BLK_T_DISCARD ? BlockOperation::Kind::discard
                       : unmap                      ? BlockOperation::Kind::unmap_zeroes
                                                    : BlockOperation::Kind::write_zeroes;
-    return BlockOperation{kind, segment->sector * kSector, bytes};
+    return BlockOperation{.kind = kind, .offset = segment->sector * kSector, .length = bytes};
 }
 
 }  // namespace

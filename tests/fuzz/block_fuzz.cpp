@@ -97,7 +97,7 @@ struct Guest {
         worker->take();
         std::vector<BlockBackend::End> ends;
         do {
-            disk.wait(ends);
+            disk.wait(ends, BlockBackend::kForever);
             for (const BlockBackend::End& end : std::exchange(ends, {})) {
                 worker->take_end(end);
             }

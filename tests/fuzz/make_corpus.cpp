@@ -1,5 +1,5 @@
-// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations,block}_fuzz, from which fuzzing
-// found the others:
+// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations,block}_fuzz, from which
+// fuzzing found the others:
 //   make_corpus FOLDER
 // Built by hand when an input's layout changes: g++ -std=c++20 -I. tests/fuzz/make_corpus.cpp, with
 // hull_boot and liblz4.

@@ -24,22 +24,22 @@ constexpr uint16_t kSlots = 64;
 
 struct Way {
     const char* name;
-    BlockBackendMaker (*make)(int fd);
+    BlockBackendMaker (*make)(const DiskImage& image);
 };
 
 class BlockBackendTest : public testing::TestWithParam<Way> {
   protected:
     void SetUp() override {
         path_ = folder_.file("disk", std::string(kSize, 'f'));
-        image_ = open_disk_image(path_, false, false);
-        backend_ = GetParam().make(image_.fd.get())(kSlots, kick_.get(), stop_.get());
+        image_ = open_disk_image(path_, DiskUse::write, false);
+        backend_ = GetParam().make(image_)(kSlots, kick_.get(), stop_.get());
     }
     /// Waits until `count` operations have ended, and answers their results by slot.
     std::array<int32_t, kSlots> results(size_t count) {
         std::array<int32_t, kSlots> by_slot;
         by_slot.fill(INT32_MIN);
         for (std::vector<BlockBackend::End> ends; count > 0; ends.clear()) {
-            backend_->wait(ends);
+            backend_->wait(ends, BlockBackend::kForever);
             for (const BlockBackend::End& end : ends) {
                 by_slot.at(end.slot) = end.result;
                 --count;
@@ -70,11 +70,11 @@ TEST_P(BlockBackendTest, ReadsAndWritesInParts) {
     std::string first(512, 'a');
     std::string second(1536, 'b');
     const iovec write[] = {{first.data(), first.size()}, {second.data(), second.size()}};
-    EXPECT_EQ(result_of({Kind::write, 4096, 2048, write}), 2048);
+    EXPECT_EQ(result_of({.kind = Kind::write, .offset = 4096, .length = 2048, .memory = write}), 2048);
     EXPECT_EQ(contents(4095, 2050), "f" + first + second + "f");
     std::string whole(1024, ' ');
     const iovec read[] = {{whole.data(), 100}, {whole.data() + 100, 924}};
-    EXPECT_EQ(result_of({Kind::read, 4096, 1024, read}), 1024);
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = 4096, .length = 1024, .memory = read}), 1024);
     EXPECT_EQ(whole, first + std::string(512, 'b'));
     EXPECT_EQ(result_of({Kind::flush}), 0);
 }
@@ -109,7 +109,10 @@ TEST_P(BlockBackendTest, HasManyUnderWay) {
     for (uint16_t slot = 0; slot < kSlots; ++slot) {
         buffers[slot].fill(static_cast<char>(slot));
         memory[slot] = {buffers[slot].data(), buffers[slot].size()};
-        backend_->start(slot, {Kind::write, uint64_t{4096} * slot, 4096, std::span{&memory[slot], 1}});
+        backend_->start(slot, {.kind = Kind::write,
+                               .offset = uint64_t{4096} * slot,
+                               .length = 4096,
+                               .memory = std::span{&memory[slot], 1}});
     }
     EXPECT_TRUE(std::ranges::all_of(results(kSlots), [](int32_t result) { return result == 4096; }));
     for (uint16_t slot = 0; slot < kSlots; ++slot) {
@@ -121,25 +124,63 @@ TEST_P(BlockBackendTest, TellsErrorsAndTheEndOfTheFile) {
     ASSERT_EQ(truncate(path_.c_str(), 1024), 0);
     std::string room(2048, ' ');
     const iovec memory[] = {{room.data(), room.size()}};
-    EXPECT_EQ(result_of({Kind::read, 512, 2048, memory}), 512);
-    EXPECT_EQ(result_of({Kind::read, 4096, 2048, memory}), 0);
-    const UniqueFd readonly{open(path_.c_str(), O_RDONLY | O_CLOEXEC)};
-    backend_ = GetParam().make(readonly.get())(kSlots, kick_.get(), stop_.get());
-    EXPECT_EQ(result_of({Kind::write, 0, 2048, memory}), -EBADF);
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = 512, .length = 2048, .memory = memory}), 512);
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = 4096, .length = 2048, .memory = memory}), 0);
+    backend_.reset();
+    image_ = {};
+    image_ = open_disk_image(path_, DiskUse::read, false);
+    backend_ = GetParam().make(image_)(kSlots, kick_.get(), stop_.get());
+    EXPECT_EQ(result_of({.kind = Kind::write, .offset = 0, .length = 2048, .memory = memory}), -EBADF);
 }
 
 TEST_P(BlockBackendTest, WakesForKicksAndForTheEndOnce) {
     std::vector<BlockBackend::End> ends;
     for (int round = 0; round < 3; ++round) {
         std::thread kicker{[&] { signal_eventfd(kick_.get()); }};
-        EXPECT_TRUE(backend_->wait(ends));
+        EXPECT_TRUE(backend_->wait(ends, BlockBackend::kForever));
         kicker.join();
     }
     signal_eventfd(stop_.get());
-    while (backend_->wait(ends)) {
+    while (backend_->wait(ends, BlockBackend::kForever)) {
     }
     signal_eventfd(kick_.get());
-    EXPECT_TRUE(backend_->wait(ends)) << "it was told already";
+    EXPECT_TRUE(backend_->wait(ends, BlockBackend::kForever)) << "it was told already";
+    EXPECT_TRUE(ends.empty());
+}
+
+TEST_P(BlockBackendTest, AnOverlayLeavesTheDiskAsItIs) {
+    backend_.reset();
+    image_ = {};
+    const DiskImage image = open_disk_image(path_, DiskUse::overlay, false);
+    EXPECT_FALSE(image.readonly);
+    const DiskImage other = open_disk_image(path_, DiskUse::overlay, false);
+    const BlockBackendMaker make = GetParam().make(image);
+    backend_ = make(kSlots, kick_.get(), stop_.get());
+    std::string data(1024, 'o');
+    const iovec memory[] = {{data.data(), data.size()}};
+    EXPECT_EQ(result_of({.kind = Kind::write, .offset = 4096, .length = 1024, .memory = memory}), 1024);
+    EXPECT_EQ(result_of({.kind = Kind::flush}), 0);
+    EXPECT_EQ(result_of({.kind = Kind::discard, .offset = 8192, .length = 512}), 0);
+    // Another queue of the same disk sees the same.
+    backend_ = make(kSlots, kick_.get(), stop_.get());
+    std::string whole(8192, ' ');
+    for (uint64_t done = 0; done < whole.size();) {
+        const iovec rest[] = {{whole.data() + done, whole.size() - done}};
+        const int32_t got = result_of(
+            {.kind = Kind::read, .offset = 1024 + done, .length = whole.size() - done, .memory = rest});
+        ASSERT_GT(got, 0);
+        done += static_cast<uint64_t>(got);
+    }
+    EXPECT_EQ(whole, std::string(3072, 'f') + data + std::string(3072, 'f') + std::string(512, '\0') +
+                         std::string(512, 'f'));
+    image_ = {};
+    image_ = open_disk_image(path_, DiskUse::read, false);
+    EXPECT_EQ(contents(0, kSize), std::string(kSize, 'f'));
+}
+
+TEST_P(BlockBackendTest, SleepsNoLongerThanItIsLet) {
+    std::vector<BlockBackend::End> ends;
+    EXPECT_TRUE(backend_->wait(ends, std::chrono::milliseconds{20}));
     EXPECT_TRUE(ends.empty());
 }
 
@@ -163,7 +204,7 @@ TEST(IoRing, DoesNothingElseThanItIsFor) {
     uint64_t value = 0;
     ring->read_event(1, value, 9);
     std::array<IoRing::End, 4> ends;
-    ASSERT_EQ(ring->wait(ends), 1U);
+    ASSERT_EQ(ring->wait(ends, IoRing::kForever), 1U);
     EXPECT_EQ(ends[0].tag, 9U);
     EXPECT_EQ(ends[0].result, -EBADF);
 }

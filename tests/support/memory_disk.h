@@ -39,7 +39,7 @@ class MemoryDisk final : public virtio::BlockBackend {
         }
         ended_.push_back({slot, static_cast<int32_t>(at - operation.offset)});
     }
-    bool wait(std::vector<End>& ends) override {
+    bool wait(std::vector<End>& ends, std::chrono::nanoseconds /*most*/) override {
         ends.insert(ends.end(), ended_.begin(), ended_.end());
         ended_.clear();
         return true;

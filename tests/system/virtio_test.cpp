@@ -108,6 +108,26 @@ TEST(Disk, ThatWasCutOffGivesErrorsAndTheGuestGoesOn) {
     EXPECT_THAT(hull.out(), HasSubstr("not there\r\n4096\r\n"));
 }
 
+TEST(Disk, UnderAnOverlayStaysAsItIs) {
+    const TemporaryFolder folder;
+    const auto disk = disk_of(folder, "disk", 4 * kMiB, 'd');
+    HullProcess hull{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "",
+                          {"--disk", disk.string() + ",overlay"}),
+                     HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(
+        "head -c 100 /dev/vda; mke2fs /dev/vda >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox "
+        "m && umount"
+        " m\necho 3 >/proc/sys/vm/drop_caches; mount /dev/vda m && cmp m/busybox /bin/busybox && echo same\n"
+        "umount m; poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr(std::string(100, 'd')));
+    EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
+    std::ifstream file{disk, std::ios::binary};
+    const std::string contents{std::istreambuf_iterator<char>{file}, {}};
+    EXPECT_EQ(contents, std::string(4 * kMiB, 'd'));
+}
+
 TEST(Disk, MayBeABlockDeviceWithoutTheHostsCache) {
     const std::string device = "/dev/ram0";
     if (!std::filesystem::exists(device)) {

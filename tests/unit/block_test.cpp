@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "devices/block/file_backend.h"
+#include "devices/block/overlay.h"
 #include "devices/virtio/mmio_transport.h"
 #include "tests/support/errors.h"
 #include "tests/support/fake_devices.h"
@@ -52,13 +53,18 @@ class ManualBackend final : public BlockBackend {
     void start(uint16_t slot, const BlockOperation& operation) override {
         started.push_back({slot, operation});
     }
-    bool wait(std::vector<End>& /*ends*/) override { return true; }
+    bool wait(std::vector<End>& given, std::chrono::nanoseconds /*most*/) override {
+        given.insert(given.end(), ends.begin(), ends.end());
+        ends.clear();
+        return true;
+    }
 
     struct Started {
         uint16_t slot;
         BlockOperation operation;
     };
     std::vector<Started> started;
+    std::vector<End> ends;  ///< what the next wait() tells
 };
 
 /// A guest's memory with a queue in it, and the device's side of that queue.
@@ -101,7 +107,7 @@ class Guest {
         std::vector<BlockBackend::End> ends;
         worker->take();
         do {
-            backend.wait(ends);
+            backend.wait(ends, BlockBackend::kForever);
             for (const BlockBackend::End& end : std::exchange(ends, {})) {
                 worker->take_end(end);
             }
@@ -417,6 +423,32 @@ TEST(BlockQueue, ADriverWithoutFlushHasEachWriteFlushed) {
     EXPECT_EQ(guest.status(), VIRTIO_BLK_S_OK);
 }
 
+TEST(BlockQueue, TakesNoMoreThanItsLimitsLet) {
+    Guest guest;
+    ManualBackend backend;
+    guest.state.requests.emplace(1);
+    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend);
+    for (uint16_t head = 0; head < 5; ++head) {
+        guest.add(VIRTIO_BLK_T_FLUSH, 0, 0, false, static_cast<uint16_t>(head * 3));
+    }
+    guest.worker->take();
+    EXPECT_EQ(backend.started.size(), 1U);
+    EXPECT_GT(guest.worker->held_for().count(), 0);
+    guest.state.requests.reset();
+    guest.state.bytes.emplace(1000);
+    guest.worker->take();
+    EXPECT_EQ(backend.started.size(), 5U) << "flushes have no bytes";
+    guest.worker->take_end({0, 0});
+    guest.add(VIRTIO_BLK_T_OUT, 0, 4096, false, 0);
+    guest.worker->take();
+    EXPECT_EQ(backend.started.size(), 6U);
+    EXPECT_GT(guest.worker->held_for(), std::chrono::seconds{2});
+    guest.worker->take_end({3, 0});
+    guest.add(VIRTIO_BLK_T_IN, 0, 512, true, 3);
+    guest.worker->take();
+    EXPECT_EQ(backend.started.size(), 6U) << "it was served before its time";
+}
+
 /// The device with its threads, behind a transport.
 class BlockDeviceTest : public testing::Test {
   protected:
@@ -435,8 +467,8 @@ class BlockDeviceTest : public testing::Test {
 
 TEST_F(BlockDeviceTest, ServesAFileAndTellsWhatItIs) {
     const auto path = folder_.file("disk", std::string(kDiskSize, 'f'));
-    const DiskImage image = open_disk_image(path, false, false);
-    Block block{{.size = image.size, .id = "x"}, make_synchronous_backends(image.fd.get())};
+    const DiskImage image = open_disk_image(path, DiskUse::write, false);
+    Block block{{.size = image.size, .id = "x"}, make_synchronous_backends(image)};
     MmioTransport transport{block, guest_.memory, irq_, "disk"};
     test::MmioDriver registers{transport};
     EXPECT_EQ(registers.get(VIRTIO_MMIO_DEVICE_ID), 2U);
@@ -466,7 +498,7 @@ TEST_F(BlockDeviceTest, ServesAFileAndTellsWhatItIs) {
 
 TEST_F(BlockDeviceTest, OffersWhatItsDiskCan) {
     const auto features = [](BlockSettings settings) {
-        return Block{std::move(settings), make_synchronous_backends(-1)}.features();
+        return Block{std::move(settings), make_synchronous_backends(DiskImage{})}.features();
     };
     const auto has = [](uint64_t set, unsigned bit) { return (set >> bit & 1) != 0; };
     const uint64_t plain = features({.size = kDiskSize, .id = {}});
@@ -483,13 +515,13 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
     class HoldingBackend final : public BlockBackend {
       public:
         HoldingBackend(std::atomic<bool>& held, std::atomic<bool>& go, int kick, int stop)
-            : held_{held}, go_{go}, synchronous_{make_synchronous_backends(-1)(kSize, kick, stop)} {}
+            : held_{held}, go_{go}, synchronous_{make_synchronous_backends(DiskImage{})(kSize, kick, stop)} {}
         void start(uint16_t slot, const BlockOperation& operation) override {
             slot_ = slot;
             length_ = static_cast<int32_t>(operation.length);
             held_ = true;
         }
-        bool wait(std::vector<End>& ends) override {
+        bool wait(std::vector<End>& ends, std::chrono::nanoseconds most) override {
             if (go_ && held_) {
                 held_ = false;
                 ends.push_back({slot_, length_});
@@ -499,7 +531,7 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
                 std::this_thread::sleep_for(std::chrono::milliseconds{1});
                 return true;
             }
-            told_ = !synchronous_->wait(ends);
+            told_ = !synchronous_->wait(ends, most);
             return !told_;
         }
 
@@ -539,6 +571,70 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
     EXPECT_EQ(guest_.status(), VIRTIO_BLK_S_OK);
 }
 
+TEST(OverlayMap, KnowsWhichSectorsItHas) {
+    OverlayMap map{1000};
+    const auto run = [&](uint64_t first, uint64_t count) {
+        const OverlayMap::Run found = map.run(first, count);
+        return std::pair{found.in_layer, found.sectors};
+    };
+    EXPECT_EQ(run(0, 1000), std::pair(false, uint64_t{1000}));
+    map.add(60, 200);
+    map.add(999, 1);
+    map.add(500, 0);
+    EXPECT_EQ(run(0, 1000), std::pair(false, uint64_t{60}));
+    EXPECT_EQ(run(60, 1000 - 60), std::pair(true, uint64_t{200}));
+    EXPECT_EQ(run(100, 7), std::pair(true, uint64_t{7}));
+    EXPECT_EQ(run(260, 740), std::pair(false, uint64_t{739}));
+    EXPECT_EQ(run(999, 1), std::pair(true, uint64_t{1}));
+    map.add(64, 64);
+    EXPECT_EQ(run(60, 300), std::pair(true, uint64_t{200})) << "twice is once";
+}
+
+TEST(OverlayBackend, AWriteCountsForWhatWasDoneOfIt) {
+    auto owned = std::make_unique<ManualBackend>();
+    ManualBackend& files = *owned;
+    OverlayMap map{100};
+    OverlayBackend overlay{std::move(owned), map, kSize};
+    std::array<char, 4096> data{};
+    const iovec memory[] = {{data.data(), 1536}};
+    std::vector<BlockBackend::End> ends;
+    const auto end_with = [&](int32_t result) {
+        files.ends = {{3, result}};
+        ends.clear();
+        overlay.wait(ends, BlockBackend::kForever);
+    };
+    overlay.start(3, {.kind = Kind::write, .offset = 512, .length = 1536, .memory = memory});
+    EXPECT_EQ(files.started.back().operation.file, kLayerFile);
+    end_with(-ENOSPC);
+    EXPECT_FALSE(map.run(1, 1).in_layer) << "what was below is still there";
+    overlay.start(3, {.kind = Kind::write, .offset = 512, .length = 1536, .memory = memory});
+    end_with(700);
+    EXPECT_TRUE(map.run(1, 1).in_layer);
+    EXPECT_FALSE(map.run(2, 1).in_layer) << "half of it only";
+    overlay.start(3, {.kind = Kind::write, .offset = 1212, .length = 836, .memory = memory});
+    end_with(836);
+    EXPECT_EQ(map.run(1, 99).sectors, 3U);
+    // A read goes as far as one of the two reaches.
+    overlay.start(3, {.kind = Kind::read, .offset = 0, .length = 1536, .memory = memory});
+    EXPECT_EQ(files.started.back().operation.file, 0);
+    EXPECT_EQ(files.started.back().operation.length, 512U);
+    ASSERT_EQ(files.started.back().operation.memory.size(), 1U);
+    EXPECT_EQ(files.started.back().operation.memory[0].iov_len, 512U);
+    end_with(512);
+    overlay.start(3, {.kind = Kind::read, .offset = 700, .length = 1500, .memory = memory});
+    EXPECT_EQ(files.started.back().operation.file, kLayerFile);
+    EXPECT_EQ(files.started.back().operation.length, 4U * 512 - 700);
+    end_with(1348);
+    overlay.start(3, {.kind = Kind::flush});
+    EXPECT_EQ(files.started.size(), 5U) << "there is nothing to flush";
+    end_with(0);
+    EXPECT_FALSE(ends.empty());
+    overlay.start(3, {.kind = Kind::discard, .offset = 0, .length = 512});
+    EXPECT_EQ(files.started.back().operation.kind, Kind::unmap_zeroes);
+    end_with(0);
+    EXPECT_TRUE(map.run(0, 1).in_layer) << "what was below must not come back";
+}
+
 class DiskImageTest : public testing::Test {
   protected:
     test::TemporaryFolder folder_;
@@ -547,17 +643,17 @@ class DiskImageTest : public testing::Test {
 TEST_F(DiskImageTest, IsOneMachinesToWriteAndManysToRead) {
     const auto path = folder_.file("disk", std::string(kDiskSize, '\0'));
     {
-        const DiskImage writer = open_disk_image(path, false, false);
+        const DiskImage writer = open_disk_image(path, DiskUse::write, false);
         EXPECT_EQ(writer.size, kDiskSize);
-        for (const bool readonly : {false, true}) {
-            test::expect_error([&] { open_disk_image(path, readonly, false); }, ExitStatus::bad_file,
+        for (const DiskUse use : {DiskUse::write, DiskUse::read, DiskUse::overlay}) {
+            test::expect_error([&] { open_disk_image(path, use, false); }, ExitStatus::bad_file,
                                {path.string(), "another machine", "readonly"});
         }
     }
-    const DiskImage first = open_disk_image(path, true, false);
-    const DiskImage second = open_disk_image(path, true, false);
+    const DiskImage first = open_disk_image(path, DiskUse::read, false);
+    const DiskImage second = open_disk_image(path, DiskUse::read, false);
     EXPECT_TRUE(second.readonly);
-    test::expect_error([&] { open_disk_image(path, false, false); }, ExitStatus::bad_file,
+    test::expect_error([&] { open_disk_image(path, DiskUse::write, false); }, ExitStatus::bad_file,
                        {"another machine"});
 }
 
@@ -565,7 +661,8 @@ TEST_F(DiskImageTest, WhatCannotBeADiskIsAnErrorForAPerson) {
     const auto refused = [](const std::filesystem::path& path,
                             std::initializer_list<std::string_view> words) {
         SCOPED_TRACE(path);
-        test::expect_error([&] { open_disk_image(path, false, false); }, ExitStatus::bad_file, words);
+        test::expect_error([&] { open_disk_image(path, DiskUse::write, false); }, ExitStatus::bad_file,
+                           words);
     };
     refused("/nonexistent/disk", {"cannot use disk '/nonexistent/disk'", "No such file", "check the path"});
     refused(folder_.path(), {"it is a folder"});

@@ -125,6 +125,12 @@ TEST(Disk, IsAFileAndWhatIsSaidOfIt) {
     EXPECT_TRUE(all.readonly && all.direct);
     EXPECT_EQ(all.queues, 3U);
     EXPECT_EQ(all.text(), "x,,y,id=data-1,readonly,direct,queues=3");
+    const DiskConfig limited = DiskConfig::parse("f,iops=100,bps=3M");
+    EXPECT_EQ(limited.iops, 100U);
+    EXPECT_EQ(limited.bps, 3U << 20);
+    EXPECT_EQ(limited.text(), "f,iops=100,bps=3072K");
+    EXPECT_TRUE(DiskConfig::parse("f,overlay").overlay);
+    EXPECT_EQ(DiskConfig::parse("f,overlay").text(), "f,overlay");
     const std::pair<const char*, const char*> wrong[] = {
         {"", "names no file"},
         {",readonly", "names no file"},
@@ -138,6 +144,10 @@ TEST(Disk, IsAFileAndWhatIsSaidOfIt) {
         {"f,queues=0", "1 to 64"},
         {"f,queues=65", "1 to 64"},
         {"f,queues=many", "1 to 64"},
+        {"f,readonly,overlay", "needs no overlay"},
+        {"f,iops=0", "1 to 4294967295"},
+        {"f,bps=0", "a limit of nothing"},
+        {"f,bps=fast", "it is not a size"},
         {"f,direct,direct", "'direct' comes twice"},
     };
     for (const auto& [text, why] : wrong) {

@@ -25,6 +25,8 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
     throw Error{ExitStatus::usage, "cannot use " + option + " '" + text + "'", why, advice};
 }
 
+constexpr const char* kDiskForm = "FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE]";
+
 /// At least one word. Two commas stand for one within a word.
 std::vector<std::string> split_at_commas(const std::string& text) {
     std::vector<std::string> words(1);
@@ -87,7 +89,7 @@ DiskConfig DiskConfig::parse(const std::string& text) {
     const std::vector<std::string> words = split_at_commas(text);
     DiskConfig disk{.path = words.front(), .id = {}};
     if (words.front().empty()) {
-        refuse("--disk", text, "it names no file", "write FILE[,id=NAME][,readonly][,direct][,queues=N]");
+        refuse("--disk", text, "it names no file", std::string{"write "} + kDiskForm);
     }
     std::set<std::string> given;
     for (size_t index = 1; index < words.size(); ++index) {
@@ -101,10 +103,20 @@ DiskConfig DiskConfig::parse(const std::string& text) {
         }
         if (key == "readonly" && is_flag) {
             disk.readonly = true;
+        } else if (key == "overlay" && is_flag) {
+            disk.overlay = true;
         } else if (key == "direct" && is_flag) {
             disk.direct = true;
         } else if (key == "queues" && !is_flag) {
             disk.queues = parse_number(value, "--disk queues", 1, virtio::kMostBlockQueues);
+        } else if (key == "iops" && !is_flag) {
+            disk.iops = parse_number(value, "--disk iops", 1, std::numeric_limits<uint32_t>::max());
+        } else if (key == "bps" && !is_flag) {
+            disk.bps = parse_memory_size(value, "--disk bps");
+            if (disk.bps == 0) {
+                refuse("--disk", text, "a limit of nothing would let nothing pass",
+                       "give more, or leave bps out");
+            }
         } else if (key == "id" && !is_flag) {
             disk.id = value;
             const bool plain = std::ranges::all_of(value, [](char c) { return c > ' ' && c < 0x7f; });
@@ -114,8 +126,11 @@ DiskConfig DiskConfig::parse(const std::string& text) {
             }
         } else {
             refuse("--disk", text, "'" + word + "' has no meaning there",
-                   "write FILE[,id=NAME][,readonly][,direct][,queues=N]; a comma in a name is written twice");
+                   std::string{"write "} + kDiskForm + "; a comma in a name is written twice");
         }
+    }
+    if (disk.readonly && disk.overlay) {
+        refuse("--disk", text, "what cannot be written needs no overlay", "leave readonly or overlay out");
     }
     return disk;
 }
@@ -124,8 +139,11 @@ std::string DiskConfig::text() const {
     std::string text = double_commas(path.string());
     text += id.empty() ? "" : ",id=" + double_commas(id);
     text += readonly ? ",readonly" : "";
+    text += overlay ? ",overlay" : "";
     text += direct ? ",direct" : "";
-    return text + (queues == 1 ? "" : ",queues=" + std::to_string(queues));
+    text += queues == 1 ? "" : ",queues=" + std::to_string(queues);
+    text += iops == 0 ? "" : ",iops=" + std::to_string(iops);
+    return text + (bps == 0 ? "" : ",bps=" + std::to_string(bps / 1024) + "K");
 }
 
 const char* name_of(boot::PlatformTables tables) {

@@ -32,11 +32,14 @@ struct DiskConfig {
     std::filesystem::path path;  ///< a regular file or a block device
     std::string id;              ///< what the guest can ask for; empty: "disk" and its number
     bool readonly = false;
-    bool direct = false;  ///< without the host's page cache
+    bool overlay = false;  ///< what is written is thrown away at the end
+    bool direct = false;   ///< without the host's page cache
     uint32_t queues = 1;
+    uint32_t iops = 0;  ///< the most requests in a second; 0: any number
+    uint64_t bps = 0;   ///< the most bytes in a second; 0: any number
 
-    /// "FILE[,id=NAME][,readonly][,direct][,queues=N]", as on the command line; a comma in FILE or NAME is
-    /// written twice. Throws Error (usage).
+    /// "FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE]", as on the command line; a
+    /// comma in FILE or NAME is written twice. Throws Error (usage).
     static DiskConfig parse(const std::string& text);
     [[nodiscard]] std::string text() const;
 };

@@ -113,8 +113,10 @@ void Machine::make_devices(MachineFiles& files) {
                                              .block_size = image.block_size,
                                              .readonly = image.readonly,
                                              .id = name,
+                                             .requests_per_second = disk.iops,
+                                             .bytes_per_second = disk.bps,
                                              .queues = static_cast<uint16_t>(disk.queues)},
-                       virtio::make_file_backends(image.fd.get())),
+                       virtio::make_file_backends(image)),
                    name);
     }
     if (config_.rng) {

@@ -60,7 +60,10 @@ MachineFiles open_files(const MachineConfig& config) {
         files.initramfs.push_back(open_input_file(path, "initramfs"));
     }
     for (const DiskConfig& disk : config.disks) {
-        files.disks.push_back(virtio::open_disk_image(disk.path, disk.readonly, disk.direct));
+        const auto use = disk.readonly  ? virtio::DiskUse::read
+                         : disk.overlay ? virtio::DiskUse::overlay
+                                        : virtio::DiskUse::write;
+        files.disks.push_back(virtio::open_disk_image(disk.path, use, disk.direct));
     }
     files.console_output = open_console_output(config.console);
     if (config.console.kind == ConsoleConfig::Kind::stdio) {

@@ -38,8 +38,9 @@ options::options_description describe() {
         ("platform", text()->value_name("KIND"), "how the machine is described: acpi (default) or fdt")  //
         ("hugepages", flag(), "guest memory on the host's reserved huge pages")                          //
         ("disk", text()->value_name("FILE[,…]"),
-         "disk in a file or block device; may be given several times; FILE[,id=NAME][,readonly][,direct]"
-         "[,queues=N]")                                                                                 //
+         "disk in a file or block device; may be given several times; "
+         "FILE[,id=NAME][,readonly|overlay][,direct]"
+         "[,queues=N][,iops=N][,bps=SIZE]")                                                             //
         ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")            //
         ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")  //
         ("stop-timeout", text()->value_name("SECONDS"),
