@@ -1,19 +1,20 @@
 // A guest's driver gone wild on a disk's queue: requests that are mostly as they should be, and bytes changed
 // anywhere in the rings, descriptors and headers.
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "devices/block/block_queue.h"
 #include "devices/virtio/ring_layout.h"
+#include "tests/fuzz/input.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/virtio_driver.h"
 
 namespace {
 
 using namespace hull;
+using test::require;
 using namespace hull::virtio;
 
 constexpr uint64_t kRings = 0x1000;
@@ -23,24 +24,6 @@ constexpr uint64_t kEnd = 0x20000;
 constexpr uint16_t kQueueSize = 16;
 constexpr uint64_t kDiskSize = 32 * 512;
 
-/// The fuzzer's bytes, and zeros behind their end.
-class Input {
-  public:
-    explicit Input(std::span<const uint8_t> bytes) : bytes_{bytes} {}
-    [[nodiscard]] bool empty() const { return bytes_.empty(); }
-    uint8_t byte() {
-        if (bytes_.empty()) {
-            return 0;
-        }
-        const uint8_t value = bytes_.front();
-        bytes_ = bytes_.subspan(1);
-        return value;
-    }
-
-  private:
-    std::span<const uint8_t> bytes_;
-};
-
 class NoDriver final : public DriverCalls {
   public:
     void used_buffers(uint16_t /*queue*/) override {}
@@ -48,12 +31,6 @@ class NoDriver final : public DriverCalls {
     void needs_reset(const char* /*why*/) override { broken = true; }
     bool broken = false;
 };
-
-void require(bool holds) {
-    if (!holds) {
-        std::abort();
-    }
-}
 
 /// A guest with a disk.
 struct Guest {
@@ -67,7 +44,7 @@ struct Guest {
         worker.emplace(*queue, calls, state, disk);
     }
 
-    void add(Input& input) {
+    void add(test::FuzzInput& input) {
         static constexpr uint32_t kTypes[] = {VIRTIO_BLK_T_IN,
                                               VIRTIO_BLK_T_OUT,
                                               VIRTIO_BLK_T_FLUSH,
@@ -122,7 +99,7 @@ struct Guest {
 
 // NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    Input input{{data, size}};
+    test::FuzzInput input{{data, size}};
     Guest guest{input.byte()};
     const std::vector<std::byte> before = guest.disk.contents;
     while (!input.empty() && guest.number < 1000) {
@@ -133,8 +110,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 break;
             case 2: {
                 // Rings and headers lie below kData.
-                const uint64_t address =
-                    (input.byte() | uint64_t{input.byte()} << 8) % (kData - kRings) + kRings;
+                const uint64_t address = input.half_word() % (kData - kRings) + kRings;
                 require(guest.memory.write(GuestAddress{address}, input.byte()));
                 break;
             }
@@ -148,7 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     // Whatever was done, another guest's disk works.
     Guest other{0};
     const uint8_t read[] = {0, 1, 1};
-    Input request{read};
+    test::FuzzInput request{read};
     other.add(request);
     other.serve();
     require(!other.calls.broken && other.driver.take_used().size() == 1);

@@ -1,5 +1,5 @@
-// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations,block}_fuzz, from which
-// fuzzing found the others:
+// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations,block,virtio_mmio}_fuzz,
+// from which fuzzing found the others:
 //   make_corpus FOLDER
 // Built by hand when an input's layout changes: g++ -std=c++20 -I. tests/fuzz/make_corpus.cpp, with
 // hull_boot and liblz4.
@@ -105,6 +105,18 @@ void write_block() {
     }
 }
 
+/// A driver that starts a device and has two requests served, directly and by a table, with a reset between.
+void write_virtio_mmio() {
+    test::Bytes input;
+    for (const uint8_t indirect : {uint8_t{0}, uint8_t{1}}) {
+        for (const uint8_t value : {uint8_t{3}, uint8_t{3}, uint8_t{4}, uint8_t{1}, indirect, uint8_t{7},
+                                    uint8_t{6}, uint8_t{2}, uint8_t{0}}) {
+            input.push_back(std::byte{value});
+        }
+    }
+    write("virtio_mmio_fuzz", "served", input);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -118,5 +130,6 @@ int main(int argc, char** argv) {
     write_elf();
     write_relocations();
     write_block();
+    write_virtio_mmio();
     return 0;
 }

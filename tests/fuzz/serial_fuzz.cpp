@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 
 #include "base/device_node.h"
@@ -13,41 +12,15 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
+#include "tests/fuzz/input.h"
 #include "tests/support/fake_devices.h"
 
-namespace {
-
 using namespace hull;
-
-/// The fuzzer's bytes, and zeros behind their end.
-class Input {
-  public:
-    explicit Input(std::span<const uint8_t> bytes) : bytes_{bytes} {}
-    [[nodiscard]] bool empty() const { return bytes_.empty(); }
-    uint8_t byte() {
-        if (bytes_.empty()) {
-            return 0;
-        }
-        const uint8_t value = bytes_.front();
-        bytes_ = bytes_.subspan(1);
-        return value;
-    }
-
-  private:
-    std::span<const uint8_t> bytes_;
-};
-
-void require(bool holds) {
-    if (!holds) {
-        std::abort();
-    }
-}
-
-}  // namespace
+using test::require;
 
 // NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    Input input{{data, size}};
+    test::FuzzInput input{{data, size}};
     test::RecordingSink sink;
     test::CountingIrqLine irq;
     const auto ignore = [](GuestRequest) {};

@@ -1,0 +1,173 @@
+// A guest's driver gone wild on the registers of virtio-mmio and on the rings that they tell of.
+#include <linux/virtio_ids.h>
+#include <linux/virtio_mmio.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "devices/virtio/mmio_transport.h"
+#include "tests/fuzz/input.h"
+#include "tests/support/fake_devices.h"
+#include "tests/support/mmio_driver.h"
+#include "tests/support/virtio_driver.h"
+
+namespace {
+
+using namespace hull;
+using test::require;
+using namespace hull::virtio;
+
+constexpr uint64_t kRings = 0x1000;
+constexpr uint64_t kData = 0x4000;
+constexpr uint64_t kEnd = 0x10000;
+constexpr uint16_t kQueueSize = 8;
+
+/// Answers every request by as many bytes as it has room for, when it is asked to.
+class EchoDevice final : public VirtioDevice {
+  public:
+    [[nodiscard]] uint32_t type() const override { return VIRTIO_ID_CONSOLE; }
+    [[nodiscard]] uint64_t features() const override { return 1; }
+    [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kSizes; }
+    void read_configuration(uint64_t offset, std::span<std::byte> data) const override {
+        if (offset == 0 && !data.empty()) {
+            data[0] = std::byte{1};
+        }
+    }
+    void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
+    void activate(Activation given) override {
+        require(!activation_);
+        activation_.emplace(std::move(given));
+    }
+    void reset() override {
+        require(activation_.has_value());
+        activation_.reset();
+        broken_ = {};
+    }
+
+    void serve() {
+        if (!activation_) {
+            return;
+        }
+        for (ActiveQueue& queue : activation_->queues) {
+            require(queue.index < std::size(kSizes) && queue.queue.size() <= kSizes[queue.index]);
+            for (int count = 0; count < 2 * kQueueSize && !broken_.at(queue.index); ++count) {
+                auto chain = queue.queue.pop();
+                if (!chain) {
+                    broken_.at(queue.index) = true;
+                    activation_->driver.needs_reset(chain.error().what);
+                    break;
+                }
+                if (!*chain) {
+                    break;
+                }
+                ChainReader reader = (*chain)->reader();
+                ChainWriter writer = (*chain)->writer();
+                uint32_t written = 0;
+                while (const auto value = reader.read<uint8_t>()) {
+                    if (!writer.write(*value)) {
+                        break;
+                    }
+                    ++written;
+                }
+                queue.queue.push(std::move(**chain), written);
+            }
+            if (queue.queue.interrupt_is_wanted()) {
+                activation_->driver.used_buffers(queue.index);
+            }
+            static_cast<void>(queue.queue.ask_for_kicks());
+            queue.queue.hold_kicks();
+        }
+    }
+    void change_configuration() {
+        if (activation_) {
+            activation_->driver.configuration_changed();
+        }
+    }
+
+  private:
+    static constexpr uint16_t kSizes[] = {kQueueSize, 2 * kQueueSize};
+    std::optional<Activation> activation_;
+    std::array<bool, 2> broken_{};
+};
+
+}  // namespace
+
+// NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    test::FuzzInput input{{data, size}};
+    const GuestRange ranges[] = {GuestRange::of(0, kEnd)};
+    GuestMemory memory{ranges, Mapping::Pages::transparent};
+    test::CountingIrqLine irq;
+    EchoDevice device;
+    MmioTransport transport{device, memory, irq, "fuzz"};
+    test::MmioDriver registers{transport};
+    test::DriverQueue queue{memory, kRings, kQueueSize};
+    const test::Buffer buffers[] = {{kData, 16, false}, {kData + 0x100, 16, true}};
+
+    const auto start = [&](uint64_t features) {
+        registers.negotiate(test::kVersion1 | features);
+        registers.set_queue(0, queue.config());
+        registers.start();
+    };
+    while (!input.empty()) {
+        switch (input.byte() % 8) {
+            case 0: {
+                // A register that is there.
+                const uint64_t offset = input.byte() % 0x44U * 4;
+                registers.set(offset, input.word());
+                break;
+            }
+            case 1: {
+                const uint64_t offset = input.half_word();
+                const size_t width = size_t{1} << (input.byte() & 3);
+                std::array<std::byte, 8> bytes{};
+                bytes.fill(std::byte{input.byte()});
+                if (offset + width <= MmioTransport::kSize) {
+                    transport.write(offset, std::span{bytes}.first(width));
+                    transport.read(offset, std::span{bytes}.first(width));
+                }
+                break;
+            }
+            case 2:
+                registers.set(VIRTIO_MMIO_STATUS, input.byte());
+                break;
+            case 3:
+                start(uint64_t{input.byte()} << VIRTIO_RING_F_INDIRECT_DESC &
+                      (feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX)));
+                break;
+            case 4: {
+                const auto head = static_cast<uint16_t>(input.byte() % 4 * 2);
+                (input.byte() & 1) != 0 ? queue.add_indirect(buffers, head) : queue.add(buffers, head);
+                break;
+            }
+            case 5: {
+                const uint64_t address = kRings + input.half_word() % 0x400;
+                require(memory.write(GuestAddress{address}, input.byte()));
+                break;
+            }
+            case 6:
+                device.change_configuration();
+                break;
+            default:
+                device.serve();
+                break;
+        }
+    }
+    device.serve();
+    // Whatever was done, a driver that begins anew is served.
+    registers.set(VIRTIO_MMIO_STATUS, 0);
+    require(memory.discard(GuestRange::of(kRings, 0x3000)));
+    test::DriverQueue anew{memory, kRings, kQueueSize};
+    registers.negotiate(test::kVersion1);
+    registers.set_queue(0, anew.config());
+    registers.start();
+    anew.add(buffers);
+    device.serve();
+    const auto used = anew.take_used();
+    require(used.size() == 1 && used[0].len == 16);
+    require((registers.get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0);
+    return 0;
+}
