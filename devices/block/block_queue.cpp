@@ -20,14 +20,6 @@ bool is_write(BlockOperation::Kind kind) {
     return kind != BlockOperation::Kind::read && kind != BlockOperation::Kind::flush;
 }
 
-uint32_t size_of(std::span<const iovec> segments) {
-    uint64_t total = 0;
-    for (const iovec& segment : segments) {
-        total += segment.iov_len;
-    }
-    return static_cast<uint32_t>(total);  // a chain is shorter than 4 GiB
-}
-
 }  // namespace
 
 BlockQueue::BlockQueue(ActiveQueue& queue, DriverCalls& driver, BlockState& state, BlockBackend& backend)
@@ -77,7 +69,11 @@ std::chrono::nanoseconds BlockQueue::held_for() const {
 }
 
 void BlockQueue::take() {
-    for (uint16_t taken = 0; taken < queue_.queue.size() && !broken_ && held_for().count() == 0; ++taken) {
+    const bool limited = state_.requests || state_.bytes;
+    for (uint16_t taken = 0; taken < queue_.queue.size() && !broken_; ++taken) {
+        if (limited && held_for().count() > 0) {
+            return;
+        }
         auto chain = queue_.queue.pop();
         if (chain && !*chain) {
             return;
@@ -99,7 +95,7 @@ void BlockQueue::take() {
             return;
         }
         slot.status = request->status;
-        slot.written = size_of(slot.chain->writable());
+        slot.written = slot.chain->writable_size();
         if (state_.requests) {
             state_.requests->take(1, TokenBucket::Clock::now());
         }
@@ -132,6 +128,9 @@ void BlockQueue::start(uint16_t number, const BlockOperation& operation) {
 bool BlockQueue::is_done(Slot& slot, int32_t result) {
     BlockOperation& operation = slot.operation;
     if (operation.kind != BlockOperation::Kind::read && operation.kind != BlockOperation::Kind::write) {
+        return true;
+    }
+    if (static_cast<uint64_t>(result) == operation.length) {
         return true;
     }
     operation.offset += result;

@@ -10,26 +10,18 @@ namespace {
 
 constexpr uint64_t kSector = 512;
 
-/// Appends what is left of `segments` without the first `front` and the last `back` bytes, as many of which
-/// are there. Answers how many bytes that is.
-uint64_t append_inner(std::span<const iovec> segments, uint64_t front, uint64_t back,
-                      std::vector<iovec>& target) {
-    uint64_t total = 0;
+/// Appends the bytes of `segments` from `skipped` on, `size` of them, all of which are there.
+void append_part(std::span<const iovec> segments, uint64_t skipped, uint64_t size,
+                 std::vector<iovec>& target) {
     for (const iovec& segment : segments) {
-        total += segment.iov_len;
-    }
-    const uint64_t inner = total - front - back;
-    uint64_t left = inner;
-    for (const iovec& segment : segments) {
-        const auto skipped = std::min<uint64_t>(front, segment.iov_len);
-        front -= skipped;
-        const auto taken = std::min<uint64_t>(left, segment.iov_len - skipped);
+        const auto before = std::min<uint64_t>(skipped, segment.iov_len);
+        const auto taken = std::min<uint64_t>(size, segment.iov_len - before);
         if (taken > 0) {
-            target.push_back({static_cast<std::byte*>(segment.iov_base) + skipped, taken});
-            left -= taken;
+            target.push_back({static_cast<std::byte*>(segment.iov_base) + before, taken});
         }
+        skipped -= before;
+        size -= taken;
     }
-    return inner;
 }
 
 /// The bytes of `sectors` from `first` on, if all of them are there.
@@ -90,12 +82,14 @@ std::optional<BlockRequest> parse_block_request(const DescriptorChain& chain, co
     }
     switch (header->type) {
         case VIRTIO_BLK_T_IN: {
-            const uint64_t bytes = append_inner(chain.writable(), 0, 1, memory);
+            const uint64_t bytes = chain.writable_size() - uint64_t{1};  // the last is the answer
+            append_part(chain.writable(), 0, bytes, memory);
             request.what = transfer(BlockOperation::Kind::read, header->sector, bytes, memory, limits);
             break;
         }
         case VIRTIO_BLK_T_OUT: {
-            const uint64_t bytes = append_inner(chain.readable(), sizeof *header, 0, memory);
+            const uint64_t bytes = chain.readable_size() - sizeof *header;
+            append_part(chain.readable(), sizeof *header, bytes, memory);
             request.what = transfer(BlockOperation::Kind::write, header->sector, bytes, memory, limits);
             break;
         }

@@ -6,14 +6,6 @@ namespace hull::virtio {
 
 namespace {
 
-size_t size_of(std::span<const iovec> segments) {
-    size_t total = 0;
-    for (const iovec& segment : segments) {
-        total += segment.iov_len;
-    }
-    return total;
-}
-
 /// Calls copy(memory, offset into the whole, size) for the next `size` bytes of `segments`, which hold as
 /// many, and moves on behind them.
 template <typename Copy>
@@ -33,9 +25,6 @@ void advance(std::span<const iovec>& segments, size_t& offset, size_t size, Copy
 
 }  // namespace
 
-ChainReader::ChainReader(std::span<const iovec> segments)
-    : segments_{segments}, remaining_{size_of(segments)} {}
-
 bool ChainReader::read_bytes(std::span<std::byte> target) {
     if (target.size() > remaining_) {
         return false;
@@ -48,9 +37,6 @@ bool ChainReader::read_bytes(std::span<std::byte> target) {
     remaining_ -= target.size();
     return true;
 }
-
-ChainWriter::ChainWriter(std::span<const iovec> segments)
-    : segments_{segments}, remaining_{size_of(segments)} {}
 
 bool ChainWriter::write_bytes(std::span<const std::byte> source) {
     if (source.size() > remaining_) {

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -18,7 +19,8 @@ namespace hull::virtio {
 /// is read at any moment: copy, then check, then use. One thread.
 class ChainReader {
   public:
-    explicit ChainReader(std::span<const iovec> segments);
+    /// `size` is that of all segments together.
+    ChainReader(std::span<const iovec> segments, size_t size) : segments_{segments}, remaining_{size} {}
 
     /// Bytes not yet read.
     [[nodiscard]] size_t remaining() const { return remaining_; }
@@ -26,6 +28,19 @@ class ChainReader {
     template <typename T>
     requires std::is_trivially_copyable_v<T> std::optional<T> read() {
         T value;
+        // As drivers lay headers out: in one piece.
+        if (!segments_.empty() && segments_.front().iov_len - offset_ >= sizeof value) {
+            std::memcpy(&value, static_cast<const std::byte*>(segments_.front().iov_base) + offset_,
+                        sizeof value);
+            std::atomic_signal_fence(std::memory_order_seq_cst);  // as in read_bytes()
+            offset_ += sizeof value;
+            remaining_ -= sizeof value;
+            if (offset_ == segments_.front().iov_len) {
+                segments_ = segments_.subspan(1);
+                offset_ = 0;
+            }
+            return value;
+        }
         if (!read_bytes(std::as_writable_bytes(std::span{&value, 1}))) {
             return std::nullopt;
         }
@@ -43,7 +58,8 @@ class ChainReader {
 /// Writes the device-writable part of a chain from front to back, and nothing else. One thread.
 class ChainWriter {
   public:
-    explicit ChainWriter(std::span<const iovec> segments);
+    /// `size` is that of all segments together.
+    ChainWriter(std::span<const iovec> segments, size_t size) : segments_{segments}, remaining_{size} {}
 
     /// Bytes not yet written.
     [[nodiscard]] size_t remaining() const { return remaining_; }
@@ -64,8 +80,13 @@ class ChainWriter {
 /// given back to its queue, which must happen to each. Moved, never copied.
 class DescriptorChain {
   public:
-    DescriptorChain(uint16_t head, std::span<const iovec> readable, std::span<const iovec> writable)
-        : head_{head}, readable_{readable}, writable_{writable} {}
+    DescriptorChain(uint16_t head, std::span<const iovec> readable, uint32_t readable_size,
+                    std::span<const iovec> writable, uint32_t writable_size)
+        : head_{head},
+          readable_size_{readable_size},
+          writable_size_{writable_size},
+          readable_{readable},
+          writable_{writable} {}
     DescriptorChain(DescriptorChain&& other) noexcept = default;
     DescriptorChain& operator=(DescriptorChain&& other) noexcept = default;
     DescriptorChain(const DescriptorChain&) = delete;
@@ -77,11 +98,16 @@ class DescriptorChain {
     /// Host memory of either part, for I/O without a copy. No segment is empty.
     [[nodiscard]] std::span<const iovec> readable() const { return readable_; }
     [[nodiscard]] std::span<const iovec> writable() const { return writable_; }
-    [[nodiscard]] ChainReader reader() const { return ChainReader{readable_}; }
-    [[nodiscard]] ChainWriter writer() const { return ChainWriter{writable_}; }
+    /// Bytes of either part.
+    [[nodiscard]] uint32_t readable_size() const { return readable_size_; }
+    [[nodiscard]] uint32_t writable_size() const { return writable_size_; }
+    [[nodiscard]] ChainReader reader() const { return {readable_, readable_size_}; }
+    [[nodiscard]] ChainWriter writer() const { return {writable_, writable_size_}; }
 
   private:
     uint16_t head_;
+    uint32_t readable_size_;
+    uint32_t writable_size_;
     std::span<const iovec> readable_;
     std::span<const iovec> writable_;
 };

@@ -88,7 +88,8 @@ tl::expected<std::optional<DescriptorChain>, QueueError> VirtQueue::pop() {
     Chain& chain = chains_[head];
     chain.in_flight = true;
     const std::span<const iovec> segments{chain.segments};
-    return DescriptorChain{head, segments.first(chain.readable), segments.subspan(chain.readable)};
+    return DescriptorChain{head, segments.first(chain.readable), chain.readable_size,
+                           segments.subspan(chain.readable), chain.writable_size};
 }
 
 tl::expected<void, QueueError> VirtQueue::add_buffer(Chain& chain, uint64_t address, uint32_t length,
@@ -106,6 +107,7 @@ tl::expected<void, QueueError> VirtQueue::add_buffer(Chain& chain, uint64_t addr
     }
     chain.segments.push_back({slice->data(), slice->size()});
     chain.readable += writable ? 0 : 1;
+    (writable ? chain.writable_size : chain.readable_size) += length;
     return {};
 }
 
@@ -116,6 +118,8 @@ tl::expected<void, QueueError> VirtQueue::collect(uint16_t head) {
     }
     chain.segments.clear();
     chain.readable = 0;
+    chain.readable_size = 0;
+    chain.writable_size = 0;
     const std::byte* table = descriptors_;
     uint32_t table_size = size_;
     bool in_indirect = false;

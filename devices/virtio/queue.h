@@ -75,6 +75,8 @@ class VirtQueue {
         std::vector<iovec>
             segments;         // kept, so that no memory is allocated once the queue has run for a while
         size_t readable = 0;  // how many of them
+        uint32_t readable_size = 0;  // bytes
+        uint32_t writable_size = 0;
         bool in_flight = false;
     };
 
