@@ -90,6 +90,10 @@ TEST(Disk, WhatWasFlushedOutlivesAKilledMachine) {
         EXPECT_EQ(contents.substr(512 * static_cast<size_t>(record), 13),
                   "record " + std::string(5 - number.size(), '0') + number + ";");
     }
+    // Nothing holds the disk any more.
+    HullProcess next{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "hull.run=poweroff",
+                          {"--disk", disk.string()})};
+    EXPECT_EQ(next.wait(), 0) << next.err();
 }
 
 TEST(Disk, ThatWasCutOffGivesErrorsAndTheGuestGoesOn) {
