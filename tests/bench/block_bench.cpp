@@ -1,8 +1,8 @@
 // What one read of 4 KiB costs in the model of a disk: the queue, the request and its answer, on a disk in
 // memory.
-//   hull_block_bench ROUNDS
-// Prints the time of a round. For instructions, the difference of two runs, divided by the rounds that one
-// has more:
+//   hull_block_bench ROUNDS [driver]
+// Prints the time of a round; with "driver", of what the guest's driver does in one, which is to be
+// subtracted. For instructions, the difference of two runs, divided by the rounds that one has more:
 //   valgrind --tool=callgrind --callgrind-out-file=/dev/null hull_block_bench 1000
 #include <chrono>
 #include <cstdio>
