@@ -44,6 +44,23 @@ Access next(TinyMachine& machine) {
     throw std::runtime_error{"another kind of exit: " + std::to_string(exit.index())};
 }
 
+// KVM makes a new vCPU with the rate that it found when it was loaded, which may be wrong (see arch.cpp).
+TEST_F(VcpuTest, CountsTimeAtTheHostsRateWhateverKvmMadeItWith) {
+    TinyMachine machine;
+    Vcpu& vcpu = machine.vcpus.front();
+    vcpu.request(KVM_SET_TSC_KHZ, nullptr, "KVM_SET_TSC_KHZ");
+    const int host_rate = vcpu.request(KVM_GET_TSC_KHZ, nullptr, "KVM_GET_TSC_KHZ");
+    // Within what KVM takes without help of the processor (tsc_tolerance_ppm: 250).
+    const auto other_rate = static_cast<uintptr_t>(host_rate - host_rate / 10'000);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the ioctl takes a number
+    vcpu.request(KVM_SET_TSC_KHZ, reinterpret_cast<const void*>(other_rate), "KVM_SET_TSC_KHZ");
+    ASSERT_NE(host_rate, vcpu.request(KVM_GET_TSC_KHZ, nullptr, "KVM_GET_TSC_KHZ"));
+
+    arch::prepare_vcpu(machine.kvm, vcpu, 1);
+
+    EXPECT_EQ(host_rate, vcpu.request(KVM_GET_TSC_KHZ, nullptr, "KVM_GET_TSC_KHZ"));
+}
+
 HULL_GUEST_CODE(port_accesses, 32, R"(
     mov dx, 0x500
     mov al, 0x11
