@@ -47,4 +47,10 @@ struct DeviceNode {
     std::optional<uint32_t> interrupt;  ///< global system interrupt (GSI), edge-triggered, active high
 };
 
+/// A PCI bus (segment 0, bus 0) whose functions are to be looked for.
+struct PciHost {
+    GuestRange configuration;  ///< of its functions, by memory accesses (ECAM); 1 MiB
+    GuestRange window;         ///< where its functions have their registers; below 4 GiB
+};
+
 }  // namespace hull

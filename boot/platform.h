@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/device_node.h"
@@ -14,6 +15,7 @@ struct Platform {
     uint32_t cpus = 1;                ///< 1 to 254; CPU n has local APIC id n
     std::vector<GuestRange> memory;   ///< RAM by address; the first starts at 0
     std::vector<DeviceNode> devices;  ///< in the order in which the guest should find them
+    std::optional<PciHost> pci{};
 };
 
 /// How the platform is described to the guest.

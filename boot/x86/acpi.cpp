@@ -114,6 +114,17 @@ struct [[gnu::packed]] IoApic {
 };
 static_assert(sizeof(IoApic) == 12);
 
+/// PCI Firmware Specification 3.2, 4.1.2 "MCFG Table", after the header: one range of buses
+struct [[gnu::packed]] PciConfigurationDescription {
+    uint64_t reserved1 = 0;
+    uint64_t base_address;  ///< where bus 0 would be
+    uint16_t segment = 0;
+    uint8_t first_bus = 0;
+    uint8_t last_bus = 0;
+    uint32_t reserved2 = 0;
+};
+static_assert(sizeof(PciConfigurationDescription) == 24);
+
 using Bytes = std::vector<std::byte>;
 
 template <typename T>
@@ -245,6 +256,11 @@ std::vector<std::byte> acpi_tables(const Platform& platform, GuestAddress base) 
     Bytes entries;
     append(entries, raw(area.add(fixed_description(platform, dsdt))));
     append(entries, raw(area.add(apic_description(platform))));
+    if (platform.pci) {
+        Bytes body;
+        append(body, PciConfigurationDescription{.base_address = raw(platform.pci->configuration.start())});
+        append(entries, raw(area.add(table("MCFG", 1, body))));
+    }
     const GuestAddress xsdt = area.add(table("XSDT", 1, entries));
     return std::move(area).finish(root_pointer(xsdt));
 }

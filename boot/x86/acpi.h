@@ -18,9 +18,9 @@ inline constexpr uint32_t kLocalApicAddress = 0xfee0'0000;
 /// No CPU's local APIC has this id: CPUs end at 253, and 255 calls all of them.
 inline constexpr uint8_t kIoApicId = 254;
 
-/// RSDP, XSDT, FADT, MADT and DSDT for memory at `base` (a multiple of 16), in one piece with the RSDP at its
-/// start. Nothing else: each further table is something that a guest would probe and wait for.
-/// std::logic_error for a platform that cannot be described.
+/// RSDP, XSDT, FADT, MADT, DSDT and, where there is PCI, MCFG for memory at `base` (a multiple of 16), in one
+/// piece with the RSDP at its start. Nothing else: each further table is something that a guest would probe
+/// and wait for. std::logic_error for a platform that cannot be described.
 std::vector<std::byte> acpi_tables(const Platform& platform, GuestAddress base);
 
 }  // namespace hull::boot::x86

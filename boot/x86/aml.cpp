@@ -236,6 +236,24 @@ Term memory32_fixed(uint32_t start, uint32_t size) {
     return join({raw_bytes({0x86, 9, 0, kReadWrite}), little_endian(start), little_endian(size)});
 }
 
+// 6.4.3.5 "Address Space Resource Descriptors"
+constexpr uint8_t kBothEndsFixed = 1U << 2 | 1U << 3;
+
+Term bus_numbers(uint16_t first, uint16_t last) {
+    constexpr uint8_t kBusNumbers = 2;
+    return join({raw_bytes({0x88, 13, 0, kBusNumbers, kBothEndsFixed, 0}), little_endian(uint16_t{0}),
+                 little_endian(first), little_endian(last), little_endian(uint16_t{0}),
+                 little_endian(static_cast<uint16_t>(last - first + 1))});
+}
+
+Term memory32_window(uint32_t start, uint32_t size) {
+    constexpr uint8_t kMemory = 0;
+    constexpr uint8_t kReadWrite = 1;
+    return join({raw_bytes({0x87, 23, 0, kMemory, kBothEndsFixed, kReadWrite}), little_endian(uint32_t{0}),
+                 little_endian(start), little_endian(start + size - 1), little_endian(uint32_t{0}),
+                 little_endian(size)});
+}
+
 Term edge_interrupt(uint32_t gsi) {
     constexpr uint8_t kConsumer = 1U << 0;
     constexpr uint8_t kEdge = 1U << 1;

@@ -55,6 +55,11 @@ Term resource_template(const std::vector<Term>& descriptors);
 Term io_ports(uint16_t start, uint8_t size);
 /// Memory32Fixed (ReadWrite, start, size)
 Term memory32_fixed(uint32_t start, uint32_t size);
+/// WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, first, last, 0, last - first + 1)
+Term bus_numbers(uint16_t first, uint16_t last);
+/// DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite, 0, start, …, 0,
+/// size)
+Term memory32_window(uint32_t start, uint32_t size);
 /// Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { gsi }
 Term edge_interrupt(uint32_t gsi);
 

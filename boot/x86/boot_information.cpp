@@ -6,8 +6,9 @@
 
 namespace hull::boot::x86 {
 
-std::vector<MemoryMapEntry> memory_map(const std::vector<GuestRange>& memory, PlatformTables tables) {
+std::vector<MemoryMapEntry> memory_map(const Platform& platform, PlatformTables tables) {
     using namespace layout;
+    const std::vector<GuestRange>& memory = platform.memory;
     if (memory.empty() || raw(memory.front().start()) != 0 || memory.front().size() <= kOneMiB) {
         throw std::logic_error{"the guest's first memory does not reach from 0 past 1 MiB"};
     }
@@ -20,6 +21,9 @@ std::vector<MemoryMapEntry> memory_map(const std::vector<GuestRange>& memory, Pl
         {GuestRange::of(acpi_end, kOneMiB - acpi_end), MemoryType::reserved},
         {GuestRange::of(kOneMiB, memory.front().size() - kOneMiB), MemoryType::ram},
     };
+    if (platform.pci) {
+        map.push_back({platform.pci->configuration, MemoryType::reserved});
+    }
     for (size_t i = 1; i < memory.size(); ++i) {
         map.push_back({memory[i], MemoryType::ram});
     }

@@ -19,9 +19,10 @@ struct MemoryMapEntry {
     MemoryType type;
 };
 
-/// The guest's memory by address: RAM with the hole below 1 MiB (boot/x86/layout.h) taken out of it. The
-/// first range of `memory` starts at 0 and is larger than 1 MiB.
-std::vector<MemoryMapEntry> memory_map(const std::vector<GuestRange>& memory, PlatformTables tables);
+/// The guest's memory by address: RAM with the hole below 1 MiB (boot/x86/layout.h) taken out of it, and the
+/// configuration space of PCI, which Linux believes in only where it is told to be reserved. The first range
+/// of RAM starts at 0 and is larger than 1 MiB; only it ends before PCI.
+std::vector<MemoryMapEntry> memory_map(const Platform& platform, PlatformTables tables);
 
 struct BootInformation {
     GuestAddress cmdline{};               ///< a zero-terminated string

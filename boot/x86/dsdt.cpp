@@ -74,6 +74,18 @@ Term device(const DeviceNode& node, size_t number) {
     throw std::logic_error{"a device of unknown kind"};
 }
 
+/// PCI Firmware Specification 3.2, 4.1.2 and 4.1.3. Without interrupts: its functions have messages only.
+Term pci_host(const PciHost& host) {
+    const auto start = static_cast<uint32_t>(raw(host.window.start()));
+    const auto size = static_cast<uint32_t>(host.window.size());
+    return aml::device(
+        "PCI0", {aml::name("_HID", aml::eisa_id("PNP0A08")), aml::name("_CID", aml::eisa_id("PNP0A03")),
+                 aml::name("_UID", aml::integer(0)), aml::name("_SEG", aml::integer(0)),
+                 aml::name("_BBN", aml::integer(0)),
+                 aml::name("_CRS", aml::resource_template(
+                                       {aml::bus_numbers(0, 0), aml::memory32_window(start, size)}))});
+}
+
 }  // namespace
 
 aml::Term dsdt_body(const Platform& platform) {
@@ -88,6 +100,9 @@ aml::Term dsdt_body(const Platform& platform) {
             const Term type = aml::integer(power_registers::kSleepTypeOff);
             sleep = aml::name("\\_S5_", aml::package({type, type}));
         }
+    }
+    if (platform.pci) {
+        devices.push_back(pci_host(*platform.pci));
     }
     return aml::join({sleep, aml::scope("\\_SB_", devices)});
 }

@@ -158,7 +158,7 @@ EntryState load(const BootSources& sources, const Platform& platform, GuestMemor
     BootInformation information;
     information.cmdline = layout::kCommandLine.start();
     information.initramfs = load_initramfs(sources.initramfs, kernel, memory);
-    information.memory_map = memory_map(platform.memory, sources.tables);
+    information.memory_map = memory_map(platform, sources.tables);
     if (sources.tables == PlatformTables::acpi) {
         put(memory, layout::kAcpiTables, acpi_tables(platform, layout::kAcpiTables.start()));
         information.rsdp = layout::kAcpiTables.start();

@@ -34,6 +34,10 @@ uint32_t DeviceControl::offered_features(uint32_t half) const {
     return half < 2 ? static_cast<uint32_t>(all_offered_features() >> (32 * half)) : 0;
 }
 
+uint32_t DeviceControl::accepted_features(uint32_t half) const {
+    return half < 2 ? static_cast<uint32_t>(accepted_ >> (32 * half)) : 0;
+}
+
 void DeviceControl::accept_features(uint32_t half, uint32_t features) {
     if (half < 2 && (status_ & VIRTIO_CONFIG_S_FEATURES_OK) == 0) {
         const uint64_t mask = uint64_t{0xffff'ffff} << (32 * half);
@@ -99,6 +103,18 @@ void DeviceControl::configure_queue(uint32_t index, const std::function<void(Que
     if (index < queues_.size() && !queues_[index].enabled && !active_) {
         change(queues_[index].config);
     }
+}
+
+void DeviceControl::set_queue_address(uint32_t index, GuestAddress QueueConfig::*area, bool upper,
+                                      uint32_t value) {
+    configure_queue(index, [&](QueueConfig& config) {
+        const uint64_t kept = raw(config.*area) & (upper ? 0xffff'ffffU : uint64_t{0xffff'ffff} << 32);
+        config.*area = GuestAddress{kept | uint64_t{value} << (upper ? 32 : 0)};
+    });
+}
+
+QueueConfig DeviceControl::queue_config(uint32_t index) const {
+    return index < queues_.size() ? queues_[index].config : QueueConfig{};
 }
 
 void DeviceControl::enable_queue(uint32_t index) {

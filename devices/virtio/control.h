@@ -37,12 +37,17 @@ class DeviceControl final : public DriverCalls {
     /// 32 bits of what is offered, or accepted; `half` 0 or 1, others read as zero and are not accepted.
     /// Once FEATURES_OK is set nothing more is accepted.
     [[nodiscard]] uint32_t offered_features(uint32_t half) const;
+    [[nodiscard]] uint32_t accepted_features(uint32_t half) const;
     void accept_features(uint32_t half, uint32_t features);
 
     /// A queue's registers; a queue that is not there has a size limit of 0 and takes nothing. From enable()
     /// on, and once the device runs, nothing is changed but by a reset.
     [[nodiscard]] uint16_t queue_size_limit(uint32_t queue) const;
     void configure_queue(uint32_t index, const std::function<void(QueueConfig&)>& change);
+    /// Changes the upper or the lower 32 bits of one of its areas' addresses.
+    void set_queue_address(uint32_t index, GuestAddress QueueConfig::*area, bool upper, uint32_t value);
+    /// As it is configured now; a queue that is not there is as one after a reset.
+    [[nodiscard]] QueueConfig queue_config(uint32_t index) const;
     void enable_queue(uint32_t index);
     [[nodiscard]] bool queue_is_enabled(uint32_t index) const;
     /// An eventfd for each queue, for the transport's doorbell; -1 where there is no such queue.

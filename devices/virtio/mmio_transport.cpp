@@ -14,12 +14,6 @@ constexpr uint32_t kMagic = 0x74726976;   // "virt"
 constexpr uint32_t kVersion = 2;          // 1 is what came before the standard
 constexpr uint32_t kVendor = 0x6c6c7548;  // "Hull"
 
-/// Changes one half of an address.
-void set_half(GuestAddress& address, bool high, uint32_t value) {
-    const uint64_t kept = raw(address) & (high ? 0xffff'ffffU : uint64_t{0xffff'ffff} << 32);
-    address = GuestAddress{kept | uint64_t{value} << (high ? 32 : 0)};
-}
-
 }  // namespace
 
 MmioTransport::MmioTransport(VirtioDevice& device, GuestMemory& memory, IrqLine& irq, std::string name)
@@ -91,10 +85,6 @@ uint32_t MmioTransport::read_register(uint64_t offset) const {
 }
 
 void MmioTransport::write_register(uint64_t offset, uint32_t value) {
-    const auto set_address = [&](GuestAddress QueueConfig::*address, bool high) {
-        control_.configure_queue(queue_,
-                                 [&](QueueConfig& config) { set_half(config.*address, high, value); });
-    };
     switch (offset) {
         case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
             offered_half_ = value;
@@ -135,15 +125,18 @@ void MmioTransport::write_register(uint64_t offset, uint32_t value) {
             break;
         case VIRTIO_MMIO_QUEUE_DESC_LOW:
         case VIRTIO_MMIO_QUEUE_DESC_HIGH:
-            set_address(&QueueConfig::descriptor_area, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH);
+            control_.set_queue_address(queue_, &QueueConfig::descriptor_area,
+                                       offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
             break;
         case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
         case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
-            set_address(&QueueConfig::driver_area, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH);
+            control_.set_queue_address(queue_, &QueueConfig::driver_area,
+                                       offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
             break;
         case VIRTIO_MMIO_QUEUE_USED_LOW:
         case VIRTIO_MMIO_QUEUE_USED_HIGH:
-            set_address(&QueueConfig::device_area, offset == VIRTIO_MMIO_QUEUE_USED_HIGH);
+            control_.set_queue_address(queue_, &QueueConfig::device_area,
+                                       offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
             break;
         default:
             break;

@@ -1,5 +1,6 @@
-// Writes the first inputs of corpus/{decompress,lz4_block,elf,bzimage,relocations,block,virtio_mmio}_fuzz,
-// from which fuzzing found the others:
+// Writes the first inputs of
+// corpus/{decompress,lz4_block,elf,bzimage,relocations,block,virtio_mmio,virtio_pci}_fuzz, from which fuzzing
+// found the others:
 //   make_corpus FOLDER
 // Built by hand when an input's layout changes: g++ -std=c++20 -I. tests/fuzz/make_corpus.cpp, with
 // hull_boot and liblz4.
@@ -117,6 +118,15 @@ void write_virtio_mmio() {
     write("virtio_mmio_fuzz", "served", input);
 }
 
+/// A driver that gives a vector a message, starts a device and has a request served.
+void write_virtio_pci() {
+    test::Bytes input;
+    for (const uint8_t value : {5, 0, 0x80, 4, 1, 0, 0, 0xe0, 0xfe, 0x31, 0, 0, 0, 0, 6, 0, 7, 0, 9}) {
+        input.push_back(std::byte{value});
+    }
+    write("virtio_pci_fuzz", "served", input);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -131,5 +141,6 @@ int main(int argc, char** argv) {
     write_relocations();
     write_block();
     write_virtio_mmio();
+    write_virtio_pci();
     return 0;
 }

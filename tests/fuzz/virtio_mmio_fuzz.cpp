@@ -1,14 +1,12 @@
 // A guest's driver gone wild on the registers of virtio-mmio and on the rings that they tell of.
-#include <linux/virtio_ids.h>
 #include <linux/virtio_mmio.h>
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <utility>
 
 #include "devices/virtio/mmio_transport.h"
+#include "tests/fuzz/echo_device.h"
 #include "tests/fuzz/input.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/mmio_driver.h"
@@ -23,75 +21,7 @@ using namespace hull::virtio;
 constexpr uint64_t kRings = 0x1000;
 constexpr uint64_t kData = 0x4000;
 constexpr uint64_t kEnd = 0x10000;
-constexpr uint16_t kQueueSize = 8;
-
-/// Answers every request by as many bytes as it has room for, when it is asked to.
-class EchoDevice final : public VirtioDevice {
-  public:
-    [[nodiscard]] uint32_t type() const override { return VIRTIO_ID_CONSOLE; }
-    [[nodiscard]] uint64_t features() const override { return 1; }
-    [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kSizes; }
-    void read_configuration(uint64_t offset, std::span<std::byte> data) const override {
-        if (offset == 0 && !data.empty()) {
-            data[0] = std::byte{1};
-        }
-    }
-    void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
-    void activate(Activation given) override {
-        require(!activation_);
-        activation_.emplace(std::move(given));
-    }
-    void reset() override {
-        require(activation_.has_value());
-        activation_.reset();
-        broken_ = {};
-    }
-
-    void serve() {
-        if (!activation_) {
-            return;
-        }
-        for (ActiveQueue& queue : activation_->queues) {
-            require(queue.index < std::size(kSizes) && queue.queue.size() <= kSizes[queue.index]);
-            for (int count = 0; count < 2 * kQueueSize && !broken_.at(queue.index); ++count) {
-                auto chain = queue.queue.pop();
-                if (!chain) {
-                    broken_.at(queue.index) = true;
-                    activation_->driver.needs_reset(chain.error().what);
-                    break;
-                }
-                if (!*chain) {
-                    break;
-                }
-                ChainReader reader = (*chain)->reader();
-                ChainWriter writer = (*chain)->writer();
-                uint32_t written = 0;
-                while (const auto value = reader.read<uint8_t>()) {
-                    if (!writer.write(*value)) {
-                        break;
-                    }
-                    ++written;
-                }
-                queue.queue.push(std::move(**chain), written);
-            }
-            if (queue.queue.interrupt_is_wanted()) {
-                activation_->driver.used_buffers(queue.index);
-            }
-            static_cast<void>(queue.queue.ask_for_kicks());
-            queue.queue.hold_kicks();
-        }
-    }
-    void change_configuration() {
-        if (activation_) {
-            activation_->driver.configuration_changed();
-        }
-    }
-
-  private:
-    static constexpr uint16_t kSizes[] = {kQueueSize, 2 * kQueueSize};
-    std::optional<Activation> activation_;
-    std::array<bool, 2> broken_{};
-};
+constexpr uint16_t kQueueSize = test::EchoDevice::kQueueSize;
 
 }  // namespace
 
@@ -101,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const GuestRange ranges[] = {GuestRange::of(0, kEnd)};
     GuestMemory memory{ranges, Mapping::Pages::transparent};
     test::CountingIrqLine irq;
-    EchoDevice device;
+    test::EchoDevice device;
     MmioTransport transport{device, memory, irq, "fuzz"};
     test::MmioDriver registers{transport};
     test::DriverQueue queue{memory, kRings, kQueueSize};

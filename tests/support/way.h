@@ -14,6 +14,7 @@ struct Way {
     const char* kernel;
     const char* initramfs;
     const char* platform;
+    const char* bus = nullptr;  ///< how virtio devices are connected; none: the default
 };
 
 /// The words of a hull command that boots this way.
@@ -28,6 +29,9 @@ inline std::vector<std::string> boot(const Way& way, const std::string& cmdline,
                                        way.platform,
                                        "--cmdline",
                                        cmdline};
+    if (way.bus != nullptr) {
+        arguments.insert(arguments.end(), {"--bus", way.bus});
+    }
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
 }

@@ -17,9 +17,9 @@ namespace {
 
 using testing::HasSubstr;
 
-class VirtioMmio : public testing::TestWithParam<Way> {};
+class Virtio : public testing::TestWithParam<Way> {};
 
-TEST_P(VirtioMmio, TheEntropyDeviceGivesBytes) {
+TEST_P(Virtio, TheEntropyDeviceGivesBytes) {
     HullProcess hull{boot(GetParam(), "", {"--rng"}), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type("cat /sys/class/misc/hw_random/rng_current; head -c 100000 /dev/hwrng | wc -c; poweroff -f\n");
@@ -36,7 +36,19 @@ std::filesystem::path disk_of(const TemporaryFolder& folder, const std::string& 
 
 constexpr size_t kMiB = size_t{1} << 20;
 
-TEST_P(VirtioMmio, DisksAreFormattedFilledAndReadBack) {
+std::string contents_of(const std::filesystem::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+/// The words that boot the small kernel with one disk.
+std::vector<std::string> boot_with_disk(const std::string& disk, const std::string& cmdline = "",
+                                        std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--disk", disk});
+    return boot({"small", "small/bzImage", "initramfs-small", "acpi"}, cmdline, std::move(more));
+}
+
+TEST_P(Virtio, DisksAreFormattedFilledAndReadBack) {
     const TemporaryFolder folder;
     const auto first = disk_of(folder, "first", 16 * kMiB, '\0');
     const auto second = disk_of(folder, "second", 1536, 's');
@@ -46,7 +58,8 @@ TEST_P(VirtioMmio, DisksAreFormattedFilledAndReadBack) {
         HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type(
-        "cd /sys/block; cat vda/size vda/serial vda/ro vdb/size vdb/serial vdb/ro | tr '\\n' ' '; cd /\n"
+        "readlink /sys/block/vda; cd /sys/block; cat vda/size vda/serial vda/ro vdb/size vdb/serial vdb/ro | "
+        "tr '\\n' ' '; cd /\n"
         "mke2fs /dev/vda >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox m && umount m\n"
         "echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda m && cmp m/busybox /bin/busybox && echo same\n"
         "echo kept >m/note; rm m/busybox; fstrim -v m | grep -c trimmed; umount m\n"
@@ -54,6 +67,8 @@ TEST_P(VirtioMmio, DisksAreFormattedFilledAndReadBack) {
         "(echo x >/dev/vdb) 2>/dev/null || echo refused\n"
         "poweroff -f\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();
+    const std::string bus = GetParam().bus == nullptr ? "mmio" : GetParam().bus;
+    EXPECT_EQ(hull.out().find("/pci0000:00/") != std::string::npos, bus == "pci");
     EXPECT_THAT(hull.out(), HasSubstr("32768 the-first0 3 disk11 "));
     EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
     EXPECT_THAT(hull.out(), HasSubstr("\r\n1\r\n")) << "fstrim";
@@ -61,8 +76,7 @@ TEST_P(VirtioMmio, DisksAreFormattedFilledAndReadBack) {
     EXPECT_THAT(hull.out(), HasSubstr("refused\r\n"));
     // What is on the host's disk then: a clean file system with the note in it.
     EXPECT_EQ(std::system(("e2fsck -fn '" + first.string() + "' >/dev/null 2>&1").c_str()), 0);
-    std::ifstream file{first, std::ios::binary};
-    const std::string contents{std::istreambuf_iterator<char>{file}, {}};
+    const std::string contents = contents_of(first);
     EXPECT_THAT(contents, HasSubstr("kept\n"));
     EXPECT_EQ(contents.size(), 16 * kMiB);
 }
@@ -70,9 +84,7 @@ TEST_P(VirtioMmio, DisksAreFormattedFilledAndReadBack) {
 TEST(Disk, WhatWasFlushedOutlivesAKilledMachine) {
     const TemporaryFolder folder;
     const auto disk = disk_of(folder, "disk", kMiB, '.');
-    HullProcess hull{
-        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--disk", disk.string()}),
-        HullProcess::Input::pipe};
+    HullProcess hull{boot_with_disk(disk), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type(
         "i=0; while [ $i -lt 2000 ]; do printf 'record %05d;' $i | dd of=/dev/vda bs=512 seek=$i "
@@ -83,24 +95,21 @@ TEST(Disk, WhatWasFlushedOutlivesAKilledMachine) {
     EXPECT_EQ(hull.wait(), 15) << hull.err();
     const size_t at = hull.out().rfind("acknowledged ");
     const int last = std::stoi(hull.out().substr(at + std::string{"acknowledged "}.size()));
-    std::ifstream file{disk, std::ios::binary};
-    const std::string contents{std::istreambuf_iterator<char>{file}, {}};
+    const std::string contents = contents_of(disk);
     for (int record = 0; record < last; ++record) {
         const std::string number = std::to_string(record);
         EXPECT_EQ(contents.substr(512 * static_cast<size_t>(record), 13),
                   "record " + std::string(5 - number.size(), '0') + number + ";");
     }
     // Nothing holds the disk any more.
-    HullProcess next{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "hull.run=poweroff",
-                          {"--disk", disk.string()})};
+    HullProcess next{boot_with_disk(disk, "hull.run=poweroff")};
     EXPECT_EQ(next.wait(), 0) << next.err();
 }
 
 TEST(Disk, ThatWasCutOffGivesErrorsAndTheGuestGoesOn) {
     const TemporaryFolder folder;
     const auto disk = disk_of(folder, "disk", kMiB, 'd');
-    HullProcess hull{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "",
-                          {"--disk", disk.string() + ",queues=2", "--cpus", "2"}),
+    HullProcess hull{boot_with_disk(disk.string() + ",queues=2", "", {"--cpus", "2"}),
                      HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     std::filesystem::resize_file(disk, kMiB / 2);
@@ -115,9 +124,7 @@ TEST(Disk, ThatWasCutOffGivesErrorsAndTheGuestGoesOn) {
 TEST(Disk, UnderAnOverlayStaysAsItIs) {
     const TemporaryFolder folder;
     const auto disk = disk_of(folder, "disk", 4 * kMiB, 'd');
-    HullProcess hull{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "",
-                          {"--disk", disk.string() + ",overlay"}),
-                     HullProcess::Input::pipe};
+    HullProcess hull{boot_with_disk(disk.string() + ",overlay"), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type(
         "head -c 100 /dev/vda; mke2fs /dev/vda >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox "
@@ -127,8 +134,7 @@ TEST(Disk, UnderAnOverlayStaysAsItIs) {
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_THAT(hull.out(), HasSubstr(std::string(100, 'd')));
     EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
-    std::ifstream file{disk, std::ios::binary};
-    const std::string contents{std::istreambuf_iterator<char>{file}, {}};
+    const std::string contents = contents_of(disk);
     EXPECT_EQ(contents, std::string(4 * kMiB, 'd'));
 }
 
@@ -137,9 +143,7 @@ TEST(Disk, MayBeABlockDeviceWithoutTheHostsCache) {
     if (!std::filesystem::exists(device)) {
         GTEST_SKIP() << "there is no " << device << " here (modprobe brd)";
     }
-    HullProcess hull{
-        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--disk", device + ",direct"}),
-        HullProcess::Input::pipe};
+    HullProcess hull{boot_with_disk(device + ",direct"), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type(
         "mke2fs /dev/vda 60000 >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox m && umount m\n"
@@ -149,11 +153,14 @@ TEST(Disk, MayBeABlockDeviceWithoutTheHostsCache) {
     EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, VirtioMmio,
-                         testing::Values(Way{"debian_acpi", "debian/vmlinuz", "initramfs-debian", "acpi"},
-                                         Way{"small_acpi", "small/bzImage", "initramfs-small", "acpi"},
-                                         Way{"small_fdt", "small/bzImage", "initramfs-small", "fdt"}),
-                         [](const auto& way) { return std::string{way.param.name}; });
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, Virtio,
+    testing::Values(Way{"debian_pci", "debian/vmlinuz", "initramfs-debian", "acpi", "pci"},
+                    Way{"debian_mmio", "debian/vmlinuz", "initramfs-debian", "acpi", "mmio"},
+                    Way{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"},
+                    Way{"small_mmio", "small/bzImage", "initramfs-small", "acpi", "mmio"},
+                    Way{"small_fdt", "small/bzImage", "initramfs-small", "fdt"}),
+    [](const auto& way) { return std::string{way.param.name}; });
 
 }  // namespace
 }  // namespace hull::test

@@ -344,6 +344,24 @@ TEST(Acpi, devices_are_objects_with_identities_and_resources) {
     EXPECT_EQ(objects.at("\\_S5_"), bytes({0x12, 6, 2, 0x0a, 5, 0x0a, 5}));
 }
 
+TEST(Acpi, a_pci_bus_is_told_by_its_windows) {
+    EXPECT_FALSE(Tables{platform(1, {})}.objects().contains("\\_SB_/PCI0/"));
+    Platform with_pci = platform(1, {});
+    with_pci.pci = PciHost{.configuration = GuestRange::of(0xe000'0000, 0x10'0000),
+                           .window = GuestRange::of(0xe010'0000, 0x20'0000)};
+    const Tables tables{with_pci};
+    EXPECT_EQ(tables.length("MCFG"), 60U);
+    EXPECT_EQ(tables.field<uint64_t>("MCFG", 44), 0xe000'0000U);
+    EXPECT_EQ(tables.field<uint32_t>("MCFG", 52), 0U) << "segment 0, buses 0 to 0";
+    const auto objects = tables.objects();
+    EXPECT_EQ(objects.at("\\_SB_/PCI0/_HID"), aml::eisa_id("PNP0A08"));
+    EXPECT_EQ(objects.at("\\_SB_/PCI0/_CRS"),
+              aml::resource_template({aml::bus_numbers(0, 0), aml::memory32_window(0xe010'0000, 0x20'0000)}));
+    EXPECT_EQ(aml::bus_numbers(2, 5), bytes({0x88, 13, 0, 2, 12, 0, 0, 0, 2, 0, 5, 0, 0, 0, 4, 0}));
+    EXPECT_EQ(aml::memory32_window(0x10, 0x20), bytes({0x87, 23,   0, 0, 12, 1, 0, 0, 0, 0,    0x10, 0, 0,
+                                                       0,    0x2f, 0, 0, 0,  0, 0, 0, 0, 0x20, 0,    0, 0}));
+}
+
 TEST(Acpi, machine_without_power_registers_cannot_power_off) {
     const auto objects = Tables{platform(1, {kSerial})}.objects();
     EXPECT_FALSE(objects.contains("\\_S5_"));

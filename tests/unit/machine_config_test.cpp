@@ -204,12 +204,27 @@ TEST(MachineConfig, EachFaultIsTold) {
          [](MachineConfig& c) { c.memory = uint64_t{1} << 50; },
          ExitStatus::no_resources,
          {"1048576G of memory", "the host has", "give less (--memory)"}},
-        {"too many disks",
+        {"too many disks for virtio-mmio",
          [](MachineConfig& c) {
-             c.disks.resize(arch::kMostVirtioDevices + 1, DiskConfig{.path = "d", .id = {}});
+             c.bus = VirtioBus::mmio;
+             c.disks.resize(arch::kMostMmioDevices + 1, DiskConfig{.path = "d", .id = {}});
          },
          ExitStatus::usage,
-         {"virtio devices", "room for", "--disk"}},
+         {"15 virtio devices", "with --bus mmio", "room for 14", "--disk"}},
+        {"too many disks for PCI",
+         [](MachineConfig& c) {
+             c.disks.resize(31, DiskConfig{.path = "d", .id = {}});
+             c.rng = true;
+         },
+         ExitStatus::usage,
+         {"32 virtio devices", "with --bus pci", "room for 31", "--rng"}},
+        {"PCI in a device tree",
+         [](MachineConfig& c) {
+             c.bus = VirtioBus::pci;
+             c.platform = boot::PlatformTables::fdt;
+         },
+         ExitStatus::usage,
+         {"--bus pci with --platform fdt", "leave one of them out"}},
         {"two disks of one id",
          [](MachineConfig& c) {
              c.disks = {DiskConfig::parse("a,id=x"), DiskConfig::parse("b,id=x")};
@@ -251,6 +266,18 @@ TEST(MachineConfig, WordsComeAfterTheDefaultsAndRawReplacesThem) {
     EXPECT_EQ(config.whole_cmdline(), "only this");
 }
 
+TEST(MachineConfig, TheBusFollowsThePlatformUnlessItIsGiven) {
+    MachineConfig config = good();
+    EXPECT_EQ(config.bus_in_use(), VirtioBus::pci);
+    EXPECT_EQ(config.whole_cmdline().find("pci=off"), std::string::npos);
+    config.bus = VirtioBus::mmio;
+    EXPECT_EQ(config.bus_in_use(), VirtioBus::mmio);
+    EXPECT_NE(config.whole_cmdline().find("pci=off"), std::string::npos);
+    config.bus.reset();
+    config.platform = boot::PlatformTables::fdt;
+    EXPECT_EQ(config.bus_in_use(), VirtioBus::mmio);
+}
+
 TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     MachineConfig config = good();
     config.kernel = "/a \"b\"\\c\td/é";
@@ -261,6 +288,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.platform = boot::PlatformTables::fdt;
     config.hugepages = true;
     config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e")};
+    config.bus = VirtioBus::mmio;
     config.rng = true;
     config.console = ConsoleConfig::parse("file:/tmp/out");
     config.stop_timeout = 1500ms;
@@ -276,6 +304,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"cpus", "3"},
         {"memory", "5G"},
         {"platform", "fdt"},
+        {"bus", "mmio"},
         {"hugepages", "true"},
         {"disk", "/d,,1,readonly"},
         {"disk", "/e"},

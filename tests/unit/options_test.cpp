@@ -36,7 +36,7 @@ TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
                "--cmdline",  "x y=\"z\"", "--cpus=3",    "--memory", "1G",
                "--platform", "fdt",       "--hugepages", "--disk",   "a,readonly",
                "--disk=b",   "--rng",     "--console",   "none",     "--stop-timeout",
-               "2.5",        "--timing"});
+               "2.5",        "--timing",  "--bus",       "mmio"});
     EXPECT_EQ(config.kernel, "k");
     EXPECT_EQ(config.initramfs, (std::vector<std::filesystem::path>{"a", "b"}));
     EXPECT_EQ(config.cmdline, "x y=\"z\"");
@@ -44,6 +44,7 @@ TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
     EXPECT_EQ(config.cpus, 3U);
     EXPECT_EQ(config.memory, 1ULL << 30);
     EXPECT_EQ(config.platform, boot::PlatformTables::fdt);
+    EXPECT_EQ(config.bus, VirtioBus::mmio);
     EXPECT_TRUE(config.hugepages);
     ASSERT_EQ(config.disks.size(), 2U);
     EXPECT_EQ(config.disks[0].text(), "a,readonly");
@@ -89,6 +90,7 @@ TEST_F(OptionsTest, EachFaultOnTheCommandLineIsTold) {
         {{"--cpus", "0"}, {"--cpus '0'", "1 to 254"}},
         {{"--memory", "lots"}, {"--memory 'lots'"}},
         {{"--platform", "pc"}, {"--platform 'pc'"}},
+        {{"--bus", "isa"}, {"--bus 'isa'", "neither mmio nor pci"}},
         {{"--console", "tv"}, {"--console 'tv'"}},
         {{"--stop-timeout", "soon"}, {"--stop-timeout 'soon'"}},
         {{"--cmdline", "a", "--cmdline-raw", "b"}, {"--cmdline and --cmdline-raw together"}},
@@ -101,7 +103,7 @@ TEST_F(OptionsTest, EachFaultOnTheCommandLineIsTold) {
 
 TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     const std::string path = config_file(R"({
-        "kernel": "k", "initramfs": ["a", "b"], "cmdline": "x", "cpus": 3, "memory": "64M", "platform": "fdt",
+        "kernel": "k", "initramfs": ["a", "b"], "cmdline": "x", "cpus": 3, "memory": "64M", "platform": "fdt", "bus": "mmio",
         "hugepages": true, "disk": ["d,queues=2", "e"], "rng": true, "console": "file:/c", "stop-timeout": 0.5, "timing": true
     })");
     const MachineConfig config = parse({"--config", path});
@@ -111,6 +113,7 @@ TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     EXPECT_EQ(config.cpus, 3U);
     EXPECT_EQ(config.memory, 64ULL << 20);
     EXPECT_EQ(config.platform, boot::PlatformTables::fdt);
+    EXPECT_EQ(config.bus, VirtioBus::mmio);
     EXPECT_TRUE(config.hugepages);
     ASSERT_EQ(config.disks.size(), 2U);
     EXPECT_EQ(config.disks[0].queues, 2U);
@@ -178,6 +181,8 @@ TEST_F(OptionsTest, WhatADryRunPrintsMakesTheSameMachine) {
         {"--cmdline", "x y", "--platform", "fdt", "--hugepages", "--rng", "--console", "file:/o",
          "--stop-timeout", "0.001"},
         {"--disk", "a,,b,id=x,,y,readonly,direct,queues=64", "--disk", "c"},
+        {"--bus", "mmio"},
+        {"--bus", "pci"},
         {"--cmdline-raw", "", "--timing", "--console", "none", "--memory", "5G"},
     };
     for (const Words& words : machines) {
@@ -202,8 +207,8 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
     for (const char* option : {"--kernel", "--initramfs", "--cmdline", "--cmdline-raw", "--cpus", "--memory",
-                               "--platform", "--hugepages", "--disk", "--rng", "--console", "--stop-timeout",
-                               "--config", "--timing", "--dry-run", "--help"}) {
+                               "--platform", "--bus", "--hugepages", "--disk", "--rng", "--console",
+                               "--stop-timeout", "--config", "--timing", "--dry-run", "--help"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }
 }

@@ -11,6 +11,7 @@
 #include "devices/virtio/mmio_transport.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/mmio_driver.h"
+#include "tests/support/recording_device.h"
 #include "tests/support/virtio_driver.h"
 
 namespace hull::virtio {
@@ -18,38 +19,10 @@ namespace {
 
 using test::kReadyToStart;
 using test::kVersion1;
+using test::RecordingDevice;
 
 constexpr uint64_t kRings = 0x1000;
 constexpr uint64_t kData = 0x10000;
-/// A device that tells what it is told.
-class RecordingDevice final : public VirtioDevice {
-  public:
-    [[nodiscard]] uint32_t type() const override { return VIRTIO_ID_CONSOLE; }
-    [[nodiscard]] uint64_t features() const override { return uint64_t{1} << 3; }
-    [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kSizes; }
-    void read_configuration(uint64_t offset, std::span<std::byte> data) const override {
-        if (offset < configuration.size()) {
-            data[0] = configuration[offset];
-        }
-    }
-    void write_configuration(uint64_t offset, std::span<const std::byte> data) override {
-        if (offset < configuration.size()) {
-            configuration[offset] = data[0];
-        }
-    }
-    void activate(Activation given) override { activation.emplace(std::move(given)); }
-    void reset() override {
-        activation.reset();
-        ++resets;
-    }
-
-    std::array<std::byte, 4> configuration{};
-    std::optional<Activation> activation;
-    int resets = 0;
-
-  private:
-    static constexpr uint16_t kSizes[] = {8, 16};
-};
 
 class MmioTransportTest : public testing::Test {
   protected:

@@ -17,10 +17,11 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kGiB = uint64_t{1} << 30;
 
 BootInformation information() {
-    return {.cmdline = GuestAddress{0x2'0000},
-            .initramfs = GuestRange::of(0x700'0000, 0x12'3456),
-            .rsdp = GuestAddress{0xe'0000},
-            .memory_map = memory_map(memory_layout(128 * kMiB), PlatformTables::acpi)};
+    return {
+        .cmdline = GuestAddress{0x2'0000},
+        .initramfs = GuestRange::of(0x700'0000, 0x12'3456),
+        .rsdp = GuestAddress{0xe'0000},
+        .memory_map = memory_map({.memory = memory_layout(128 * kMiB), .devices = {}}, PlatformTables::acpi)};
 }
 
 struct Expected {
@@ -30,7 +31,7 @@ struct Expected {
 };
 
 void expect_map(const std::vector<GuestRange>& memory, const std::vector<Expected>& expected) {
-    const auto map = memory_map(memory, PlatformTables::acpi);
+    const auto map = memory_map({.memory = memory, .devices = {}}, PlatformTables::acpi);
     ASSERT_EQ(map.size(), expected.size());
     for (size_t i = 0; i < map.size(); ++i) {
         EXPECT_EQ(raw(map[i].range.start()), expected[i].start) << i;
@@ -54,16 +55,33 @@ TEST(MemoryMap, hole_below_1_mib_is_not_ram) {
                                          {4 * kGiB, 6 * kGiB, ram}});
 }
 
+TEST(MemoryMap, the_configuration_space_of_pci_is_reserved) {
+    const auto map = memory_map({.memory = memory_layout(5 * kGiB),
+                                 .devices = {},
+                                 .pci = PciHost{.configuration = GuestRange::of(0xe000'0000, 0x10'0000),
+                                                .window = GuestRange::of(0xe010'0000, 0x10'0000)}},
+                                PlatformTables::acpi);
+    const MemoryMapEntry& entry = map.at(map.size() - 2);
+    EXPECT_EQ(raw(entry.range.start()), 0xe000'0000U);
+    EXPECT_EQ(entry.range.size(), 0x10'0000U);
+    EXPECT_EQ(entry.type, MemoryType::reserved);
+    EXPECT_EQ(map.back().type, MemoryType::ram);
+}
+
 TEST(MemoryMap, without_acpi_nothing_is_told_to_be_its_tables) {
-    for (const MemoryMapEntry& entry : memory_map(memory_layout(16 * kMiB), PlatformTables::fdt)) {
+    for (const MemoryMapEntry& entry :
+         memory_map({.memory = memory_layout(16 * kMiB), .devices = {}}, PlatformTables::fdt)) {
         EXPECT_NE(entry.type, MemoryType::acpi);
     }
 }
 
 TEST(MemoryMap, memory_that_does_not_reach_past_1_mib_is_a_defect) {
-    EXPECT_THROW((void)memory_map({}, PlatformTables::acpi), std::logic_error);
-    EXPECT_THROW((void)memory_map({GuestRange::of(0, kMiB)}, PlatformTables::acpi), std::logic_error);
-    EXPECT_THROW((void)memory_map({GuestRange::of(4096, 2 * kMiB)}, PlatformTables::acpi), std::logic_error);
+    EXPECT_THROW((void)memory_map({.memory = {}, .devices = {}}, PlatformTables::acpi), std::logic_error);
+    EXPECT_THROW((void)memory_map({.memory = {GuestRange::of(0, kMiB)}, .devices = {}}, PlatformTables::acpi),
+                 std::logic_error);
+    EXPECT_THROW(
+        (void)memory_map({.memory = {GuestRange::of(4096, 2 * kMiB)}, .devices = {}}, PlatformTables::acpi),
+        std::logic_error);
 }
 
 TEST(ZeroPage, elf_gets_a_header_of_our_own) {

@@ -2,7 +2,10 @@
 // (vmm/arch/ISA).
 #pragma once
 
+#include <linux/kvm.h>
+
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +30,17 @@ extern const DevicePlace kSerialPlace;
 extern const DevicePlace kPowerPlace;
 extern const DevicePlace kPvpanicPlace;
 
-/// Where virtio devices answer, `number` below kMostVirtioDevices.
-extern const uint32_t kMostVirtioDevices;
+/// Where virtio devices answer that are no PCI functions, `number` below kMostMmioDevices.
+extern const uint32_t kMostMmioDevices;
 DevicePlace virtio_mmio_place(uint32_t number);
+
+/// The PCI bus, where the machine has one.
+extern const PciHost kPciHost;
+/// Ports by which its configuration is reached too, where this architecture has ports.
+extern const std::optional<GuestRange> kPciPorts;
+/// What KVM's interrupt controllers route by themselves, and the first number that is free for more.
+std::vector<kvm_irq_routing_entry> interrupt_pins();
+extern const uint32_t kFirstMessageInterrupt;
 
 /// The clock chip, for guests that are described by a device tree: ACPI tells its guests that there is none.
 extern const DevicePlace kRtcPlace;
@@ -37,7 +48,7 @@ extern const DevicePlace kRtcPlace;
 extern const GuestRange kResetLinePorts;
 
 /// The command line that boots an unmodified kernel fast; a user's own words come after it.
-std::string default_cmdline(boot::PlatformTables tables);
+std::string default_cmdline(boot::PlatformTables tables, bool pci);
 
 /// The ranges of RAM for a guest with `bytes` of memory.
 std::vector<GuestRange> memory_layout(uint64_t bytes);

@@ -64,4 +64,12 @@ void Vm::connect_ioeventfd(GuestAddress address, uint32_t value, int eventfd) {
     request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");
 }
 
+void Vm::connect_doorbell(GuestAddress address, int eventfd) {
+    kvm_ioeventfd request_data{};
+    request_data.addr = raw(address);
+    request_data.len = kvm_.capability(KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0 ? 0 : sizeof(uint16_t);
+    request_data.fd = eventfd;
+    request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");
+}
+
 }  // namespace hull

@@ -30,6 +30,9 @@ class Vm {
     /// kernel (4.59).
     void connect_ioeventfd(GuestAddress address, uint32_t value, int eventfd);
 
+    /// The same for a write of any value and, where KVM can, any width; else of 16 bits.
+    void connect_doorbell(GuestAddress address, int eventfd);
+
     /// An ioctl on the VM; `request_name` is for the message.
     int request(unsigned long number, const void* argument, const char* request_name);
     int request(unsigned long number, unsigned long argument, const char* request_name);

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "devices/block/block.h"
+#include "devices/pci/bus.h"
 #include "vmm/arch/arch.h"
 
 namespace hull {
@@ -159,6 +160,19 @@ boot::PlatformTables parse_platform(const std::string& text) {
     refuse("--platform", text, "it is neither acpi nor fdt", "give one of these");
 }
 
+const char* name_of(VirtioBus bus) {
+    return bus == VirtioBus::pci ? "pci" : "mmio";
+}
+
+VirtioBus parse_bus(const std::string& text) {
+    for (const auto bus : {VirtioBus::mmio, VirtioBus::pci}) {
+        if (text == name_of(bus)) {
+            return bus;
+        }
+    }
+    refuse("--bus", text, "it is neither mmio nor pci", "give one of these");
+}
+
 uint64_t parse_memory_size(const std::string& text, const std::string& option) {
     uint64_t number = 0;
     const char* end = text.data() + text.size();
@@ -238,10 +252,17 @@ void MachineConfig::check() const {
                     "give less (--memory)"};
     }
     const size_t devices = disks.size() + (rng ? 1 : 0);
-    if (devices > arch::kMostVirtioDevices) {
+    const bool is_pci = bus_in_use() == VirtioBus::pci;
+    const uint32_t room = is_pci ? pci::PciBus::kSlots - 1 : arch::kMostMmioDevices;
+    if (devices > room) {
         throw Error{ExitStatus::usage, "cannot make " + std::to_string(devices) + " virtio devices",
-                    "a machine has room for " + std::to_string(arch::kMostVirtioDevices),
+                    std::string{"with --bus "} + name_of(bus_in_use()) + " a machine has room for " +
+                        std::to_string(room),
                     "leave some out (--disk, --rng)"};
+    }
+    if (is_pci && platform == boot::PlatformTables::fdt) {
+        throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
+                    "on x86 kernels do not take a PCI bus from a device tree", "leave one of them out"};
     }
     std::set<std::string> ids;
     for (const DiskConfig& disk : disks) {
@@ -260,11 +281,15 @@ void MachineConfig::check() const {
     }
 }
 
+VirtioBus MachineConfig::bus_in_use() const {
+    return bus.value_or(platform == boot::PlatformTables::fdt ? VirtioBus::mmio : VirtioBus::pci);
+}
+
 std::string MachineConfig::whole_cmdline() const {
     if (cmdline_raw) {
         return *cmdline_raw;
     }
-    const std::string defaults = arch::default_cmdline(platform);
+    const std::string defaults = arch::default_cmdline(platform, bus_in_use() == VirtioBus::pci);
     return cmdline.empty() ? defaults : defaults + " " + cmdline;
 }
 
@@ -284,6 +309,7 @@ std::string MachineConfig::to_json() const {
     json += ",\n  \"cpus\": " + std::to_string(cpus);
     json += ",\n  \"memory\": " + quoted(memory_size_text(memory));
     json += std::string{",\n  \"platform\": "} + quoted(name_of(platform));
+    json += std::string{",\n  \"bus\": "} + quoted(name_of(bus_in_use()));
     json += std::string{",\n  \"hugepages\": "} + (hugepages ? "true" : "false");
     std::string disk_texts;
     for (const DiskConfig& disk : disks) {

@@ -44,6 +44,12 @@ struct DiskConfig {
     [[nodiscard]] std::string text() const;
 };
 
+/// How virtio devices are connected.
+enum class VirtioBus {
+    mmio,  ///< each by a page of registers and one interrupt
+    pci,   ///< each as a PCI function, with an interrupt for every queue
+};
+
 /// Everything that the command line, a configuration file or a test says of a machine. A plain value: nothing
 /// is opened or checked until check() is called.
 struct MachineConfig {
@@ -56,6 +62,7 @@ struct MachineConfig {
     uint32_t cpus = 1;
     uint64_t memory = uint64_t{512} << 20;  ///< bytes, whole MiB
     boot::PlatformTables platform = boot::PlatformTables::acpi;
+    std::optional<VirtioBus> bus;  ///< none: what suits the platform
     bool hugepages = false;
     std::vector<DiskConfig> disks;  ///< in the order in which the guest finds them
     bool rng = false;               ///< a virtio entropy device
@@ -66,6 +73,7 @@ struct MachineConfig {
     /// Throws Error (usage, or no_resources for more memory than the host has) for the first thing that is
     /// wrong.
     void check() const;
+    [[nodiscard]] VirtioBus bus_in_use() const;
     /// The command line as the guest gets it.
     [[nodiscard]] std::string whole_cmdline() const;
     /// The configuration as JSON, two spaces deep, with a final newline: what --dry-run prints and --config
@@ -77,6 +85,11 @@ struct MachineConfig {
 const char* name_of(boot::PlatformTables tables);
 /// Throws Error (usage) for anything else.
 boot::PlatformTables parse_platform(const std::string& text);
+
+/// "mmio" or "pci".
+const char* name_of(VirtioBus bus);
+/// Throws Error (usage) for anything else.
+VirtioBus parse_bus(const std::string& text);
 
 /// A size of memory in bytes: digits with K, M or G behind them (KiB, MiB, GiB; upper or lower case, an "iB"
 /// or "B" may follow), M where there is no unit. Throws Error (usage), naming `option`.

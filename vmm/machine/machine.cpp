@@ -103,6 +103,9 @@ void Machine::make_devices(MachineFiles& files) {
         rtc_ = std::make_unique<Rtc>();
         attach(arch::kRtcPlace, *rtc_);
     }
+    if (config_.bus_in_use() == VirtioBus::pci) {
+        make_pci_bus();
+    }
     disks_ = std::move(files.disks);
     for (size_t number = 0; number < disks_.size(); ++number) {
         const virtio::DiskImage& image = disks_[number];
@@ -124,20 +127,50 @@ void Machine::make_devices(MachineFiles& files) {
     }
 }
 
+void Machine::make_pci_bus() {
+    routes_ = std::make_unique<InterruptRoutes>(vm_, arch::interrupt_pins(), arch::kFirstMessageInterrupt);
+    pci_ = std::make_unique<pci::PciBus>(arch::kPciHost.window);
+    memory_bus_.attach(arch::kPciHost.configuration, pci_->ecam(), "pci configuration space");
+    if (arch::kPciPorts) {
+        ports_.attach(*arch::kPciPorts, pci_->ports(), "pci configuration ports");
+    }
+    memory_bus_.attach(arch::kPciHost.window, pci_->window(), "pci window");
+    platform_.pci = arch::kPciHost;
+}
+
 void Machine::add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name) {
-    const auto number = static_cast<uint32_t>(virtio_.size());
-    arch::DevicePlace place = arch::virtio_mmio_place(number);
+    virtio_devices_.push_back(std::move(device));
+    if (pci_) {
+        connect_pci(*virtio_devices_.back(), name);
+    } else {
+        connect_mmio(*virtio_devices_.back(), name);
+    }
+}
+
+void Machine::connect_mmio(virtio::VirtioDevice& device, const std::string& name) {
+    arch::DevicePlace place = arch::virtio_mmio_place(static_cast<uint32_t>(mmio_places_.size()));
     place.name = name.c_str();
-    auto made = std::make_unique<VirtioPlace>();
-    made->device = std::move(device);
-    made->transport = std::make_unique<virtio::MmioTransport>(*made->device, memory_, made->irq, name);
-    attach(place, *made->transport);
+    auto made = std::make_unique<MmioPlace>(device, memory_, name);
+    attach(place, made->transport);
     vm_.connect_irqfd(place.node.interrupt.value(), made->irq.fd());
     const GuestAddress doorbell{raw(place.node.range.start()) + virtio::MmioTransport::kDoorbell};
-    for (uint32_t queue = 0; queue < made->transport->queue_count(); ++queue) {
-        vm_.connect_ioeventfd(doorbell, queue, made->transport->kick_fd(queue));
+    for (uint32_t queue = 0; queue < made->transport.queue_count(); ++queue) {
+        vm_.connect_ioeventfd(doorbell, queue, made->transport.kick_fd(queue));
     }
-    virtio_.push_back(std::move(made));
+    mmio_places_.push_back(std::move(made));
+}
+
+void Machine::connect_pci(virtio::VirtioDevice& device, const std::string& name) {
+    const auto slot = static_cast<uint32_t>(pci_functions_.size() + 1);  // the bridge is in slot 0
+    const GuestAddress registers = pci_->registers_of(slot);
+    auto made = std::make_unique<virtio::PciTransport>(
+        device, memory_, registers, [this] { return routes_->make_message_interrupt(); }, name);
+    for (uint32_t queue = 0; queue < made->queue_count(); ++queue) {
+        vm_.connect_doorbell(GuestAddress{raw(registers) + virtio::PciTransport::doorbell(queue)},
+                             made->kick_fd(queue));
+    }
+    pci_->plug(slot, *made);
+    pci_functions_.push_back(std::move(made));
 }
 
 std::optional<Timeline::Clock::time_point> Machine::first_line_time() const {

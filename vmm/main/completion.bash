@@ -11,13 +11,14 @@ _hull() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
         --platform) mapfile -t COMPREPLY < <(compgen -W 'acpi fdt' -- "$word"); return ;;
+        --bus) mapfile -t COMPREPLY < <(compgen -W 'pci mmio' -- "$word"); return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file:' -- "$word"); return ;;
         --cmdline | --cmdline-raw | --cpus | --memory | --stop-timeout) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --hugepages --disk --rng --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+                --platform --bus --hugepages --disk --rng --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

@@ -36,6 +36,7 @@ options::options_description describe() {
         ("cpus", text()->value_name("N"), "vCPUs, 1 to 254 (default 1)")                                 //
         ("memory", text()->value_name("SIZE"), "memory, for example 512M (the default) or 2G")           //
         ("platform", text()->value_name("KIND"), "how the machine is described: acpi (default) or fdt")  //
+        ("bus", text()->value_name("KIND"), "how virtio devices are connected: pci (default) or mmio")   //
         ("hugepages", flag(), "guest memory on the host's reserved huge pages")                          //
         ("disk", text()->value_name("FILE[,…]"),
          "disk in a file or block device; may be given several times; "
@@ -97,6 +98,8 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.memory = parse_memory_size(value, "--memory");
     } else if (key == "platform") {
         config.platform = parse_platform(value);
+    } else if (key == "bus") {
+        config.bus = parse_bus(value);
     } else if (key == "hugepages") {
         config.hugepages = parse_flag(value, key);
     } else if (key == "rng") {

@@ -16,6 +16,7 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
+#include "devices/pci/bus.h"
 #include "devices/virtio/mmio_transport.h"
 #include "vmm/arch/x86_64/cpuid.h"
 #include "vmm/arch/x86_64/registers.h"
@@ -52,7 +53,7 @@ const DevicePlace kPowerPlace = memory_device(DeviceKind::power, "power", 0xfe00
 const DevicePlace kPvpanicPlace =
     memory_device(DeviceKind::pvpanic, "pvpanic", 0xfe00'1000, Pvpanic::kSize, std::nullopt);
 
-const uint32_t kMostVirtioDevices = 14;
+const uint32_t kMostMmioDevices = 14;
 // One interrupt each, so that no driver has to ask whether it was meant: from the first after kPowerPlace's
 // to the I/O APIC's last.
 DevicePlace virtio_mmio_place(uint32_t number) {
@@ -63,22 +64,52 @@ DevicePlace virtio_mmio_place(uint32_t number) {
                          kFirstGsi + number);
 }
 
+const PciHost kPciHost{.configuration = GuestRange::of(0xe000'0000, pci::PciBus::kEcamSize),
+                       .window = GuestRange::of(0xe010'0000, pci::PciBus::kWindowSize)};
+
+// Kernels before 6.2 or so take the memory accesses for sound only where these answer, and complain
+// otherwise.
+const std::optional<GuestRange> kPciPorts = GuestRange::of(0xcf8, pci::PciBus::kPorts);
+
+// The I/O APIC has 24 pins. The first 16 are the two 8259's too, as on a PC.
+const uint32_t kFirstMessageInterrupt = 24;
+std::vector<kvm_irq_routing_entry> interrupt_pins() {
+    std::vector<kvm_irq_routing_entry> pins;
+    const auto add = [&pins](uint32_t gsi, uint32_t controller, uint32_t pin) {
+        kvm_irq_routing_entry entry{};
+        entry.gsi = gsi;
+        entry.type = KVM_IRQ_ROUTING_IRQCHIP;
+        entry.u.irqchip.irqchip = controller;
+        entry.u.irqchip.pin = pin;
+        pins.push_back(entry);
+    };
+    for (uint32_t gsi = 0; gsi < kFirstMessageInterrupt; ++gsi) {
+        add(gsi, KVM_IRQCHIP_IOAPIC, gsi);
+        if (gsi < 16) {
+            add(gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi % 8);
+        }
+    }
+    return pins;
+}
+
 const std::vector<NeededCapability> kNeededCapabilities = {
     {KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
     {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
     {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
     {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+    {KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING"},
     {KVM_CAP_PIT2, "KVM_CAP_PIT2"},
     {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
     {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
 };
 
-std::string default_cmdline(boot::PlatformTables tables) {
+std::string default_cmdline(boot::PlatformTables tables, bool pci) {
     // Each word spares something: messages, at two exits a character; crypto self-tests, which are a matter
     // for hardware's certification; a check of each further processor's clock, which kvmclock makes needless;
     // the probing of serial ports and of a PCI bus that are not there. A panic ends in a reset, and so the
     // machine.
-    std::string words = "console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable 8250.nr_uarts=1 pci=off";
+    std::string words = "console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable 8250.nr_uarts=1";
+    words += pci ? "" : " pci=off";
     if (tables == boot::PlatformTables::fdt) {
         words += " acpi=off";
     }

@@ -1,0 +1,125 @@
+// A guest gone wild on a PCI bus: in configuration space, by ports, and at the registers of a virtio
+// function.
+#include <linux/pci_regs.h>
+#include <linux/virtio_pci.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "devices/pci/bus.h"
+#include "devices/virtio/pci_transport.h"
+#include "tests/fuzz/echo_device.h"
+#include "tests/fuzz/input.h"
+#include "tests/support/pci_driver.h"
+#include "tests/support/virtio_driver.h"
+
+namespace {
+
+using namespace hull;
+using test::require;
+using namespace hull::virtio;
+
+constexpr uint64_t kRings = 0x1000;
+constexpr uint64_t kData = 0x4000;
+constexpr uint64_t kEnd = 0x10000;
+constexpr uint16_t kQueueSize = test::EchoDevice::kQueueSize;
+constexpr uint64_t kWindow = 0xe010'0000;
+constexpr uint32_t kSlot = 1;
+constexpr uint64_t kSlotConfig = kSlot * 8 * pci::PciBus::kConfigSize;
+
+/// One write and one read of the same place, where it is within `size`.
+void access(BusDevice& device, uint64_t offset, uint64_t size, test::FuzzInput& input) {
+    const size_t width = size_t{1} << (input.byte() & 3);
+    std::array<std::byte, 8> bytes{};
+    bytes.fill(std::byte{input.byte()});
+    if (offset + width <= size) {
+        device.write(offset, std::span{bytes}.first(width));
+        device.read(offset, std::span{bytes}.first(width));
+    }
+}
+
+}  // namespace
+
+// NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    test::FuzzInput input{{data, size}};
+    const GuestRange ranges[] = {GuestRange::of(0, kEnd)};
+    GuestMemory memory{ranges, Mapping::Pages::transparent};
+    test::EchoDevice device;
+    test::CountingMessages messages;
+    pci::PciBus bus{GuestRange::of(kWindow, pci::PciBus::kWindowSize)};
+    PciTransport transport{device, memory, bus.registers_of(kSlot), messages.maker(), "fuzz"};
+    bus.plug(kSlot, transport);
+    test::PciDriver driver{bus, kWindow, kSlot};
+    test::DriverQueue queue{memory, kRings, kQueueSize};
+    const test::Buffer buffers[] = {{kData, 16, false}, {kData + 0x100, 16, true}};
+
+    const auto start = [&](uint64_t features) {
+        driver.negotiate(test::kVersion1 | features);
+        driver.set_queue(0, queue.config(), 1);
+        driver.start();
+    };
+    while (!input.empty()) {
+        switch (input.byte() % 10) {
+            case 0:
+                access(bus.window(), kSlot * pci::PciBus::kRegistersSize + input.byte() % 0x3cU,
+                       pci::PciBus::kWindowSize, input);
+                break;
+            case 1:
+                access(bus.window(), kSlot * pci::PciBus::kRegistersSize + input.half_word(),
+                       pci::PciBus::kWindowSize, input);
+                break;
+            case 2:
+                access(bus.ecam(), kSlotConfig + input.byte(), pci::PciBus::kEcamSize, input);
+                break;
+            case 3: {
+                const uint32_t address = input.word();
+                bus.ports().write(0, std::as_bytes(std::span{&address, 1}));
+                access(bus.ports(), input.byte() & 7, pci::PciBus::kPorts, input);
+                break;
+            }
+            case 4:
+                driver.set_vector(input.byte() % 4U, input.word(), input.word(), (input.byte() & 1) != 0);
+                break;
+            case 5:
+                driver.set_msix(input.half_word());
+                break;
+            case 6:
+                start(uint64_t{input.byte()} << VIRTIO_RING_F_INDIRECT_DESC &
+                      (feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX)));
+                break;
+            case 7:
+                queue.add(buffers, static_cast<uint16_t>(input.byte() % 4 * 2));
+                break;
+            case 8:
+                device.change_configuration();
+                break;
+            default:
+                device.serve();
+                break;
+        }
+    }
+    // Whatever was done, the function is where it was, and a driver that begins anew is served and called.
+    for (const test::CountingMessage* message : messages.all) {
+        require(message->count == 0 || message->routes > 0);
+    }
+    driver.set_common<uint8_t>(VIRTIO_PCI_COMMON_STATUS, 0);
+    require(memory.discard(GuestRange::of(kRings, 0x3000)));
+    test::DriverQueue anew{memory, kRings, kQueueSize};
+    test::PciDriver again{bus, kWindow, kSlot};
+    again.set_config<uint32_t>(PCI_BASE_ADDRESS_0, 0);
+    again.set_msix(PCI_MSIX_FLAGS_ENABLE);
+    again.set_vector(1, 0xfee0'0000, 0x31, false);
+    const int before = messages.all[1]->count;
+    again.negotiate(test::kVersion1);
+    again.set_queue(0, anew.config(), 1);
+    again.start();
+    anew.add(buffers);
+    device.serve();
+    const auto used = anew.take_used();
+    require(used.size() == 1 && used[0].len == 16);
+    require(messages.all[1]->count == before + 1 && messages.all[1]->data == 0x31);
+    require((again.common<uint8_t>(VIRTIO_PCI_COMMON_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0);
+    return 0;
+}

@@ -1,0 +1,52 @@
+#include "vmm/kvm/interrupt_routes.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "vmm/kvm/counted_list.h"
+
+namespace hull {
+
+class InterruptRoutes::Message final : public pci::MessageInterrupt {
+  public:
+    Message(InterruptRoutes& routes, uint32_t gsi) : routes_{routes}, gsi_{gsi} {
+        routes_.vm_.connect_irqfd(gsi_, line_.fd());
+    }
+    void trigger() override { line_.trigger(); }
+    void route(uint64_t address, uint32_t data) override { routes_.route(gsi_, address, data); }
+
+  private:
+    InterruptRoutes& routes_;
+    const uint32_t gsi_;
+    EventfdIrqLine line_;
+};
+
+std::unique_ptr<pci::MessageInterrupt> InterruptRoutes::make_message_interrupt() {
+    const std::lock_guard lock{mutex_};
+    return std::make_unique<Message>(*this, next_++);
+}
+
+void InterruptRoutes::route(uint32_t gsi, uint64_t address, uint32_t data) {
+    kvm_irq_routing_entry entry{};
+    entry.gsi = gsi;
+    entry.type = KVM_IRQ_ROUTING_MSI;
+    entry.u.msi.address_lo = static_cast<uint32_t>(address);
+    entry.u.msi.address_hi = static_cast<uint32_t>(address >> 32);
+    entry.u.msi.data = data;
+
+    const std::lock_guard lock{mutex_};
+    const auto known = std::ranges::find(entries_, gsi, &kvm_irq_routing_entry::gsi);
+    known == entries_.end() ? entries_.push_back(entry) : static_cast<void>(*known = entry);
+    using RouteList = CountedList<kvm_irq_routing_entry>;
+    RouteList list{entries_};
+    try {
+        vm_.request(RouteList::request(KVM_SET_GSI_ROUTING), list.data(), "KVM_SET_GSI_ROUTING");
+    } catch (const Error& error) {
+        // What a guest wrote into its table must not end the machine; without its old route it is as if
+        // masked.
+        std::erase_if(entries_, [gsi](const kvm_irq_routing_entry& other) { return other.gsi == gsi; });
+        log_warning(std::string{"a device's interrupt goes nowhere: "} + error.what());
+    }
+}
+
+}  // namespace hull

@@ -1,0 +1,41 @@
+// Where KVM sends each global system interrupt (api.rst 4.52, KVM_SET_GSI_ROUTING).
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "devices/pci/msix.h"
+#include "vmm/kvm/vm.h"
+
+namespace hull {
+
+/// The VM's table of routes: those of its interrupt controllers' pins, which stay, and those of messages,
+/// which the guest chooses. Any thread.
+class InterruptRoutes {
+  public:
+    /// `pins` is what KVM has by itself for this architecture's interrupt controllers, since a table that is
+    /// set takes the place of all of it; messages get the numbers from `first_message` on. `vm` must outlive
+    /// the routes, and they what they make.
+    InterruptRoutes(Vm& vm, std::vector<kvm_irq_routing_entry> pins, uint32_t first_message)
+        : vm_{vm}, entries_{std::move(pins)}, next_{first_message} {}
+
+    /// An interrupt of its own number, sent by an irqfd to wherever the guest routes it. A route that KVM
+    /// refuses is logged, and the interrupt is lost: only that guest's device stands still. Throws Error
+    /// (host_unfit) where KVM has no more of them.
+    std::unique_ptr<pci::MessageInterrupt> make_message_interrupt();
+
+  private:
+    class Message;
+    void route(uint32_t gsi, uint64_t address, uint32_t data);
+
+    Vm& vm_;
+    std::mutex mutex_;
+    std::vector<kvm_irq_routing_entry> entries_;
+    uint32_t next_;
+};
+
+}  // namespace hull
