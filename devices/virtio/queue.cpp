@@ -161,12 +161,15 @@ tl::expected<void, QueueError> VirtQueue::collect(uint16_t head) {
     return tl::unexpected{QueueError{"a chain does not end"}};
 }
 
-void VirtQueue::push(DescriptorChain chain, uint32_t written) {
+void VirtQueue::stage(DescriptorChain chain, uint32_t written) {
     const vring_used_elem element{chain.head(), written};
     std::memcpy(used_ + ring_offset(next_used_ % size_, sizeof element), &element, sizeof element);
     chains_[chain.head()].in_flight = false;
     ++next_used_;
-    // Release: the element, and the data before it, are there when the driver sees the index.
+}
+
+void VirtQueue::publish() {
+    // Release: the elements, and the data before them, are there when the driver sees the index.
     field(used_, offsetof(vring_used, idx)).store(next_used_, std::memory_order_release);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <tl/expected.hpp>
+#include <utility>
 #include <vector>
 
 #include "base/guest_memory.h"
@@ -59,7 +60,14 @@ class VirtQueue {
     [[nodiscard]] tl::expected<std::optional<DescriptorChain>, QueueError> pop();
 
     /// Gives a chain back to the driver; `written` bytes of its device-writable part are new.
-    void push(DescriptorChain chain, uint32_t written);
+    void push(DescriptorChain chain, uint32_t written) {
+        stage(std::move(chain), written);
+        publish();
+    }
+    /// The same in two steps, for several chains that the driver is to see at once: it sees none of those
+    /// that were staged before they are published.
+    void stage(DescriptorChain chain, uint32_t written);
+    void publish();
 
     /// Whether the driver wants an interrupt for what was pushed since this was last asked (2.7.7, 2.7.10).
     [[nodiscard]] bool interrupt_is_wanted();

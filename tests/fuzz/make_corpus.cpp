@@ -1,6 +1,6 @@
 // Writes the first inputs of
-// corpus/{decompress,lz4_block,elf,bzimage,relocations,block,virtio_mmio,virtio_pci}_fuzz, from which fuzzing
-// found the others:
+// corpus/{decompress,lz4_block,elf,bzimage,relocations,block,virtio_mmio,virtio_pci,net}_fuzz, from which
+// fuzzing found the others:
 //   make_corpus FOLDER
 // Built by hand when an input's layout changes: g++ -std=c++20 -I. tests/fuzz/make_corpus.cpp, with
 // hull_boot and liblz4.
@@ -127,6 +127,15 @@ void write_virtio_pci() {
     write("virtio_pci_fuzz", "served", input);
 }
 
+/// A frame that the guest receives, and one that it sends.
+void write_net() {
+    test::Bytes input;
+    for (const uint8_t value : {1, 0, 0, 0, 2, 0, 0, 0, 2, 0x30, 0, 3, 0x84, 0x40, 0, 2, 0, 0x10, 4, 5}) {
+        input.push_back(std::byte{value});
+    }
+    write("net_fuzz", "served", input);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -142,5 +151,6 @@ int main(int argc, char** argv) {
     write_block();
     write_virtio_mmio();
     write_virtio_pci();
+    write_net();
     return 0;
 }

@@ -266,6 +266,30 @@ TEST(MachineConfig, WordsComeAfterTheDefaultsAndRawReplacesThem) {
     EXPECT_EQ(config.whole_cmdline(), "only this");
 }
 
+TEST(NetConfig, WrongFormsAreTold) {
+    struct Row {
+        const char* text;
+        std::initializer_list<std::string_view> told;
+    };
+    const Row rows[] = {
+        {"", {"--net ''", "no meaning", "tap=NAME"}},
+        {"user", {"'user' has no meaning"}},
+        {"tap", {"'tap' has no meaning"}},
+        {"tap=", {"'tap=' has no meaning"}},
+        {"tap=a,tap=b", {"'tap=b' has no meaning"}},
+        {"mac=02:00:00:00:00:01", {"does not say what is at the other side"}},
+        {"tap=a,mac=02:00:00:00:00", {"--net mac '02:00:00:00:00'", "02:00:00:00:00:01"}},
+        {"tap=a,mac=02:00:00:00:00:0g", {"not the address of one network device"}},
+        {"tap=a,mac=02-00-00-00-00-01", {"not the address of one network device"}},
+        {"tap=a,mac=03:00:00:00:00:01", {"not the address of one network device"}},
+        {"tap=a,mac=00:00:00:00:00:00", {"not the address of one network device"}},
+    };
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.text);
+        expect_error([&] { NetConfig::parse(row.text); }, ExitStatus::usage, row.told);
+    }
+}
+
 TEST(MachineConfig, TheBusFollowsThePlatformUnlessItIsGiven) {
     MachineConfig config = good();
     EXPECT_EQ(config.bus_in_use(), VirtioBus::pci);
@@ -289,6 +313,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.hugepages = true;
     config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e")};
     config.bus = VirtioBus::mmio;
+    config.nets = {NetConfig::parse("tap=t0"), NetConfig::parse("tap=t,,1,mac=02:AB:cd:00:00:01")};
     config.rng = true;
     config.console = ConsoleConfig::parse("file:/tmp/out");
     config.stop_timeout = 1500ms;
@@ -308,6 +333,8 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"hugepages", "true"},
         {"disk", "/d,,1,readonly"},
         {"disk", "/e"},
+        {"net", "tap=t0"},
+        {"net", "tap=t,,1,mac=02:ab:cd:00:00:01"},
         {"rng", "true"},
         {"console", "file:/tmp/out"},
         {"stop-timeout", "1.500000"},

@@ -36,7 +36,8 @@ TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
                "--cmdline",  "x y=\"z\"", "--cpus=3",    "--memory", "1G",
                "--platform", "fdt",       "--hugepages", "--disk",   "a,readonly",
                "--disk=b",   "--rng",     "--console",   "none",     "--stop-timeout",
-               "2.5",        "--timing",  "--bus",       "mmio"});
+               "2.5",        "--net",     "tap=t",       "--timing", "--bus",
+               "mmio"});
     EXPECT_EQ(config.kernel, "k");
     EXPECT_EQ(config.initramfs, (std::vector<std::filesystem::path>{"a", "b"}));
     EXPECT_EQ(config.cmdline, "x y=\"z\"");
@@ -49,6 +50,8 @@ TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
     ASSERT_EQ(config.disks.size(), 2U);
     EXPECT_EQ(config.disks[0].text(), "a,readonly");
     EXPECT_EQ(config.disks[1].path, "b");
+    ASSERT_EQ(config.nets.size(), 1U);
+    EXPECT_EQ(config.nets[0].tap, "t");
     EXPECT_TRUE(config.rng);
     EXPECT_EQ(config.console.kind, ConsoleConfig::Kind::none);
     EXPECT_EQ(config.stop_timeout, 2500ms);
@@ -104,7 +107,7 @@ TEST_F(OptionsTest, EachFaultOnTheCommandLineIsTold) {
 TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     const std::string path = config_file(R"({
         "kernel": "k", "initramfs": ["a", "b"], "cmdline": "x", "cpus": 3, "memory": "64M", "platform": "fdt", "bus": "mmio",
-        "hugepages": true, "disk": ["d,queues=2", "e"], "rng": true, "console": "file:/c", "stop-timeout": 0.5, "timing": true
+        "hugepages": true, "disk": ["d,queues=2", "e"], "net": "tap=t", "rng": true, "console": "file:/c", "stop-timeout": 0.5, "timing": true
     })");
     const MachineConfig config = parse({"--config", path});
     EXPECT_EQ(config.kernel, "k");
@@ -117,6 +120,7 @@ TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     EXPECT_TRUE(config.hugepages);
     ASSERT_EQ(config.disks.size(), 2U);
     EXPECT_EQ(config.disks[0].queues, 2U);
+    ASSERT_EQ(config.nets.size(), 1U);
     EXPECT_TRUE(config.rng);
     EXPECT_EQ(config.console.path, "/c");
     EXPECT_EQ(config.stop_timeout, 500ms);
@@ -181,7 +185,7 @@ TEST_F(OptionsTest, WhatADryRunPrintsMakesTheSameMachine) {
         {"--cmdline", "x y", "--platform", "fdt", "--hugepages", "--rng", "--console", "file:/o",
          "--stop-timeout", "0.001"},
         {"--disk", "a,,b,id=x,,y,readonly,direct,queues=64", "--disk", "c"},
-        {"--bus", "mmio"},
+        {"--bus", "mmio", "--net", "tap=a", "--net", "tap=b,mac=02:00:00:00:00:01"},
         {"--bus", "pci"},
         {"--cmdline-raw", "", "--timing", "--console", "none", "--memory", "5G"},
     };
@@ -207,7 +211,7 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
     for (const char* option : {"--kernel", "--initramfs", "--cmdline", "--cmdline-raw", "--cpus", "--memory",
-                               "--platform", "--bus", "--hugepages", "--disk", "--rng", "--console",
+                               "--platform", "--bus", "--hugepages", "--disk", "--net", "--rng", "--console",
                                "--stop-timeout", "--config", "--timing", "--dry-run", "--help"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }

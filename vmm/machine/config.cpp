@@ -50,6 +50,23 @@ std::string double_commas(std::string text) {
     return text;
 }
 
+/// Six bytes in hexadecimal, two digits each, with colons between. An address for many (its lowest bit set)
+/// or of zeros is no device's.
+virtio::MacAddress parse_mac(const std::string& text) {
+    virtio::MacAddress mac{};
+    bool sound = text.size() == 17;
+    for (size_t at = 0; sound && at < mac.size(); ++at) {
+        const char* digits = text.data() + 3 * at;
+        const auto [rest, error] = std::from_chars(digits, digits + 2, mac.at(at), 16);
+        sound = error == std::errc{} && rest == digits + 2 && (at == 5 || *rest == ':');
+    }
+    if (!sound || (mac[0] & 1) != 0 || mac == virtio::MacAddress{}) {
+        refuse("--net mac", text, "it is not the address of one network device",
+               "write for example 02:00:00:00:00:01");
+    }
+    return mac;
+}
+
 uint64_t host_memory() {
     struct sysinfo info {};
     if (sysinfo(&info) != 0) {
@@ -145,6 +162,41 @@ std::string DiskConfig::text() const {
     text += queues == 1 ? "" : ",queues=" + std::to_string(queues);
     text += iops == 0 ? "" : ",iops=" + std::to_string(iops);
     return text + (bps == 0 ? "" : ",bps=" + std::to_string(bps / 1024) + "K");
+}
+
+NetConfig NetConfig::parse(const std::string& text) {
+    constexpr const char* kForm = "write tap=NAME[,mac=XX:XX:XX:XX:XX:XX]";
+    NetConfig net;
+    for (const std::string& word : split_at_commas(text)) {
+        const size_t equals = word.find('=');
+        const std::string key = word.substr(0, equals);
+        const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
+        if (key == "tap" && net.tap.empty() && !value.empty()) {
+            net.tap = value;
+        } else if (key == "mac" && !net.mac) {
+            net.mac = parse_mac(value);
+        } else {
+            refuse("--net", text, "'" + word + "' has no meaning there", kForm);
+        }
+    }
+    if (net.tap.empty()) {
+        refuse("--net", text, "it does not say what is at the other side", kForm);
+    }
+    return net;
+}
+
+std::string NetConfig::text() const {
+    std::string text = "tap=" + double_commas(tap);
+    if (mac) {
+        text += ",mac=";
+        for (size_t at = 0; at < mac->size(); ++at) {
+            constexpr std::string_view kDigits = "0123456789abcdef";
+            text += at == 0 ? "" : ":";
+            text += kDigits.at((*mac).at(at) >> 4);
+            text += kDigits.at((*mac).at(at) & 0xf);
+        }
+    }
+    return text;
 }
 
 const char* name_of(boot::PlatformTables tables) {
@@ -251,14 +303,14 @@ void MachineConfig::check() const {
                     "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
                     "give less (--memory)"};
     }
-    const size_t devices = disks.size() + (rng ? 1 : 0);
+    const size_t devices = disks.size() + nets.size() + (rng ? 1 : 0);
     const bool is_pci = bus_in_use() == VirtioBus::pci;
     const uint32_t room = is_pci ? pci::PciBus::kSlots - 1 : arch::kMostMmioDevices;
     if (devices > room) {
         throw Error{ExitStatus::usage, "cannot make " + std::to_string(devices) + " virtio devices",
                     std::string{"with --bus "} + name_of(bus_in_use()) + " a machine has room for " +
                         std::to_string(room),
-                    "leave some out (--disk, --rng)"};
+                    "leave some out (--disk, --net, --rng)"};
     }
     if (is_pci && platform == boot::PlatformTables::fdt) {
         throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
@@ -316,6 +368,11 @@ std::string MachineConfig::to_json() const {
         disk_texts += (disk_texts.empty() ? "" : ", ") + quoted(disk.text());
     }
     json += ",\n  \"disk\": [" + disk_texts + "]";
+    std::string net_texts;
+    for (const NetConfig& net : nets) {
+        net_texts += (net_texts.empty() ? "" : ", ") + quoted(net.text());
+    }
+    json += ",\n  \"net\": [" + net_texts + "]";
     json += std::string{",\n  \"rng\": "} + (rng ? "true" : "false");
     json += ",\n  \"console\": " + quoted(console.text());
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);

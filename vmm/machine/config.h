@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "boot/platform.h"
+#include "devices/net/net.h"
 
 namespace hull {
 
@@ -44,6 +45,16 @@ struct DiskConfig {
     [[nodiscard]] std::string text() const;
 };
 
+/// A network device of the guest's.
+struct NetConfig {
+    std::string tap;                        ///< the host's tap device at its other side
+    std::optional<virtio::MacAddress> mac;  ///< none: one by chance
+
+    /// "tap=NAME[,mac=XX:XX:XX:XX:XX:XX]", as on the command line. Throws Error (usage).
+    static NetConfig parse(const std::string& text);
+    [[nodiscard]] std::string text() const;
+};
+
 /// How virtio devices are connected.
 enum class VirtioBus {
     mmio,  ///< each by a page of registers and one interrupt
@@ -65,6 +76,7 @@ struct MachineConfig {
     std::optional<VirtioBus> bus;  ///< none: what suits the platform
     bool hugepages = false;
     std::vector<DiskConfig> disks;  ///< in the order in which the guest finds them
+    std::vector<NetConfig> nets;    ///< likewise
     bool rng = false;               ///< a virtio entropy device
     ConsoleConfig console;
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end

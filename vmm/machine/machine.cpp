@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "devices/block/block.h"
+#include "devices/net/net.h"
 #include "devices/rng/rng.h"
 
 namespace hull {
@@ -18,6 +20,14 @@ constexpr std::chrono::milliseconds kPanicGrace{1000};
 
 Mapping::Pages pages_of(const MachineConfig& config) {
     return config.hugepages ? Mapping::Pages::huge : Mapping::Pages::transparent;
+}
+
+/// An address that was given to nobody (IEEE 802: locally administered), by chance.
+virtio::MacAddress random_mac() {
+    virtio::MacAddress mac{};
+    take_random(std::as_writable_bytes(std::span{mac}));
+    mac[0] = 0x02;
+    return mac;
 }
 
 void check_host(const Kvm& kvm, const MachineConfig& config) {
@@ -121,6 +131,15 @@ void Machine::make_devices(MachineFiles& files) {
                                              .queues = static_cast<uint16_t>(disk.queues)},
                        virtio::make_file_backends(image)),
                    name);
+    }
+    for (size_t number = 0; number < files.nets.size(); ++number) {
+        const std::string name = "net" + std::to_string(number);
+        add_virtio(
+            std::make_unique<virtio::Net>(
+                virtio::NetSettings{
+                    .mac = config_.nets[number].mac.value_or(random_mac()), .offloads = true, .name = name},
+                std::move(files.nets[number])),
+            name);
     }
     if (config_.rng) {
         add_virtio(std::make_unique<virtio::Rng>(), "rng");

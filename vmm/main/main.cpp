@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "devices/net/tap.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/host_check.h"
@@ -64,6 +65,9 @@ MachineFiles open_files(const MachineConfig& config) {
                          : disk.overlay ? virtio::DiskUse::overlay
                                         : virtio::DiskUse::write;
         files.disks.push_back(virtio::open_disk_image(disk.path, use, disk.direct));
+    }
+    for (const NetConfig& net : config.nets) {
+        files.nets.push_back(virtio::open_tap(net.tap));
     }
     files.console_output = open_console_output(config.console);
     if (config.console.kind == ConsoleConfig::Kind::stdio) {

@@ -41,7 +41,9 @@ options::options_description describe() {
         ("disk", text()->value_name("FILE[,…]"),
          "disk in a file or block device; may be given several times; "
          "FILE[,id=NAME][,readonly|overlay][,direct]"
-         "[,queues=N][,iops=N][,bps=SIZE]")                                                             //
+         "[,queues=N][,iops=N][,bps=SIZE]")  //
+        ("net", text()->value_name("KIND[,…]"),
+         "network device; may be given several times; tap=NAME[,mac=XX:XX:XX:XX:XX:XX]")                //
         ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")            //
         ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")  //
         ("stop-timeout", text()->value_name("SECONDS"),
@@ -80,6 +82,13 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.disks.clear();
         for (const std::string& text : values) {
             config.disks.push_back(DiskConfig::parse(text));
+        }
+        return true;
+    }
+    if (key == "net") {
+        config.nets.clear();
+        for (const std::string& text : values) {
+            config.nets.push_back(NetConfig::parse(text));
         }
         return true;
     }

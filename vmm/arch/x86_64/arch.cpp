@@ -2,7 +2,6 @@
 
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 
 #include <array>
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/random.h"
 #include "boot/x86/loader.h"
 #include "devices/legacy/i8042.h"
 #include "devices/legacy/power.h"
@@ -172,14 +172,6 @@ void set_tsc_rate(Vcpu& vcpu) {
     static_cast<void>(vcpu.try_request(KVM_SET_TSC_KHZ, nullptr));
 }
 
-void take_random(void* target, size_t size) {
-    // Neither blocks nor falls short for so few bytes once the host is up (getrandom(2)).
-    if (getrandom(target, size, 0) != static_cast<ssize_t>(size)) {
-        throw Error{ExitStatus::internal_failure, "cannot get random numbers from the host",
-                    errno_text(errno)};
-    }
-}
-
 void enter(Vcpu& vcpu, const boot::x86::EntryState& entry) {
     kvm_sregs system{};
     vcpu.request(KVM_GET_SREGS, &system, "KVM_GET_SREGS");
@@ -204,8 +196,8 @@ void load_guest(BootFiles files, boot::PlatformTables tables, const boot::Platfo
                                    .cmdline = std::move(files.cmdline),
                                    .tables = tables,
                                    .random_seed = std::array<std::byte, 32>{}};
-    take_random(&sources.kernel_place, sizeof sources.kernel_place);
-    take_random(sources.random_seed->data(), sources.random_seed->size());
+    take_random(std::as_writable_bytes(std::span{&sources.kernel_place, 1}));
+    take_random(*sources.random_seed);
     enter(boot_vcpu, boot::x86::load(sources, platform, memory));
 }
 

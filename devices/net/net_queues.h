@@ -1,0 +1,63 @@
+// The two queues of a network device: frames to the guest and from it.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "devices/virtio/device.h"
+
+namespace hull::virtio {
+
+/// Carries frames between a descriptor (see Net) and the driver's queues, on one thread.
+class NetQueues {
+  public:
+    struct Sides {
+        ActiveQueue& receive;   ///< receiveq: buffers for frames to the guest
+        ActiveQueue& transmit;  ///< transmitq: frames from the guest
+        DriverCalls& driver;
+        int link_fd;
+        bool merge;  ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
+    };
+
+    explicit NetQueues(const Sides& sides);
+
+    /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
+    void serve(int stop_fd);
+
+    /// One part of serve(): gives the guest what frames there are and it has buffers for.
+    void receive();
+    /// The other part: sends what the guest has made available. What the other side has no room for waits.
+    void transmit();
+
+    /// The most bytes of one frame: IPv4's largest packet behind an Ethernet header with a VLAN tag.
+    static constexpr size_t kMostFrame = 65535 + 18;
+
+  private:
+    enum class Taken { some, none, broken };
+
+    [[nodiscard]] Taken take_buffer();
+    /// Takes buffers until the largest frame fits, or one where the driver does not merge them; false where
+    /// there are none.
+    [[nodiscard]] bool have_buffers();
+    [[nodiscard]] bool receive_one();
+    void deliver(size_t size);
+    /// False where the other side has no room.
+    [[nodiscard]] bool send(const DescriptorChain& chain) const;
+    void fail(const char* why);
+
+    Sides sides_;
+    bool broken_ = false;
+    bool link_is_gone_ = false;
+    bool starved_ = false;                   // no buffer to receive into
+    std::optional<DescriptorChain> unsent_;  // what the other side had no room for
+    std::deque<DescriptorChain> buffers_;    // taken from the receive queue and not filled yet
+    size_t room_ = 0;                        // of them
+    std::vector<iovec> segments_;
+    std::vector<std::byte> overflow_ = std::vector<std::byte>(kMostFrame);  // tells that a frame did not fit
+};
+
+}  // namespace hull::virtio

@@ -1,0 +1,148 @@
+// Real kernels' drivers on a tap device of the host's.
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <string>
+#include <thread>
+
+#include "base/unique_fd.h"
+#include "tests/support/hull_process.h"
+#include "tests/support/way.h"
+
+namespace hull::test {
+namespace {
+
+using testing::HasSubstr;
+
+/// A tap device with an address, there for one test.
+class TapDevice {
+  public:
+    TapDevice() {
+        made_ = run("ip tuntap add dev hulltest0 mode tap") &&
+                run("ip addr add 10.201.7.1/24 dev hulltest0") && run("ip link set hulltest0 up");
+    }
+    TapDevice(const TapDevice&) = delete;
+    TapDevice& operator=(const TapDevice&) = delete;
+    ~TapDevice() { run("ip link del hulltest0"); }
+    [[nodiscard]] bool made() const { return made_; }
+
+  private:
+    static bool run(const std::string& command) {
+        return std::system((command + " 2>/dev/null").c_str()) == 0;
+    }
+    bool made_ = false;
+};
+
+/// Sends back all that the first who connects to it sends, on a thread of its own.
+class EchoServer {
+  public:
+    static constexpr uint16_t kPort = 7007;
+
+    EchoServer() : listener_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(kPort);
+        inet_pton(AF_INET, "10.201.7.1", &address.sin_addr);
+        if (bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+            listen(listener_.get(), 1) != 0) {
+            throw std::runtime_error{"cannot listen on the tap device's address"};
+        }
+        thread_ = std::thread{[this] {
+            const UniqueFd connection{accept(listener_.get(), nullptr, nullptr)};
+            std::array<char, 65536> bytes{};
+            for (ssize_t got = 0; (got = read(connection.get(), bytes.data(), bytes.size())) > 0;) {
+                for (ssize_t sent = 0; sent < got;) {
+                    const ssize_t now = send(connection.get(), bytes.data() + sent,
+                                             static_cast<size_t>(got - sent), MSG_NOSIGNAL);
+                    if (now <= 0) {
+                        return;
+                    }
+                    sent += now;
+                }
+            }
+        }};
+    }
+    EchoServer(const EchoServer&) = delete;
+    EchoServer& operator=(const EchoServer&) = delete;
+    ~EchoServer() {
+        shutdown(listener_.get(), SHUT_RDWR);  // wakes accept() where nobody has come
+        thread_.join();
+    }
+
+  private:
+    UniqueFd listener_;
+    std::thread thread_;
+};
+
+class NetTap : public testing::TestWithParam<Way> {};
+
+TEST_P(NetTap, CarriesAFileThereAndBack) {
+    const TapDevice tap;
+    if (!tap.made()) {
+        GTEST_SKIP() << "this user may not make a tap device";
+    }
+    const EchoServer echo;
+    HullProcess hull{boot(GetParam(), "", {"--net", "tap=hulltest0,mac=02:00:00:00:07:02"}),
+                     HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(
+        "cat /sys/class/net/eth0/address; ip addr add 10.201.7.2/24 dev eth0; ip link set eth0 up\n"
+        "ping -c 2 -s 3000 10.201.7.1 | grep -c 'bytes from'\n"
+        "nc 10.201.7.1 7007 </bin/busybox | cmp - /bin/busybox && echo unchanged\n"
+        // A second time behind a reset of the device.
+        "d=$(basename $(readlink -f /sys/class/net/eth0/device)); cd /sys/bus/virtio/drivers/virtio_net\n"
+        "echo $d >unbind; echo $d >bind; cd /\n"
+        "ip addr add 10.201.7.2/24 dev eth0; ip link set eth0 up\n"
+        "echo again $(ping -c 1 10.201.7.1 | grep -c 'bytes from')\n"
+        "poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("02:00:00:00:07:02\r\n"));
+    EXPECT_THAT(hull.out(), HasSubstr("\r\n2\r\n")) << "ping";
+    EXPECT_THAT(hull.out(), HasSubstr("unchanged\r\n"));
+    EXPECT_THAT(hull.out(), HasSubstr("again 1\r\n")) << "ping behind a reset";
+    EXPECT_EQ(hull.err(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, NetTap,
+    testing::Values(Way{"debian_pci", "debian/vmlinuz", "initramfs-debian", "acpi", "pci"},
+                    Way{"debian_mmio", "debian/vmlinuz", "initramfs-debian", "acpi", "mmio"},
+                    Way{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"},
+                    Way{"small_mmio", "small/bzImage", "initramfs-small", "acpi", "mmio"}),
+    [](const auto& way) { return std::string{way.param.name}; });
+
+TEST(NetBadInput, ATapDeviceThatIsNotThereOrInUseIsTold) {
+    HullProcess missing{
+        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--net", "tap=hull-none"})};
+    EXPECT_EQ(missing.wait(), 4);
+    EXPECT_THAT(missing.err(),
+                HasSubstr("cannot use the tap device 'hull-none': the host has no network interface"));
+    HullProcess other{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--net", "tap=lo"})};
+    EXPECT_EQ(other.wait(), 4);
+    EXPECT_THAT(other.err(), HasSubstr("cannot use the tap device 'lo'"));
+
+    const TapDevice tap;
+    if (!tap.made()) {
+        GTEST_SKIP() << "this user may not make a tap device";
+    }
+    HullProcess first{
+        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--net", "tap=hulltest0"}),
+        HullProcess::Input::pipe};
+    ASSERT_TRUE(first.wait_for("hull#"));
+    HullProcess second{
+        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--net", "tap=hulltest0"})};
+    EXPECT_EQ(second.wait(), 4);
+    EXPECT_THAT(second.err(), HasSubstr("busy; end the program that uses it"));
+    first.type("poweroff -f\n");
+    EXPECT_EQ(first.wait(), 0) << first.err();
+}
+
+}  // namespace
+}  // namespace hull::test

@@ -1,0 +1,319 @@
+// The network device's queues between a driver and the other side of a socket that keeps messages apart.
+#include "devices/net/net.h"
+
+#include <gtest/gtest.h>
+#include <linux/virtio_ids.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "devices/net/layout.h"
+#include "devices/net/net_queues.h"
+#include "tests/support/virtio_driver.h"
+
+namespace hull::virtio {
+namespace {
+
+using Header = virtio_net_hdr_v1;
+constexpr uint64_t kReceiveRings = 0x1000;
+constexpr uint64_t kTransmitRings = 0x4000;
+constexpr uint64_t kData = 0x8000;
+constexpr uint64_t kSpace = 0x2000;  // between the buffers that a test uses
+
+Header header_of(uint8_t flags, uint8_t gso_type, uint16_t gso_size) {
+    Header header{};
+    header.flags = flags;
+    header.gso_type = gso_type;
+    header.gso_size = gso_size;
+    return header;
+}
+
+class RecordingCalls final : public DriverCalls {
+  public:
+    void used_buffers(uint16_t queue) override { ++interrupts.at(queue); }
+    void configuration_changed() override {}
+    void needs_reset(const char* why) override { broken = why; }
+
+    std::array<int, 2> interrupts{};
+    std::string broken;
+};
+
+class NetTest : public testing::Test {
+  protected:
+    NetTest() {
+        int pair[2] = {};
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+            throw std::runtime_error{"socketpair"};
+        }
+        link_ = UniqueFd{pair[0]};
+        wire_ = UniqueFd{pair[1]};
+        start(true);
+    }
+    void start(bool merge) {
+        queues_ = std::make_unique<NetQueues>(NetQueues::Sides{.receive = receive_,
+                                                               .transmit = transmit_,
+                                                               .driver = calls_,
+                                                               .link_fd = link_.get(),
+                                                               .merge = merge});
+    }
+    ActiveQueue active(uint16_t index, const test::DriverQueue& queue) {
+        return {index, std::move(*VirtQueue::make(memory_, queue.config(), 0)), -1};
+    }
+    static uint64_t buffer_at(uint64_t number) { return kData + number * kSpace; }
+    /// Gives the device buffers of these sizes, each a chain of its own.
+    void offer(std::initializer_list<uint32_t> sizes) {
+        for (const uint32_t size : sizes) {
+            const test::Buffer buffer[] = {{buffer_at(offered_), size, true}};
+            receive_driver_->add(buffer, static_cast<uint16_t>(offered_ % 8));
+            ++offered_;
+        }
+    }
+    /// A frame comes from the other side.
+    void arrive(const std::string& frame, const Header& header = {}) {
+        const std::string message =
+            std::string(reinterpret_cast<const char*>(&header), sizeof header) + frame;
+        ASSERT_EQ(write(wire_.get(), message.data(), message.size()), static_cast<ssize_t>(message.size()));
+    }
+    /// The next frame that the other side got, with the header; empty where there is none.
+    std::string departed() {
+        std::string message(70000, '\0');
+        const ssize_t size = read(wire_.get(), message.data(), message.size());
+        message.resize(size > 0 ? static_cast<size_t>(size) : 0);
+        return message;
+    }
+    std::string text_at(uint64_t address, size_t size) {
+        const auto bytes = memory_.slice(GuestRange::of(address, size)).value();
+        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    }
+    Header header_at(uint64_t address) { return memory_.read<Header>(GuestAddress{address}).value(); }
+    void put(uint64_t address, const std::string& text) {
+        ASSERT_TRUE(memory_.write_bytes(GuestAddress{address}, std::as_bytes(std::span{text})));
+    }
+
+    const GuestRange ranges_[1] = {GuestRange::of(0, 0x40000)};
+    GuestMemory memory_{ranges_, Mapping::Pages::transparent};
+    std::optional<test::DriverQueue> receive_driver_{std::in_place, memory_, kReceiveRings, uint16_t{8}};
+    std::optional<test::DriverQueue> transmit_driver_{std::in_place, memory_, kTransmitRings, uint16_t{8}};
+    ActiveQueue receive_ = active(0, *receive_driver_);
+    ActiveQueue transmit_ = active(1, *transmit_driver_);
+    RecordingCalls calls_;
+    UniqueFd link_;
+    UniqueFd wire_;
+    std::unique_ptr<NetQueues> queues_;
+    uint64_t offered_ = 0;
+};
+
+TEST_F(NetTest, AFrameFillsABuffer) {
+    offer({2000, 2000});
+    arrive("hello", header_of(VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_GSO_NONE, 7));
+    queues_->receive();
+    const auto used = receive_driver_->take_used();
+    ASSERT_EQ(used.size(), 1U);
+    EXPECT_EQ(used[0].len, sizeof(Header) + 5);
+    EXPECT_EQ(text_at(buffer_at(0) + sizeof(Header), 5), "hello");
+    EXPECT_EQ(header_at(buffer_at(0)).num_buffers, 1);
+    EXPECT_EQ(header_at(buffer_at(0)).flags, VIRTIO_NET_HDR_F_DATA_VALID);
+    EXPECT_EQ(header_at(buffer_at(0)).gso_size, 7);
+    EXPECT_EQ(calls_.interrupts, (std::array<int, 2>{1, 0}));
+    arrive("again");
+    queues_->receive();
+    ASSERT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_EQ(text_at(buffer_at(1) + sizeof(Header), 5), "again");
+}
+
+TEST_F(NetTest, ALargeFrameFillsSeveralBuffersAtOnce) {
+    offer({100, 100, 100, 100});
+    std::string frame;
+    for (int i = 0; i < 250; ++i) {
+        frame += static_cast<char>(i);
+    }
+    arrive(frame, header_of(0, VIRTIO_NET_HDR_GSO_TCPV4, 0));
+    queues_->receive();
+    const auto used = receive_driver_->take_used();
+    ASSERT_EQ(used.size(), 3U);
+    EXPECT_EQ(used[0].len, 100U);
+    EXPECT_EQ(used[1].len, 100U);
+    EXPECT_EQ(used[2].len, 62U);
+    EXPECT_EQ(header_at(buffer_at(0)).num_buffers, 3);
+    EXPECT_EQ(
+        text_at(buffer_at(0) + sizeof(Header), 88) + text_at(buffer_at(1), 100) + text_at(buffer_at(2), 62),
+        frame);
+    // The fourth is still there for the next one.
+    arrive("next");
+    queues_->receive();
+    ASSERT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_EQ(text_at(buffer_at(3) + sizeof(Header), 4), "next");
+}
+
+TEST_F(NetTest, AHeaderMayLieAcrossSegments) {
+    const test::Buffer buffers[] = {
+        {buffer_at(0), 5, true}, {buffer_at(1), 5, true}, {buffer_at(2), 4, true}, {buffer_at(3), 100, true}};
+    receive_driver_->add(buffers);
+    arrive("hello");
+    queues_->receive();
+    ASSERT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_EQ(text_at(buffer_at(2) + 2, 2), "he");
+    EXPECT_EQ(text_at(buffer_at(3), 3), "llo");
+    EXPECT_EQ(text_at(buffer_at(2), 2), std::string("\1\0", 2)) << "num_buffers";
+}
+
+TEST_F(NetTest, WhatDoesNotFitIsDroppedAndTheNextFrameComes) {
+    for (const bool merge : {true, false}) {
+        start(merge);
+        offer({100});
+        arrive(std::string(89, 'x'));  // one byte too many
+        arrive("small");
+        queues_->receive();
+        const auto used = receive_driver_->take_used();
+        ASSERT_EQ(used.size(), 1U);
+        EXPECT_EQ(text_at(buffer_at(offered_ - 1) + sizeof(Header), 5), "small");
+        offer({100});
+        arrive(std::string(88, 'y'));
+        queues_->receive();
+        ASSERT_EQ(receive_driver_->take_used().size(), 1U) << "what fits exactly";
+    }
+    // Without merging a second buffer is no help.
+    offer({100, 100});
+    arrive(std::string(150, 'z'));
+    queues_->receive();
+    EXPECT_TRUE(receive_driver_->take_used().empty());
+    EXPECT_EQ(calls_.broken, "");
+}
+
+TEST_F(NetTest, FramesWaitForBuffers) {
+    arrive("early");
+    queues_->receive();
+    EXPECT_TRUE(receive_driver_->take_used().empty());
+    offer({100});
+    queues_->receive();
+    ASSERT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_EQ(text_at(buffer_at(0) + sizeof(Header), 5), "early");
+}
+
+TEST_F(NetTest, WhatTheGuestSendsDepartsAsItIs) {
+    const Header header = header_of(VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_NONE, 9);
+    const std::string head{reinterpret_cast<const char*>(&header), sizeof header};
+    put(buffer_at(0), head + "hel");
+    put(buffer_at(1), "lo");
+    const test::Buffer buffers[] = {{buffer_at(0), sizeof header + 3, false}, {buffer_at(1), 2, false}};
+    transmit_driver_->add(buffers);
+    queues_->transmit();
+    EXPECT_EQ(departed(), head + "hello");
+    const auto used = transmit_driver_->take_used();
+    ASSERT_EQ(used.size(), 1U);
+    EXPECT_EQ(used[0].len, 0U);
+    EXPECT_EQ(calls_.interrupts, (std::array<int, 2>{0, 1}));
+}
+
+TEST_F(NetTest, WhatTheOtherSideHasNoRoomForWaits) {
+    const test::Buffer buffers[] = {{kData, 0x8000, false}};
+    int taken = 0;
+    while (taken < 1000) {
+        transmit_driver_->add(buffers);
+        queues_->transmit();
+        if (transmit_driver_->take_used().empty()) {
+            break;
+        }
+        ++taken;
+    }
+    ASSERT_GT(taken, 0);
+    ASSERT_LT(taken, 1000) << "a socket without an end";
+    for (int frame = 0; frame < taken; ++frame) {
+        EXPECT_EQ(departed().size(), 0x8000U);
+    }
+    queues_->transmit();
+    EXPECT_EQ(transmit_driver_->take_used().size(), 1U);
+    EXPECT_EQ(departed().size(), 0x8000U) << "the one that waited";
+}
+
+TEST_F(NetTest, WhatIsNoFrameIsGivenBackAndNotSent) {
+    const test::Buffer rows[] = {{kData, 1, false},
+                                 {kData, sizeof(Header), false},
+                                 {kData, NetQueues::kMostFrame + 13, false},
+                                 {kData, 100, true}};
+    for (const test::Buffer& row : rows) {
+        transmit_driver_->add(std::span{&row, 1});
+        queues_->transmit();
+        EXPECT_EQ(transmit_driver_->take_used().size(), 1U) << row.length;
+        EXPECT_EQ(departed(), "") << row.length;
+    }
+    EXPECT_EQ(calls_.broken, "");
+    const test::Buffer good[] = {{kData, sizeof(Header) + 1, false}};
+    transmit_driver_->add(good);
+    queues_->transmit();
+    EXPECT_EQ(departed().size(), sizeof(Header) + 1);
+}
+
+TEST_F(NetTest, ABrokenRuleIsToldAndEndsBothDirections) {
+    struct Row {
+        const char* what;
+        std::function<void()> breaks;
+    };
+    const test::Buffer tiny[] = {{kData, sizeof(Header) - 1, true}};
+    const test::Buffer outside[] = {{uint64_t{1} << 40, 100, false}};
+    const Row rows[] = {
+        {"no room for a header", [&] { receive_driver_->add(tiny); }},
+        {"an index that jumps", [&] { receive_driver_->set_available_index(100); }},
+        {"outside of memory", [&] { transmit_driver_->add(outside); }},
+    };
+    for (const Row& row : rows) {
+        ASSERT_TRUE(memory_.discard(GuestRange::of(0, 0x8000)));
+        receive_driver_.emplace(memory_, kReceiveRings, uint16_t{8});
+        transmit_driver_.emplace(memory_, kTransmitRings, uint16_t{8});
+        receive_ = active(0, *receive_driver_);
+        transmit_ = active(1, *transmit_driver_);
+        calls_.broken.clear();
+        start(true);
+        row.breaks();
+        arrive("frame");
+        queues_->receive();
+        queues_->transmit();
+        EXPECT_NE(calls_.broken, "") << row.what;
+        EXPECT_TRUE(receive_driver_->take_used().empty()) << row.what;
+        const test::Buffer good[] = {{kData, 100, false}};
+        transmit_driver_->add(good, 4);
+        queues_->transmit();
+        EXPECT_TRUE(transmit_driver_->take_used().empty()) << row.what;
+        while (!departed().empty()) {
+        }
+    }
+}
+
+TEST_F(NetTest, WithoutAnotherSideFramesAreDroppedAndTheGuestGoesOn) {
+    wire_.reset();
+    offer({100});
+    queues_->receive();
+    const test::Buffer good[] = {{kData, 100, false}};
+    transmit_driver_->add(good);
+    queues_->transmit();
+    EXPECT_EQ(transmit_driver_->take_used().size(), 1U);
+    EXPECT_EQ(calls_.broken, "");
+}
+
+TEST(Net, TellsItsAddressAndOffersWhatItsOtherSideCan) {
+    const MacAddress mac{2, 3, 4, 5, 6, 7};
+    const Net plain{{.mac = mac, .offloads = false, .name = "net"}, UniqueFd{}};
+    EXPECT_EQ(plain.type(), static_cast<uint32_t>(VIRTIO_ID_NET));
+    EXPECT_EQ(plain.features(), feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_MRG_RXBUF));
+    MacAddress told{};
+    plain.read_configuration(0, std::as_writable_bytes(std::span{told}));
+    EXPECT_EQ(told, mac);
+    std::array<std::byte, 8> beyond{};
+    for (const uint64_t offset :
+         {uint64_t{4}, sizeof(virtio_net_config) - 1, uint64_t{0x1000}, ~uint64_t{0}}) {
+        plain.read_configuration(offset, beyond);
+    }
+    const Net tap{{.mac = mac, .offloads = true, .name = "net"}, UniqueFd{}};
+    EXPECT_NE(tap.features() & feature(VIRTIO_NET_F_HOST_TSO4), 0U);
+    EXPECT_NE(tap.features() & feature(VIRTIO_NET_F_GUEST_TSO6), 0U);
+}
+
+}  // namespace
+}  // namespace hull::virtio
