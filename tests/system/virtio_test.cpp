@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 
 #include "tests/support/files.h"
@@ -104,6 +108,85 @@ TEST(Disk, WhatWasFlushedOutlivesAKilledMachine) {
     // Nothing holds the disk any more.
     HullProcess next{boot_with_disk(disk, "hull.run=poweroff")};
     EXPECT_EQ(next.wait(), 0) << next.err();
+}
+
+/// How often a machine is killed by the test below: 3, or $HULL_KILLS.
+int kills() {
+    const char* text = std::getenv("HULL_KILLS");
+    return text == nullptr ? 3 : std::stoi(text);
+}
+
+TEST(Disk, AJournalOutlivesEveryKillAndItsFileSystemIsClean) {
+    const TemporaryFolder folder;
+    const auto disk = disk_of(folder, "disk", 32 * kMiB, '\0');
+    const auto run = [&](const std::string& command) {
+        return std::system((command + " >/dev/null 2>&1").c_str());
+    };
+    ASSERT_EQ(run("mkfs.ext4 -q -F " + disk.string()), 0);
+    std::mt19937 chance{std::random_device{}()};
+    int next = 0;  // the first record that was not acknowledged
+    for (int round = 0; round < kills(); ++round) {
+        SCOPED_TRACE(round);
+        HullProcess hull{boot_with_disk(disk, "", {"--bus", round % 2 == 0 ? "pci" : "mmio"}),
+                         HullProcess::Input::pipe};
+        ASSERT_TRUE(hull.wait_for("hull#"));
+        hull.type("mkdir m; mount /dev/vda m; i=" + std::to_string(next) +
+                  "; while printf 'record %05d\\n' $i | dd of=m/log oflag=append conv=notrunc,fsync "
+                  "2>/dev/null; do "
+                  "echo \"acknowledged $i.\"; i=$((i + 1)); done\n");
+        const int until = next + std::uniform_int_distribution{1, 40}(chance);
+        ASSERT_TRUE(hull.wait_for("acknowledged " + std::to_string(until) + "."));
+        usleep(std::uniform_int_distribution<useconds_t>{0, 50'000}(chance));
+        // A machine whose keeper is killed ends too.
+        const pid_t machine = hull.machine();
+        kill(round % 3 == 2 ? hull.keeper() : machine, SIGKILL);
+        const int status = hull.wait();
+        EXPECT_TRUE(status == 15 || status == 1000 + SIGKILL) << status << hull.err();
+        const size_t at = hull.out().rfind("acknowledged ");
+        const int last = std::stoi(hull.out().substr(at + std::string{"acknowledged "}.size()));
+
+        // As a boot would: what the journal holds is done, and then nothing is wrong.
+        const int replayed = run("e2fsck -y -E journal_only " + disk.string());
+        EXPECT_LE(WEXITSTATUS(replayed), 1);
+        EXPECT_EQ(run("e2fsck -fn " + disk.string()), 0);
+        const auto log = folder.path() / "log";
+        EXPECT_EQ(run("debugfs -R 'dump /log " + log.string() + "' " + disk.string()), 0);
+        const std::string records = contents_of(log);
+        std::string expected;
+        for (int record = 0; record <= last; ++record) {
+            const std::string number = std::to_string(record);
+            expected += "record " + std::string(5 - number.size(), '0') + number + "\n";
+        }
+        ASSERT_EQ(records.substr(0, expected.size()), expected);
+        // One more may be there that was not acknowledged any more.
+        ASSERT_EQ(records.size() % std::string{"record 00000\n"}.size(), 0U);
+        next = static_cast<int>(records.size() / std::string{"record 00000\n"}.size());
+    }
+}
+
+TEST(Disk, OnAFullFileSystemGivesErrorsAndTheGuestGoesOn) {
+    const TemporaryFolder folder;
+    const std::string mount_point = folder.path() / "full";
+    std::filesystem::create_directory(mount_point);
+    if (std::system(("mount -t tmpfs -o size=2m full '" + mount_point + "' 2>/dev/null").c_str()) != 0) {
+        GTEST_SKIP() << "this user may not mount";
+    }
+    const std::string disk = mount_point + "/disk";
+    std::ofstream{disk}.flush();
+    std::filesystem::resize_file(disk, 8 * kMiB);
+    {
+        HullProcess hull{boot_with_disk(disk), HullProcess::Input::pipe};
+        ASSERT_TRUE(hull.wait_for("hull#"));
+        hull.type(
+            "dd if=/dev/urandom of=/dev/vda bs=4096 count=10 conv=fsync 2>/dev/null && echo room for some\n"
+            "dd if=/dev/urandom of=/dev/vda bs=65536 conv=fsync 2>/dev/null || echo no room for all\n"
+            "dd if=/dev/vda bs=4096 count=1 2>/dev/null | wc -c; poweroff -f\n");
+        EXPECT_EQ(hull.wait(), 0) << hull.err();
+        EXPECT_THAT(hull.out(), HasSubstr("room for some\r\n"));
+        EXPECT_THAT(hull.out(), HasSubstr("no room for all\r\n"));
+        EXPECT_THAT(hull.out(), HasSubstr("\r\n4096\r\n"));
+    }
+    EXPECT_EQ(std::system(("umount '" + mount_point + "'").c_str()), 0);
 }
 
 TEST(Disk, ThatWasCutOffGivesErrorsAndTheGuestGoesOn) {
