@@ -39,6 +39,20 @@ bool restrict_to_what_is_used(io_uring& ring) {
     return io_uring_register_restrictions(&ring, restrictions.data(), restrictions.size()) == 0;
 }
 
+/// Has `fill` fill in the next entry.
+template <typename Fill>
+void prepare(io_uring* ring, uint64_t tag, Fill fill) {
+    io_uring_sqe* entry = io_uring_get_sqe(ring);
+    while (entry == nullptr) {
+        // As many were prepared at once as there are entries.
+        io_uring_submit(ring);
+        entry = io_uring_get_sqe(ring);
+    }
+    fill(entry);
+    entry->flags = IOSQE_FIXED_FILE;
+    entry->user_data = tag;
+}
+
 }  // namespace
 
 void IoRing::Close::operator()(io_uring* ring) const {
@@ -61,24 +75,6 @@ std::optional<IoRing> IoRing::make(unsigned entries, std::span<const int> files)
     }
     return IoRing{std::move(ring)};
 }
-
-namespace {
-
-/// Has `fill` fill in the next entry.
-template <typename Fill>
-void prepare(io_uring* ring, uint64_t tag, Fill fill) {
-    io_uring_sqe* entry = io_uring_get_sqe(ring);
-    while (entry == nullptr) {
-        // As many were prepared at once as there are entries.
-        io_uring_submit(ring);
-        entry = io_uring_get_sqe(ring);
-    }
-    fill(entry);
-    entry->flags = IOSQE_FIXED_FILE;
-    entry->user_data = tag;
-}
-
-}  // namespace
 
 void IoRing::read(int file, std::span<const iovec> memory, uint64_t offset, uint64_t tag) {
     prepare(ring_.get(), tag, [&](io_uring_sqe* entry) {

@@ -13,6 +13,7 @@
 
 #include "devices/block/block_queue.h"
 #include "tests/support/memory_disk.h"
+#include "tests/support/recording_calls.h"
 #include "tests/support/virtio_driver.h"
 
 using namespace hull;
@@ -25,14 +26,6 @@ constexpr uint64_t kStatus = 0x8100;
 constexpr uint64_t kData = 0x10000;
 constexpr uint32_t kBlock = 4096;
 constexpr uint16_t kQueueSize = 256;
-
-class CountingDriver final : public DriverCalls {
-  public:
-    void used_buffers(uint16_t /*queue*/) override { ++interrupts; }
-    void configuration_changed() override {}
-    void needs_reset(const char* why) override { std::fprintf(stderr, "hull_block_bench: %s\n", why); }
-    long interrupts = 0;
-};
 
 }  // namespace
 
@@ -48,7 +41,7 @@ int main(int argc, char** argv) {
     test::DriverQueue driver{memory, 0x1000, kQueueSize};
     const UniqueFd kick = make_eventfd();
     test::MemoryDisk disk{1 << 20};
-    CountingDriver calls;
+    test::RecordingCalls calls;
     BlockState state;
     state.limits = {disk.contents.size(), false};
     ActiveQueue queue{0, VirtQueue::make(memory, driver.config(), feature(VIRTIO_RING_F_EVENT_IDX)).value(),

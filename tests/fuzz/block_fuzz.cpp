@@ -9,6 +9,7 @@
 #include "devices/virtio/ring_layout.h"
 #include "tests/fuzz/input.h"
 #include "tests/support/memory_disk.h"
+#include "tests/support/recording_calls.h"
 #include "tests/support/virtio_driver.h"
 
 namespace {
@@ -23,14 +24,6 @@ constexpr uint64_t kData = 0x8000;
 constexpr uint64_t kEnd = 0x20000;
 constexpr uint16_t kQueueSize = 16;
 constexpr uint64_t kDiskSize = 32 * 512;
-
-class NoDriver final : public DriverCalls {
-  public:
-    void used_buffers(uint16_t /*queue*/) override {}
-    void configuration_changed() override {}
-    void needs_reset(const char* /*why*/) override { broken = true; }
-    bool broken = false;
-};
 
 /// A guest with a disk.
 struct Guest {
@@ -88,7 +81,7 @@ struct Guest {
     test::DriverQueue driver{memory, kRings, kQueueSize};
     UniqueFd kick = make_eventfd();
     test::MemoryDisk disk{kDiskSize};
-    NoDriver calls;
+    test::RecordingCalls calls;
     BlockState state;
     std::optional<ActiveQueue> queue;
     std::optional<BlockQueue> worker;
@@ -127,6 +120,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     test::FuzzInput request{read};
     other.add(request);
     other.serve();
-    require(!other.calls.broken && other.driver.take_used().size() == 1);
+    require(other.calls.broken.empty() && other.driver.take_used().size() == 1);
     return 0;
 }

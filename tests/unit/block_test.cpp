@@ -18,6 +18,7 @@
 #include "tests/support/files.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/mmio_driver.h"
+#include "tests/support/recording_calls.h"
 #include "tests/support/virtio_driver.h"
 
 namespace hull::virtio {
@@ -36,16 +37,6 @@ constexpr uint16_t kSize = 16;      // of the queue
 constexpr uint64_t kDiskSize = 64 * 1024;
 constexpr uint64_t kFlush = uint64_t{1} << VIRTIO_BLK_F_FLUSH;
 constexpr uint8_t kNoAnswer = 0xee;
-
-class NoDriver final : public DriverCalls {
-  public:
-    void used_buffers(uint16_t /*queue*/) override { ++interrupts; }
-    void configuration_changed() override {}
-    void needs_reset(const char* why) override { broken = why; }
-
-    int interrupts = 0;
-    std::string broken;
-};
 
 /// Keeps what it is asked for; the test ends it.
 class ManualBackend final : public BlockBackend {
@@ -118,7 +109,7 @@ class Guest {
     GuestMemory memory{ranges, Mapping::Pages::transparent};
     test::DriverQueue driver{memory, kRings, kSize};
     UniqueFd kick = make_eventfd();
-    NoDriver calls;
+    test::RecordingCalls calls;
     BlockState state;
     std::optional<ActiveQueue> queue;
     std::optional<BlockQueue> worker;

@@ -117,19 +117,19 @@ TEST(Disk, IsAFileAndWhatIsSaidOfIt) {
     const DiskConfig plain = DiskConfig::parse("/a/b c");
     EXPECT_EQ(plain.path, "/a/b c");
     EXPECT_EQ(plain.id, "");
-    EXPECT_FALSE(plain.readonly || plain.direct);
+    EXPECT_TRUE(plain.use == virtio::DiskUse::write && !plain.direct);
     EXPECT_EQ(plain.queues, 1U);
     const DiskConfig all = DiskConfig::parse("x,,y,id=data-1,readonly,direct,queues=3");
     EXPECT_EQ(all.path, "x,y");
     EXPECT_EQ(all.id, "data-1");
-    EXPECT_TRUE(all.readonly && all.direct);
+    EXPECT_TRUE(all.use == virtio::DiskUse::read && all.direct);
     EXPECT_EQ(all.queues, 3U);
     EXPECT_EQ(all.text(), "x,,y,id=data-1,readonly,direct,queues=3");
     const DiskConfig limited = DiskConfig::parse("f,iops=100,bps=3M");
     EXPECT_EQ(limited.iops, 100U);
     EXPECT_EQ(limited.bps, 3U << 20);
     EXPECT_EQ(limited.text(), "f,iops=100,bps=3072K");
-    EXPECT_TRUE(DiskConfig::parse("f,overlay").overlay);
+    EXPECT_EQ(DiskConfig::parse("f,overlay").use, virtio::DiskUse::overlay);
     EXPECT_EQ(DiskConfig::parse("f,overlay").text(), "f,overlay");
     const std::pair<const char*, const char*> wrong[] = {
         {"", "names no file"},

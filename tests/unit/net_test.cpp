@@ -16,6 +16,7 @@
 
 #include "devices/net/layout.h"
 #include "devices/net/net_queues.h"
+#include "tests/support/recording_calls.h"
 #include "tests/support/virtio_driver.h"
 
 namespace hull::virtio {
@@ -34,16 +35,6 @@ Header header_of(uint8_t flags, uint8_t gso_type, uint16_t gso_size) {
     header.gso_size = gso_size;
     return header;
 }
-
-class RecordingCalls final : public DriverCalls {
-  public:
-    void used_buffers(uint16_t queue) override { ++interrupts.at(queue); }
-    void configuration_changed() override {}
-    void needs_reset(const char* why) override { broken = why; }
-
-    std::array<int, 2> interrupts{};
-    std::string broken;
-};
 
 class NetTest : public testing::Test {
   protected:
@@ -103,7 +94,7 @@ class NetTest : public testing::Test {
     std::optional<test::DriverQueue> transmit_driver_{std::in_place, memory_, kTransmitRings, uint16_t{8}};
     ActiveQueue receive_ = active(0, *receive_driver_);
     ActiveQueue transmit_ = active(1, *transmit_driver_);
-    RecordingCalls calls_;
+    test::RecordingCalls calls_;
     UniqueFd link_;
     UniqueFd wire_;
     std::unique_ptr<NetQueues> queues_;
@@ -121,7 +112,7 @@ TEST_F(NetTest, AFrameFillsABuffer) {
     EXPECT_EQ(header_at(buffer_at(0)).num_buffers, 1);
     EXPECT_EQ(header_at(buffer_at(0)).flags, VIRTIO_NET_HDR_F_DATA_VALID);
     EXPECT_EQ(header_at(buffer_at(0)).gso_size, 7);
-    EXPECT_EQ(calls_.interrupts, (std::array<int, 2>{1, 0}));
+    EXPECT_EQ(calls_.interrupts, (std::array<long, 2>{1, 0}));
     arrive("again");
     queues_->receive();
     ASSERT_EQ(receive_driver_->take_used().size(), 1U);
@@ -209,7 +200,7 @@ TEST_F(NetTest, WhatTheGuestSendsDepartsAsItIs) {
     const auto used = transmit_driver_->take_used();
     ASSERT_EQ(used.size(), 1U);
     EXPECT_EQ(used[0].len, 0U);
-    EXPECT_EQ(calls_.interrupts, (std::array<int, 2>{0, 1}));
+    EXPECT_EQ(calls_.interrupts, (std::array<long, 2>{0, 1}));
 }
 
 TEST_F(NetTest, WhatTheOtherSideHasNoRoomForWaits) {

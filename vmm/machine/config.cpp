@@ -119,10 +119,12 @@ DiskConfig DiskConfig::parse(const std::string& text) {
         if (!given.insert(key).second) {
             refuse("--disk", text, "'" + key + "' comes twice", "give it once");
         }
-        if (key == "readonly" && is_flag) {
-            disk.readonly = true;
-        } else if (key == "overlay" && is_flag) {
-            disk.overlay = true;
+        if ((key == "readonly" || key == "overlay") && is_flag) {
+            if (disk.use != virtio::DiskUse::write) {
+                refuse("--disk", text, "what cannot be written needs no overlay",
+                       "leave readonly or overlay out");
+            }
+            disk.use = key == "readonly" ? virtio::DiskUse::read : virtio::DiskUse::overlay;
         } else if (key == "direct" && is_flag) {
             disk.direct = true;
         } else if (key == "queues" && !is_flag) {
@@ -147,17 +149,14 @@ DiskConfig DiskConfig::parse(const std::string& text) {
                    std::string{"write "} + kDiskForm + "; a comma in a name is written twice");
         }
     }
-    if (disk.readonly && disk.overlay) {
-        refuse("--disk", text, "what cannot be written needs no overlay", "leave readonly or overlay out");
-    }
     return disk;
 }
 
 std::string DiskConfig::text() const {
     std::string text = double_commas(path.string());
     text += id.empty() ? "" : ",id=" + double_commas(id);
-    text += readonly ? ",readonly" : "";
-    text += overlay ? ",overlay" : "";
+    text += use == virtio::DiskUse::read ? ",readonly" : "";
+    text += use == virtio::DiskUse::overlay ? ",overlay" : "";
     text += direct ? ",direct" : "";
     text += queues == 1 ? "" : ",queues=" + std::to_string(queues);
     text += iops == 0 ? "" : ",iops=" + std::to_string(iops);

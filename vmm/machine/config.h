@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "boot/platform.h"
+#include "devices/block/file_backend.h"
 #include "devices/net/net.h"
 
 namespace hull {
@@ -32,9 +33,8 @@ struct ConsoleConfig {
 struct DiskConfig {
     std::filesystem::path path;  ///< a regular file or a block device
     std::string id;              ///< what the guest can ask for; empty: "disk" and its number
-    bool readonly = false;
-    bool overlay = false;  ///< what is written is thrown away at the end
-    bool direct = false;   ///< without the host's page cache
+    virtio::DiskUse use = virtio::DiskUse::write;
+    bool direct = false;  ///< without the host's page cache
     uint32_t queues = 1;
     uint32_t iops = 0;  ///< the most requests in a second; 0: any number
     uint64_t bps = 0;   ///< the most bytes in a second; 0: any number

@@ -61,10 +61,7 @@ MachineFiles open_files(const MachineConfig& config) {
         files.initramfs.push_back(open_input_file(path, "initramfs"));
     }
     for (const DiskConfig& disk : config.disks) {
-        const auto use = disk.readonly  ? virtio::DiskUse::read
-                         : disk.overlay ? virtio::DiskUse::overlay
-                                        : virtio::DiskUse::write;
-        files.disks.push_back(virtio::open_disk_image(disk.path, use, disk.direct));
+        files.disks.push_back(virtio::open_disk_image(disk.path, disk.use, disk.direct));
     }
     for (const NetConfig& net : config.nets) {
         files.nets.push_back(virtio::open_tap(net.tap));
