@@ -67,7 +67,7 @@ DevicePlace virtio_mmio_place(uint32_t number) {
 const PciHost kPciHost{.configuration = GuestRange::of(0xe000'0000, pci::PciBus::kEcamSize),
                        .window = GuestRange::of(0xe010'0000, pci::PciBus::kWindowSize)};
 
-// Kernels before 6.2 or so take the memory accesses for sound only where these answer, and complain
+// Older kernels (Debian's 6.1) believe in the memory accesses only where these answer, and complain
 // otherwise.
 const std::optional<GuestRange> kPciPorts = GuestRange::of(0xcf8, pci::PciBus::kPorts);
 
