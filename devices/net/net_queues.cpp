@@ -43,36 +43,32 @@ void NetQueues::fail(const char* why) {
     }
 }
 
-NetQueues::Taken NetQueues::take_buffer() {
+bool NetQueues::take_buffer() {
     auto chain = sides_.receive.queue.pop();
     if (!chain) {
         fail(chain.error().what);
-        return Taken::broken;
+        return false;
     }
     if (!*chain) {
-        return Taken::none;
+        return false;
     }
     // 5.1.6.3.1: a buffer has room for the header at least.
     if ((*chain)->writable_size() < sizeof(Header)) {
         fail("a buffer for received frames has no room for their header");
-        return Taken::broken;
+        return false;
     }
     room_ += (*chain)->writable_size();
     buffers_.push_back(std::move(**chain));
-    return Taken::some;
+    return true;
 }
 
 bool NetQueues::have_buffers() {
     const auto is_enough = [this] { return sides_.merge ? room_ >= kFrameRoom : !buffers_.empty(); };
     while (!is_enough()) {
-        const Taken taken = take_buffer();
-        if (taken == Taken::broken) {
-            return false;
-        }
-        if (taken == Taken::none) {
+        if (!take_buffer()) {
             // Nobody looks at the driver's kicks but where there is nothing left at all: most frames are
             // small.
-            return !buffers_.empty();
+            return !broken_ && !buffers_.empty();
         }
     }
     return true;
@@ -162,29 +158,29 @@ bool NetQueues::send(const DescriptorChain& chain) const {
 
 void NetQueues::transmit() {
     VirtQueue& queue = sides_.transmit.queue;
-    bool more = true;
-    while (more && !broken_) {
-        queue.hold_kicks();
-        more = false;
-        for (int frames = 0; !broken_; ++frames) {
-            if (!unsent_) {
-                auto chain = queue.pop();
-                if (!chain) {
-                    fail(chain.error().what);
-                    break;
-                }
-                unsent_ = std::move(*chain);
-            }
-            if (!unsent_) {
-                more = queue.ask_for_kicks();
+    queue.hold_kicks();
+    for (int frames = 0; !broken_; ++frames) {
+        if (!unsent_) {
+            auto chain = queue.pop();
+            if (!chain) {
+                fail(chain.error().what);
                 break;
             }
-            if (frames == kBatch || !send(*unsent_)) {
-                break;
-            }
-            queue.push(std::move(*unsent_), 0);
-            unsent_.reset();
+            unsent_ = std::move(*chain);
         }
+        if (!unsent_) {
+            if (!queue.ask_for_kicks()) {
+                break;
+            }
+            queue.hold_kicks();
+            continue;
+        }
+        // A driver that never lets the queue run empty must not keep its reset from being done.
+        if (frames >= kBatch || !send(*unsent_)) {
+            break;
+        }
+        queue.push(std::move(*unsent_), 0);
+        unsent_.reset();
     }
     if (queue.interrupt_is_wanted()) {
         sides_.driver.used_buffers(sides_.transmit.index);

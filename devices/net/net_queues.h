@@ -37,9 +37,8 @@ class NetQueues {
     static constexpr size_t kMostFrame = 65535 + 18;
 
   private:
-    enum class Taken { some, none, broken };
-
-    [[nodiscard]] Taken take_buffer();
+    /// False where there is none, or the queue breaks.
+    [[nodiscard]] bool take_buffer();
     /// Takes buffers until the largest frame fits, or one where the driver does not merge them; false where
     /// there are none.
     [[nodiscard]] bool have_buffers();
