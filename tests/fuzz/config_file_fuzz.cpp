@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "vmm/machine/config.h"
+#include "vmm/machine/option_text.h"
 #include "vmm/main/config_file.h"
 
 // NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls

@@ -7,6 +7,7 @@
 #include "tests/support/errors.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/config.h"
+#include "vmm/machine/option_text.h"
 #include "vmm/main/config_file.h"
 
 namespace hull {

@@ -1,71 +1,21 @@
 #include "vmm/machine/config.h"
 
-#include <linux/virtio_blk.h>
 #include <sys/sysinfo.h>
 
-#include <algorithm>
 #include <boost/json.hpp>
-#include <charconv>
-#include <cmath>
 #include <limits>
 #include <set>
 
 #include "base/error.h"
-#include "devices/block/block.h"
 #include "devices/pci/bus.h"
 #include "vmm/arch/arch.h"
+#include "vmm/machine/option_text.h"
 
 namespace hull {
 
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-[[noreturn]] void refuse(const std::string& option, const std::string& text, const std::string& why,
-                         const std::string& advice) {
-    throw Error{ExitStatus::usage, "cannot use " + option + " '" + text + "'", why, advice};
-}
-
-constexpr const char* kDiskForm = "FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE]";
-
-/// At least one word. Two commas stand for one within a word.
-std::vector<std::string> split_at_commas(const std::string& text) {
-    std::vector<std::string> words(1);
-    for (size_t at = 0; at < text.size(); ++at) {
-        if (text[at] != ',') {
-            words.back() += text[at];
-        } else if (text.compare(at, 2, ",,") == 0) {
-            words.back() += text[at++];
-        } else {
-            words.emplace_back();
-        }
-    }
-    return words;
-}
-
-std::string double_commas(std::string text) {
-    for (size_t at = text.find(','); at != std::string::npos; at = text.find(',', at + 2)) {
-        text.insert(at, ",");
-    }
-    return text;
-}
-
-/// Six bytes in hexadecimal, two digits each, with colons between. An address for many (its lowest bit set)
-/// or of zeros is no device's.
-virtio::MacAddress parse_mac(const std::string& text) {
-    virtio::MacAddress mac{};
-    bool sound = text.size() == 17;
-    for (size_t at = 0; sound && at < mac.size(); ++at) {
-        const char* digits = text.data() + 3 * at;
-        const auto [rest, error] = std::from_chars(digits, digits + 2, mac.at(at), 16);
-        sound = error == std::errc{} && rest == digits + 2 && (at == 5 || *rest == ':');
-    }
-    if (!sound || (mac[0] & 1) != 0 || mac == virtio::MacAddress{}) {
-        refuse("--net mac", text, "it is not the address of one network device",
-               "write for example 02:00:00:00:00:01");
-    }
-    return mac;
-}
 
 uint64_t host_memory() {
     struct sysinfo info {};
@@ -88,7 +38,7 @@ ConsoleConfig ConsoleConfig::parse(const std::string& text) {
     if (text.starts_with(file_prefix) && text.size() > file_prefix.size()) {
         return {.kind = Kind::file, .path = text.substr(file_prefix.size())};
     }
-    refuse("--console", text, "it is neither stdio, none nor file:PATH", "give one of these");
+    refuse_option("--console", text, "it is neither stdio, none nor file:PATH", "give one of these");
 }
 
 std::string ConsoleConfig::text() const {
@@ -103,101 +53,6 @@ std::string ConsoleConfig::text() const {
     return "file:" + path.string();
 }
 
-DiskConfig DiskConfig::parse(const std::string& text) {
-    const std::vector<std::string> words = split_at_commas(text);
-    DiskConfig disk{.path = words.front(), .id = {}};
-    if (words.front().empty()) {
-        refuse("--disk", text, "it names no file", std::string{"write "} + kDiskForm);
-    }
-    std::set<std::string> given;
-    for (size_t index = 1; index < words.size(); ++index) {
-        const std::string& word = words[index];
-        const size_t equals = word.find('=');
-        const std::string key = word.substr(0, equals);
-        const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
-        const bool is_flag = equals == std::string::npos;
-        if (!given.insert(key).second) {
-            refuse("--disk", text, "'" + key + "' comes twice", "give it once");
-        }
-        if ((key == "readonly" || key == "overlay") && is_flag) {
-            if (disk.use != virtio::DiskUse::write) {
-                refuse("--disk", text, "what cannot be written needs no overlay",
-                       "leave readonly or overlay out");
-            }
-            disk.use = key == "readonly" ? virtio::DiskUse::read : virtio::DiskUse::overlay;
-        } else if (key == "direct" && is_flag) {
-            disk.direct = true;
-        } else if (key == "queues" && !is_flag) {
-            disk.queues = parse_number(value, "--disk queues", 1, virtio::kMostBlockQueues);
-        } else if (key == "iops" && !is_flag) {
-            disk.iops = parse_number(value, "--disk iops", 1, std::numeric_limits<uint32_t>::max());
-        } else if (key == "bps" && !is_flag) {
-            disk.bps = parse_memory_size(value, "--disk bps");
-            if (disk.bps == 0) {
-                refuse("--disk", text, "a limit of nothing would let nothing pass",
-                       "give more, or leave bps out");
-            }
-        } else if (key == "id" && !is_flag) {
-            disk.id = value;
-            const bool plain = std::ranges::all_of(value, [](char c) { return c > ' ' && c < 0x7f; });
-            if (!plain || value.empty() || value.size() > VIRTIO_BLK_ID_BYTES) {
-                refuse("--disk", text, "an id has 1 to 20 printable characters and no space",
-                       "give such a one");
-            }
-        } else {
-            refuse("--disk", text, "'" + word + "' has no meaning there",
-                   std::string{"write "} + kDiskForm + "; a comma in a name is written twice");
-        }
-    }
-    return disk;
-}
-
-std::string DiskConfig::text() const {
-    std::string text = double_commas(path.string());
-    text += id.empty() ? "" : ",id=" + double_commas(id);
-    text += use == virtio::DiskUse::read ? ",readonly" : "";
-    text += use == virtio::DiskUse::overlay ? ",overlay" : "";
-    text += direct ? ",direct" : "";
-    text += queues == 1 ? "" : ",queues=" + std::to_string(queues);
-    text += iops == 0 ? "" : ",iops=" + std::to_string(iops);
-    return text + (bps == 0 ? "" : ",bps=" + std::to_string(bps / 1024) + "K");
-}
-
-NetConfig NetConfig::parse(const std::string& text) {
-    constexpr const char* kForm = "write tap=NAME[,mac=XX:XX:XX:XX:XX:XX]";
-    NetConfig net;
-    for (const std::string& word : split_at_commas(text)) {
-        const size_t equals = word.find('=');
-        const std::string key = word.substr(0, equals);
-        const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
-        if (key == "tap" && net.tap.empty() && !value.empty()) {
-            net.tap = value;
-        } else if (key == "mac" && !net.mac) {
-            net.mac = parse_mac(value);
-        } else {
-            refuse("--net", text, "'" + word + "' has no meaning there", kForm);
-        }
-    }
-    if (net.tap.empty()) {
-        refuse("--net", text, "it does not say what is at the other side", kForm);
-    }
-    return net;
-}
-
-std::string NetConfig::text() const {
-    std::string text = "tap=" + double_commas(tap);
-    if (mac) {
-        text += ",mac=";
-        for (size_t at = 0; at < mac->size(); ++at) {
-            constexpr std::string_view kDigits = "0123456789abcdef";
-            text += at == 0 ? "" : ":";
-            text += kDigits.at((*mac).at(at) >> 4);
-            text += kDigits.at((*mac).at(at) & 0xf);
-        }
-    }
-    return text;
-}
-
 const char* name_of(boot::PlatformTables tables) {
     return tables == boot::PlatformTables::fdt ? "fdt" : "acpi";
 }
@@ -208,7 +63,7 @@ boot::PlatformTables parse_platform(const std::string& text) {
             return tables;
         }
     }
-    refuse("--platform", text, "it is neither acpi nor fdt", "give one of these");
+    refuse_option("--platform", text, "it is neither acpi nor fdt", "give one of these");
 }
 
 const char* name_of(VirtioBus bus) {
@@ -221,61 +76,7 @@ VirtioBus parse_bus(const std::string& text) {
             return bus;
         }
     }
-    refuse("--bus", text, "it is neither mmio nor pci", "give one of these");
-}
-
-uint64_t parse_memory_size(const std::string& text, const std::string& option) {
-    uint64_t number = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, number);
-    std::string unit{rest, end};
-    std::transform(unit.begin(), unit.end(), unit.begin(), [](unsigned char c) {
-        return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
-    });
-    for (const std::string ending : {"IB", "B"}) {
-        if (unit.size() > ending.size() && unit.ends_with(ending)) {
-            unit.resize(unit.size() - ending.size());
-        }
-    }
-    const std::string units = "KMG";
-    const size_t place = unit.empty()       ? units.find('M')
-                         : unit.size() == 1 ? units.find(unit)
-                                            : std::string::npos;
-    if (error != std::errc{} || place == std::string::npos) {
-        refuse(option, text, "it is not a size", "write for example 512M or 2G");
-    }
-    const uint64_t factor = uint64_t{1024} << (10 * place);
-    if (number > std::numeric_limits<uint64_t>::max() / factor) {
-        refuse(option, text, "it is more than a processor can address", "give less");
-    }
-    return number * factor;
-}
-
-std::string memory_size_text(uint64_t bytes) {
-    constexpr uint64_t kGiB = uint64_t{1} << 30;
-    return bytes % kGiB == 0 ? std::to_string(bytes / kGiB) + "G" : std::to_string(bytes / kMiB) + "M";
-}
-
-std::chrono::milliseconds parse_seconds(const std::string& text, const std::string& option) {
-    constexpr double kDay = 24 * 60 * 60;
-    double seconds = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, seconds);
-    if (error != std::errc{} || rest != end || !(seconds >= 0 && seconds <= kDay)) {
-        refuse(option, text, "it is not a number of seconds from 0 to 86400", "write for example 10 or 0.5");
-    }
-    return std::chrono::milliseconds{std::llround(seconds * 1000)};
-}
-
-uint32_t parse_number(const std::string& text, const std::string& option, uint32_t least, uint32_t most) {
-    uint32_t number = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, number);
-    if (error != std::errc{} || rest != end || number < least || number > most) {
-        const std::string range = std::to_string(least) + " to " + std::to_string(most);
-        refuse(option, text, "it is not a whole number from " + range, "give one");
-    }
-    return number;
+    refuse_option("--bus", text, "it is neither mmio nor pci", "give one of these");
 }
 
 void MachineConfig::check() const {
@@ -284,16 +85,17 @@ void MachineConfig::check() const {
                     "give one (--kernel FILE) or run scripts/guest-kernel"};
     }
     if (cpus < 1 || cpus > arch::kMaxCpus) {
-        refuse("--cpus", std::to_string(cpus),
-               "a guest has 1 to " + std::to_string(arch::kMaxCpus) + " vCPUs",
-               "give a number in that range");
+        refuse_option("--cpus", std::to_string(cpus),
+                      "a guest has 1 to " + std::to_string(arch::kMaxCpus) + " vCPUs",
+                      "give a number in that range");
     }
     if (memory < kMinMemory || memory % kMiB != 0) {
-        refuse("--memory", memory_size_text(memory), "a guest has at least 16M, in whole MiB", "give more");
+        refuse_option("--memory", memory_size_text(memory), "a guest has at least 16M, in whole MiB",
+                      "give more");
     }
     if (hugepages && memory % (2 * kMiB) != 0) {
-        refuse("--memory", memory_size_text(memory), "with --hugepages it must be a multiple of 2M",
-               "give 1M more");
+        refuse_option("--memory", memory_size_text(memory), "with --hugepages it must be a multiple of 2M",
+                      "give 1M more");
     }
     const uint64_t host = host_memory();
     if (memory > host) {
@@ -318,7 +120,7 @@ void MachineConfig::check() const {
     std::set<std::string> ids;
     for (const DiskConfig& disk : disks) {
         if (!disk.id.empty() && !ids.insert(disk.id).second) {
-            refuse("--disk", disk.text(), "another disk has the same id", "give each its own");
+            refuse_option("--disk", disk.text(), "another disk has the same id", "give each its own");
         }
     }
     if (cmdline_raw && !cmdline.empty()) {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "boot/platform.h"
-#include "devices/block/file_backend.h"
-#include "devices/net/net.h"
+#include "vmm/machine/disk_config.h"
+#include "vmm/machine/net_config.h"
 
 namespace hull {
 
@@ -26,32 +26,6 @@ struct ConsoleConfig {
 
     /// "stdio", "none" or "file:PATH", as on the command line. Throws Error (usage).
     static ConsoleConfig parse(const std::string& text);
-    [[nodiscard]] std::string text() const;
-};
-
-/// A disk of the guest's.
-struct DiskConfig {
-    std::filesystem::path path;  ///< a regular file or a block device
-    std::string id;              ///< what the guest can ask for; empty: "disk" and its number
-    virtio::DiskUse use = virtio::DiskUse::write;
-    bool direct = false;  ///< without the host's page cache
-    uint32_t queues = 1;
-    uint32_t iops = 0;  ///< the most requests in a second; 0: any number
-    uint64_t bps = 0;   ///< the most bytes in a second; 0: any number
-
-    /// "FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE]", as on the command line; a
-    /// comma in FILE or NAME is written twice. Throws Error (usage).
-    static DiskConfig parse(const std::string& text);
-    [[nodiscard]] std::string text() const;
-};
-
-/// A network device of the guest's.
-struct NetConfig {
-    std::string tap;                        ///< the host's tap device at its other side
-    std::optional<virtio::MacAddress> mac;  ///< none: one by chance
-
-    /// "tap=NAME[,mac=XX:XX:XX:XX:XX:XX]", as on the command line. Throws Error (usage).
-    static NetConfig parse(const std::string& text);
     [[nodiscard]] std::string text() const;
 };
 
@@ -102,17 +76,5 @@ boot::PlatformTables parse_platform(const std::string& text);
 const char* name_of(VirtioBus bus);
 /// Throws Error (usage) for anything else.
 VirtioBus parse_bus(const std::string& text);
-
-/// A size of memory in bytes: digits with K, M or G behind them (KiB, MiB, GiB; upper or lower case, an "iB"
-/// or "B" may follow), M where there is no unit. Throws Error (usage), naming `option`.
-uint64_t parse_memory_size(const std::string& text, const std::string& option);
-/// The reverse: "512M", or "5G" where it is whole.
-std::string memory_size_text(uint64_t bytes);
-
-/// Seconds, with a fraction, 0 to a day. Throws Error (usage), naming `option`.
-std::chrono::milliseconds parse_seconds(const std::string& text, const std::string& option);
-
-/// A whole number from `least` to `most`. Throws Error (usage), naming `option`.
-uint32_t parse_number(const std::string& text, const std::string& option, uint32_t least, uint32_t most);
 
 }  // namespace hull

@@ -113,28 +113,33 @@ void Machine::make_devices(MachineFiles& files) {
         rtc_ = std::make_unique<Rtc>();
         attach(arch::kRtcPlace, *rtc_);
     }
-    if (config_.bus_in_use() == VirtioBus::pci) {
-        make_pci_bus();
-    }
+    add_virtio_devices(files);
+}
+
+void Machine::add_virtio_devices(MachineFiles& files) {
+    virtio_devices_ = std::make_unique<VirtioDevices>(
+        config_.bus_in_use(),
+        VirtioDevices::Surroundings{
+            .vm = vm_, .memory = memory_, .ports = ports_, .memory_bus = memory_bus_, .platform = platform_});
     disks_ = std::move(files.disks);
     for (size_t number = 0; number < disks_.size(); ++number) {
         const virtio::DiskImage& image = disks_[number];
         const DiskConfig& disk = config_.disks[number];
         const std::string name = disk.id.empty() ? "disk" + std::to_string(number) : disk.id;
-        add_virtio(std::make_unique<virtio::Block>(
-                       virtio::BlockSettings{.size = image.size,
-                                             .block_size = image.block_size,
-                                             .readonly = image.readonly,
-                                             .id = name,
-                                             .requests_per_second = disk.iops,
-                                             .bytes_per_second = disk.bps,
-                                             .queues = static_cast<uint16_t>(disk.queues)},
-                       virtio::make_file_backends(image)),
-                   name);
+        virtio_devices_->add(std::make_unique<virtio::Block>(
+                                 virtio::BlockSettings{.size = image.size,
+                                                       .block_size = image.block_size,
+                                                       .readonly = image.readonly,
+                                                       .id = name,
+                                                       .requests_per_second = disk.iops,
+                                                       .bytes_per_second = disk.bps,
+                                                       .queues = static_cast<uint16_t>(disk.queues)},
+                                 virtio::make_file_backends(image)),
+                             name);
     }
     for (size_t number = 0; number < files.nets.size(); ++number) {
         const std::string name = "net" + std::to_string(number);
-        add_virtio(
+        virtio_devices_->add(
             std::make_unique<virtio::Net>(
                 virtio::NetSettings{
                     .mac = config_.nets[number].mac.value_or(random_mac()), .offloads = true, .name = name},
@@ -142,54 +147,8 @@ void Machine::make_devices(MachineFiles& files) {
             name);
     }
     if (config_.rng) {
-        add_virtio(std::make_unique<virtio::Rng>(), "rng");
+        virtio_devices_->add(std::make_unique<virtio::Rng>(), "rng");
     }
-}
-
-void Machine::make_pci_bus() {
-    routes_ = std::make_unique<InterruptRoutes>(vm_, arch::interrupt_pins(), arch::kFirstMessageInterrupt);
-    pci_ = std::make_unique<pci::PciBus>(arch::kPciHost.window);
-    memory_bus_.attach(arch::kPciHost.configuration, pci_->ecam(), "pci configuration space");
-    if (arch::kPciPorts) {
-        ports_.attach(*arch::kPciPorts, pci_->ports(), "pci configuration ports");
-    }
-    memory_bus_.attach(arch::kPciHost.window, pci_->window(), "pci window");
-    platform_.pci = arch::kPciHost;
-}
-
-void Machine::add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name) {
-    virtio_devices_.push_back(std::move(device));
-    if (pci_) {
-        connect_pci(*virtio_devices_.back(), name);
-    } else {
-        connect_mmio(*virtio_devices_.back(), name);
-    }
-}
-
-void Machine::connect_mmio(virtio::VirtioDevice& device, const std::string& name) {
-    arch::DevicePlace place = arch::virtio_mmio_place(static_cast<uint32_t>(mmio_places_.size()));
-    place.name = name.c_str();
-    auto made = std::make_unique<MmioPlace>(device, memory_, name);
-    attach(place, made->transport);
-    vm_.connect_irqfd(place.node.interrupt.value(), made->irq.fd());
-    const GuestAddress doorbell{raw(place.node.range.start()) + virtio::MmioTransport::kDoorbell};
-    for (uint32_t queue = 0; queue < made->transport.queue_count(); ++queue) {
-        vm_.connect_ioeventfd(doorbell, queue, made->transport.kick_fd(queue));
-    }
-    mmio_places_.push_back(std::move(made));
-}
-
-void Machine::connect_pci(virtio::VirtioDevice& device, const std::string& name) {
-    const auto slot = static_cast<uint32_t>(pci_functions_.size() + 1);  // the bridge is in slot 0
-    const GuestAddress registers = pci_->registers_of(slot);
-    auto made = std::make_unique<virtio::PciTransport>(
-        device, memory_, registers, [this] { return routes_->make_message_interrupt(); }, name);
-    for (uint32_t queue = 0; queue < made->queue_count(); ++queue) {
-        vm_.connect_doorbell(GuestAddress{raw(registers) + virtio::PciTransport::doorbell(queue)},
-                             made->kick_fd(queue));
-    }
-    pci_->plug(slot, *made);
-    pci_functions_.push_back(std::move(made));
 }
 
 std::optional<Timeline::Clock::time_point> Machine::first_line_time() const {

@@ -20,17 +20,13 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
-#include "devices/pci/bus.h"
-#include "devices/virtio/device.h"
-#include "devices/virtio/mmio_transport.h"
-#include "devices/virtio/pci_transport.h"
 #include "vmm/arch/arch.h"
-#include "vmm/kvm/interrupt_routes.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/console_input.h"
 #include "vmm/machine/vcpu_thread.h"
+#include "vmm/machine/virtio_devices.h"
 
 namespace hull {
 
@@ -82,10 +78,7 @@ class Machine {
   private:
     void make_devices(MachineFiles& files);
     void attach(const arch::DevicePlace& place, BusDevice& device);
-    void make_pci_bus();
-    void add_virtio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name);
-    void connect_mmio(virtio::VirtioDevice& device, const std::string& name);
-    void connect_pci(virtio::VirtioDevice& device, const std::string& name);
+    void add_virtio_devices(MachineFiles& files);
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);
@@ -120,19 +113,7 @@ class Machine {
     std::unique_ptr<I8042> reset_line_;
     std::unique_ptr<Rtc> rtc_;
 
-    /// A virtio device behind a page of registers, and its interrupt.
-    struct MmioPlace {
-        MmioPlace(virtio::VirtioDevice& device, GuestMemory& memory, const std::string& name)
-            : transport{device, memory, irq, name} {}
-        EventfdIrqLine irq;
-        virtio::MmioTransport transport;
-    };
-    std::unique_ptr<InterruptRoutes> routes_;  // with pci_ only
-    std::unique_ptr<pci::PciBus> pci_;
-    std::vector<std::unique_ptr<virtio::VirtioDevice>> virtio_devices_;
-    // After the devices, which transports reset as they go.
-    std::vector<std::unique_ptr<MmioPlace>> mmio_places_;
-    std::vector<std::unique_ptr<virtio::PciTransport>> pci_functions_;
+    std::unique_ptr<VirtioDevices> virtio_devices_;
 
     VcpuSurroundings surroundings_;
     std::vector<Vcpu> vcpus_;                           // until run(), which gives each a thread

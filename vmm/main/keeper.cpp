@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "vmm/machine/machine.h"
+#include "vmm/main/helper_process.h"
 
 namespace hull {
 
@@ -32,15 +33,6 @@ sigset_t stop_signals() {
         sigaddset(&set, number);
     }
     return set;
-}
-
-UniqueFd open_pidfd(pid_t pid) {
-    UniqueFd fd{static_cast<int>(syscall(SYS_pidfd_open, pid, 0))};
-    if (!fd.valid()) {
-        throw Error{ExitStatus::host_unfit, "cannot watch the machine's process (pidfd_open)",
-                    errno_text(errno), "use Linux 5.3 or later"};
-    }
-    return fd;
 }
 
 /// The keeper's side while the machine runs.

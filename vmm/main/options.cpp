@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "vmm/arch/arch.h"
+#include "vmm/machine/option_text.h"
 #include "vmm/main/config_file.h"
 
 namespace hull {

@@ -1,0 +1,73 @@
+#include "vmm/machine/disk_config.h"
+
+#include <linux/virtio_blk.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "devices/block/block.h"
+#include "vmm/machine/option_text.h"
+
+namespace hull {
+
+namespace {
+
+constexpr const char* kForm =
+    "write FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE]";
+
+bool is_sound_id(const std::string& id) {
+    return !id.empty() && id.size() <= VIRTIO_BLK_ID_BYTES &&
+           std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+}  // namespace
+
+DiskConfig DiskConfig::parse(const std::string& text) {
+    std::vector<OptionWord> words = split_words(text);
+    DiskConfig disk{.path = words.front().text, .id = {}};
+    words.erase(words.begin());
+    if (disk.path.empty()) {
+        refuse_option("--disk", text, "it names no file", kForm);
+    }
+    refuse_repeats("--disk", text, words);
+    for (const OptionWord& word : words) {
+        if (word.is_flag("readonly") || word.is_flag("overlay")) {
+            if (disk.use != virtio::DiskUse::write) {
+                refuse_option("--disk", text, "what cannot be written needs no overlay",
+                              "leave readonly or overlay out");
+            }
+            disk.use = word.key == "readonly" ? virtio::DiskUse::read : virtio::DiskUse::overlay;
+        } else if (word.is_flag("direct")) {
+            disk.direct = true;
+        } else if (word.is_value("queues")) {
+            disk.queues = parse_number(*word.value, "--disk queues", 1, virtio::kMostBlockQueues);
+        } else if (word.is_value("iops")) {
+            disk.iops = parse_number(*word.value, "--disk iops", 1, std::numeric_limits<uint32_t>::max());
+        } else if (word.is_value("bps")) {
+            disk.bps = parse_bytes_per_second(*word.value, "--disk bps");
+        } else if (word.is_value("id")) {
+            disk.id = *word.value;
+            if (!is_sound_id(disk.id)) {
+                refuse_option("--disk", text, "an id has 1 to 20 printable characters and no space",
+                              "give such a one");
+            }
+        } else {
+            refuse_option("--disk", text, "'" + word.text + "' has no meaning there",
+                          std::string{kForm} + "; a comma in a name is written twice");
+        }
+    }
+    return disk;
+}
+
+std::string DiskConfig::text() const {
+    std::string text = double_commas(path.string());
+    text += id.empty() ? "" : ",id=" + double_commas(id);
+    text += use == virtio::DiskUse::read ? ",readonly" : "";
+    text += use == virtio::DiskUse::overlay ? ",overlay" : "";
+    text += direct ? ",direct" : "";
+    text += queues == 1 ? "" : ",queues=" + std::to_string(queues);
+    text += iops == 0 ? "" : ",iops=" + std::to_string(iops);
+    return text + (bps == 0 ? "" : ",bps=" + std::to_string(bps / 1024) + "K");
+}
+
+}  // namespace hull

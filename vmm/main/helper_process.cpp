@@ -1,0 +1,113 @@
+#include "vmm/main/helper_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "base/error.h"
+
+namespace hull {
+
+namespace {
+
+constexpr int kFirstDescriptor = 3;
+
+/// In the new process: becomes the program. Nothing here allocates: the strings were made before the fork.
+[[noreturn]] void become(const char* file, char* const* arguments, const std::vector<int>& descriptors,
+                         pid_t keeper) {
+    setsid();  // what a terminal sends to the keeper is not for its helpers
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != keeper) {  // it died before the line above
+        _exit(0);
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    signal(SIGPIPE, SIG_DFL);
+    const int nothing = open("/dev/null", O_RDWR);
+    dup2(nothing, STDIN_FILENO);
+    dup2(nothing, STDOUT_FILENO);
+    // Out of the way of the numbers that they get, and then to these.
+    const auto end = kFirstDescriptor + static_cast<int>(descriptors.size());
+    int spare = end;
+    for (const int fd : descriptors) {
+        spare = std::max(spare, fd + 1);
+    }
+    int number = 0;
+    for (const int fd : descriptors) {
+        dup2(fd, spare + number++);
+    }
+    for (number = kFirstDescriptor; number < end; ++number) {
+        dup2(spare + number - kFirstDescriptor, number);
+    }
+    close_range(static_cast<unsigned>(end), ~0U, 0);
+    execv(file, arguments);
+    _exit(127);
+}
+
+}  // namespace
+
+UniqueFd open_pidfd(pid_t pid) {
+    UniqueFd fd{static_cast<int>(syscall(SYS_pidfd_open, pid, 0))};
+    if (!fd.valid()) {
+        throw Error{ExitStatus::host_unfit, "cannot watch a process (pidfd_open)", errno_text(errno),
+                    "use Linux 5.3 or later"};
+    }
+    return fd;
+}
+
+HelperProcess::HelperProcess(const Program& program) {
+    const std::string tried = "cannot start " + program.name + " ('" + program.file.string() + "')";
+    if (access(program.file.c_str(), X_OK) != 0) {
+        throw Error{ExitStatus::bad_file, tried, errno_text(errno), "is it installed?"};
+    }
+    std::vector<char*> arguments{const_cast<char*>(program.name.c_str())};
+    for (const std::string& argument : program.arguments) {
+        arguments.push_back(const_cast<char*>(argument.c_str()));
+    }
+    arguments.push_back(nullptr);
+    const pid_t keeper = getpid();
+    const pid_t pid = fork();
+    if (pid < 0) {
+        throw Error{ExitStatus::no_resources, tried, errno_text(errno),
+                    "raise the limit of processes (ulimit -u)"};
+    }
+    if (pid == 0) {
+        become(program.file.c_str(), arguments.data(), program.descriptors, keeper);
+    }
+    pidfd_ = open_pidfd(pid);
+}
+
+HelperProcess::~HelperProcess() {
+    if (!pidfd_.valid()) {
+        return;
+    }
+    syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+    siginfo_t ignored;
+    while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &ignored, WEXITED) < 0 &&
+           errno == EINTR) {
+    }
+}
+
+std::filesystem::path own_program(const std::string& name) {
+    std::error_code ignored;
+    const std::filesystem::path folder =
+        std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+    for (const std::filesystem::path& file : {folder / name, folder / "../libexec/hull" / name}) {
+        if (access(file.c_str(), X_OK) == 0) {
+            return file;
+        }
+    }
+    throw Error{ExitStatus::bad_file, "cannot find '" + name + "', a part of Hull",
+                "it is neither in " + folder.string() + " nor in its ../libexec/hull",
+                "build or install all of Hull"};
+}
+
+}  // namespace hull

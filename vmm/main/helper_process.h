@@ -1,0 +1,47 @@
+// The programs that work for a machine outside of it: started and ended by its keeper.
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace hull {
+
+/// Of a process that is there (pidfd_open(2)). Throws Error (host_unfit).
+UniqueFd open_pidfd(pid_t pid);
+
+/// A program that runs while its owner, the keeper, wants it to: it is killed by the destructor, and by the
+/// kernel where the keeper dies. A terminal's signals do not reach it. One thread.
+class HelperProcess {
+  public:
+    struct Program {
+        std::string name;                    ///< for messages
+        std::filesystem::path file;          ///< absolute
+        std::vector<std::string> arguments;  ///< without the program's own name
+        std::vector<int> descriptors;        ///< what it gets as 3, 4 and so on; nothing else but standard
+                                             ///< error stays open, input and output are empty
+    };
+
+    /// Starts it. Throws Error (no_resources, or bad_file where there is no such program).
+    explicit HelperProcess(const Program& program);
+    HelperProcess(HelperProcess&& other) noexcept = default;
+    HelperProcess& operator=(HelperProcess&& other) = delete;
+    HelperProcess(const HelperProcess&) = delete;
+    ~HelperProcess();
+
+    /// Readable once the program has ended.
+    [[nodiscard]] int pidfd() const { return pidfd_.get(); }
+
+  private:
+    UniqueFd pidfd_;
+};
+
+/// The file of a program of Hull's own, which lies beside the running one or, where Hull is installed, in
+/// ../libexec/hull. Throws Error (bad_file) where it is in neither.
+std::filesystem::path own_program(const std::string& name);
+
+}  // namespace hull
