@@ -15,7 +15,7 @@ enum class ExitStatus : int {
     usage = 2,             ///< an unknown, repeated or malformed option, or a malformed configuration file
     host_unfit = 3,        ///< KVM is missing, not permitted, or lacks what is needed
     bad_file = 4,       ///< a kernel, initramfs or other file is missing, unreadable or not what it should be
-    no_resources = 5,   ///< the host has not enough memory, or a limit of the host's is in the way
+    no_resources = 5,   ///< not enough memory, a port that is taken, or a limit of the host's is in the way
     guest_reboot = 10,  ///< the guest asked for a reset
     guest_triple_fault = 11,  ///< a vCPU shut down (a triple fault)
     guest_panic = 12,         ///< the guest's kernel panicked (told through pvpanic)
@@ -31,6 +31,9 @@ class Error : public std::runtime_error {
     /// `tried` starts with a verb phrase and names the file, address or value ("cannot open kernel 'x'");
     /// `why` is the cause; `advice` what the user can do, and may be empty.
     Error(ExitStatus status, std::string_view tried, std::string_view why, std::string_view advice = {});
+
+    /// What another process of Hull's told: its line as it is.
+    Error(ExitStatus status, const std::string& line) : std::runtime_error{line}, status_{status} {}
 
     [[nodiscard]] ExitStatus status() const { return status_; }
 

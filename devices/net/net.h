@@ -2,49 +2,96 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "base/worker_thread.h"
+#include "devices/net/net_queues.h"
+#include "devices/net/vhost_net.h"
 #include "devices/virtio/device.h"
 
 namespace hull::virtio {
 
 using MacAddress = std::array<uint8_t, 6>;
 
+/// What the other side spares the guest (5.1.3).
+enum class NetOffloads {
+    none,     ///< nothing
+    checked,  ///< to look at the checksums of the frames that come
+    all,      ///< checksums and segments in both directions, which only a tap device completes
+};
+
 struct NetSettings {
     MacAddress mac{};
-    bool offloads =
-        false;         ///< the descriptor is that of a tap device, which completes and takes large frames
-    std::string name;  ///< for the log
+    uint16_t mtu = 0;  ///< bytes, at least 68; 0: none is announced
+    NetOffloads offloads = NetOffloads::none;
+    uint64_t frames_per_second = 0;  ///< the most each way; 0: any number
+    uint64_t bytes_per_second = 0;   ///< likewise
+    std::string name;                ///< for the log
+};
+
+inline constexpr uint16_t kMostNetQueues = 8;
+
+/// The other side of a pair of queues.
+struct NetLink {
+    UniqueFd fd;  ///< see Net
+    UniqueFd
+        vhost;  ///< from open_vhost_net(): the host's kernel is to serve the queues, without limits; or none
 };
 
 /// A network device whose other side is a descriptor that takes and gives one frame a write and a read, with
 /// a struct virtio_net_hdr_v1 before it: a tap device, or a socket that keeps messages apart. It does not
-/// block. One thread carries both directions.
+/// block. With several descriptors, which are the queues of one tap device, it has as many pairs of queues,
+/// of which the driver uses as many as it likes (5.1.6.5.5). A thread carries
+/// both directions of a pair, or tells the driver of what the host's kernel did.
 class Net final : public VirtioDevice {
   public:
-    Net(NetSettings settings, UniqueFd link) : settings_{std::move(settings)}, link_{std::move(link)} {}
+    /// 1 to kMostNetQueues links.
+    Net(NetSettings settings, std::vector<NetLink> links);
 
     [[nodiscard]] uint32_t type() const override;
     [[nodiscard]] uint64_t features() const override;
-    [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kQueueSizes; }
+    [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return queue_sizes_; }
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
     void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
     void activate(Activation activation) override;
     void reset() override;
 
   private:
-    static constexpr uint16_t kQueueSizes[] = {256, 256};  // to the guest, from the guest
+    /// Two queues and what is at their other side.
+    struct Pair {
+        explicit Pair(NetLink given) : link{std::move(given.fd)} {
+            if (given.vhost.valid()) {
+                vhost.emplace(std::move(given.vhost));
+            }
+        }
+        UniqueFd link;
+        std::optional<VhostNet> vhost;
+        bool attached = true;  ///< the host sends frames there
+        std::optional<ActiveQueue> receive;
+        std::optional<ActiveQueue> transmit;
+        std::optional<WorkerThread> worker;  // last: it uses the queues
+    };
+
+    void start(Pair& pair, size_t number, const Activation& activation);
+    /// Answers a request of the control queue: how many bytes it wrote.
+    uint32_t control(const DescriptorChain& chain);
+    bool use_pairs(size_t count);
 
     const NetSettings settings_;
-    const UniqueFd link_;
-    std::optional<ActiveQueue> receive_queue_;
-    std::optional<ActiveQueue> transmit_queue_;
-    std::optional<WorkerThread> worker_;  // last: it uses the queues
+    std::vector<uint16_t> queue_sizes_;
+    NetLimit to_guest_;
+    NetLimit from_guest_;
+    std::atomic<bool> link_is_up_{true};
+    std::vector<std::unique_ptr<Pair>> pairs_;
+    std::optional<ActiveQueue> control_queue_;
+    std::optional<WorkerThread> control_worker_;  // last: it uses the above
 };
 
 }  // namespace hull::virtio

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <numeric>
 #include <utility>
 
 #include "base/unique_fd.h"
@@ -19,21 +22,48 @@ using Header = virtio_net_hdr_v1;
 constexpr size_t kFrameRoom = sizeof(Header) + NetQueues::kMostFrame;
 /// Frames in one direction before the other gets its turn.
 constexpr int kBatch = 64;
+/// So many segments of filled buffers are kept before they are cut off together.
+constexpr size_t kMostFilled = 1024;
 
-/// Takes the first `count` bytes off the segments.
-void skip(std::vector<iovec>& segments, size_t count) {
-    auto at = segments.begin();
-    for (; at != segments.end() && count >= at->iov_len; ++at) {
-        count -= at->iov_len;
-    }
-    segments.erase(segments.begin(), at);
-    if (!segments.empty()) {
-        segments.front().iov_base = static_cast<std::byte*>(segments.front().iov_base) + count;
-        segments.front().iov_len -= count;
-    }
+/// poll(2) until something is ready or the shorter of two waits is over, of which none is zero.
+int wait(std::span<pollfd> entries, std::chrono::nanoseconds one, std::chrono::nanoseconds other) {
+    const auto longest = std::chrono::nanoseconds::max();
+    const auto shorter = std::min(one.count() > 0 ? one : longest, other.count() > 0 ? other : longest);
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(shorter);
+    const timespec timeout{.tv_sec = seconds.count(), .tv_nsec = (shorter - seconds).count()};
+    return ppoll(entries.data(), entries.size(), shorter == longest ? nullptr : &timeout, nullptr);
 }
 
 }  // namespace
+
+NetLimit::NetLimit(uint64_t frames, uint64_t bytes) {
+    if (frames != 0) {
+        frames_.emplace(frames);
+    }
+    if (bytes != 0) {
+        bytes_.emplace(bytes);
+    }
+}
+
+std::chrono::nanoseconds NetLimit::wait_time() const {
+    std::chrono::nanoseconds longest{0};
+    for (const auto* limit : {&frames_, &bytes_}) {
+        if (*limit) {
+            longest =
+                std::max<std::chrono::nanoseconds>(longest, (*limit)->wait_time(TokenBucket::Clock::now()));
+        }
+    }
+    return longest;
+}
+
+void NetLimit::take(size_t size) {
+    if (frames_) {
+        frames_->take(1, TokenBucket::Clock::now());
+    }
+    if (bytes_) {
+        bytes_->take(size, TokenBucket::Clock::now());
+    }
+}
 
 NetQueues::NetQueues(const Sides& sides) : sides_{sides} {}
 
@@ -58,6 +88,7 @@ bool NetQueues::take_buffer() {
         return false;
     }
     room_ += (*chain)->writable_size();
+    segments_.insert(segments_.end(), (*chain)->writable().begin(), (*chain)->writable().end());
     buffers_.push_back(std::move(**chain));
     return true;
 }
@@ -78,33 +109,34 @@ bool NetQueues::receive_one() {
     if (!have_buffers()) {
         return false;
     }
-    // The header is put before the frame last, once it is known how many buffers the frame takes (5.1.6.4).
-    Header header{};
-    segments_.clear();
-    for (const DescriptorChain& buffer : buffers_) {
-        segments_.insert(segments_.end(), buffer.writable().begin(), buffer.writable().end());
-        if (!sides_.merge) {
-            break;
-        }
-    }
-    skip(segments_, sizeof header);
-    segments_.insert(segments_.begin(), {&header, sizeof header});
-    segments_.resize(std::min<size_t>(segments_.size(), IOV_MAX - 1));
-    size_t room = 0;
-    for (const iovec& segment : segments_) {
-        room += segment.iov_len;
-    }
-    segments_.push_back({overflow_.data(), overflow_.size()});
-    const ssize_t size = readv(sides_.link_fd, segments_.data(), static_cast<int>(segments_.size()));
+    // Straight into the guest's memory, header and all; behind that room stands more, which tells that a
+    // frame did not fit.
+    const size_t given =
+        sides_.merge ? segments_.size() - filled_segments_ : buffers_.front().writable().size();
+    const size_t count = std::min<size_t>(given, IOV_MAX - 1);
+    const std::span<iovec> places = std::span{segments_}.subspan(filled_segments_, count);
+    const size_t room = std::accumulate(places.begin(), places.end(), size_t{0},
+                                        [](size_t sum, const iovec& place) { return sum + place.iov_len; });
+    segments_.emplace_back();
+    const iovec next =
+        std::exchange(segments_[filled_segments_ + count], {overflow_.data(), overflow_.size()});
+    const ssize_t size = readv(sides_.link_fd, &segments_[filled_segments_], static_cast<int>(count + 1));
+    segments_[filled_segments_ + count] = next;
+    segments_.pop_back();
     if (size <= 0) {
         link_is_gone_ = size == 0 || (errno != EAGAIN && errno != EINTR);
         return false;
     }
-    if (static_cast<size_t>(size) <= sizeof header || static_cast<size_t>(size) > room) {
+    if (static_cast<size_t>(size) <= sizeof(Header) || static_cast<size_t>(size) > room) {
         return true;  // no frame, or one that the guest has no room for: dropped, as on a wire
     }
-    // What the other side says of the frame goes to the guest as it is; the count is ours.
-    size_t left = static_cast<size_t>(size);
+    sides_.to_guest.take(static_cast<size_t>(size) - sizeof(Header));
+    deliver(static_cast<size_t>(size));
+    return true;
+}
+
+void NetQueues::deliver(size_t size) {
+    size_t left = size;
     uint16_t filled = 0;
     for (const DescriptorChain& buffer : buffers_) {
         ++filled;
@@ -113,29 +145,36 @@ bool NetQueues::receive_one() {
         }
         left -= buffer.writable_size();
     }
-    header.num_buffers = filled;
+    // What the other side says of the frame goes to the guest as it is, where that was agreed on (5.1.6.4.1);
+    // the count is ours.
     ChainWriter writer = buffers_.front().writer();
-    static_cast<void>(writer.write(header));  // it has room: take_buffer()
-    deliver(static_cast<size_t>(size));
-    return true;
-}
-
-void NetQueues::deliver(size_t size) {
+    Header header{};
+    header.num_buffers = filled;
+    const auto bytes = std::as_bytes(std::span{&header, 1});
+    const size_t kept = sides_.headers ? offsetof(Header, num_buffers) : 0;
+    static_cast<void>(writer.skip(kept) &&
+                      writer.write_bytes(bytes.subspan(kept)));  // it has room: take_buffer()
     while (size > 0) {
         DescriptorChain buffer = std::move(buffers_.front());
         buffers_.pop_front();
         const size_t part = std::min<size_t>(size, buffer.writable_size());
         size -= part;
         room_ -= buffer.writable_size();
+        filled_segments_ += buffer.writable().size();
         sides_.receive.queue.stage(std::move(buffer), static_cast<uint32_t>(part));
     }
     sides_.receive.queue.publish();
+    if (buffers_.empty() || filled_segments_ > kMostFilled) {
+        segments_.erase(segments_.begin(), segments_.begin() + static_cast<ptrdiff_t>(filled_segments_));
+        filled_segments_ = 0;
+    }
 }
 
 void NetQueues::receive() {
     sides_.receive.queue.hold_kicks();
     starved_ = false;
-    for (int frames = 0; frames < kBatch && !broken_ && receive_one(); ++frames) {
+    for (int frames = 0;
+         frames < kBatch && !broken_ && sides_.to_guest.wait_time().count() == 0 && receive_one(); ++frames) {
     }
     if (!broken_ && buffers_.empty()) {
         // Without a buffer the next kick is waited for; one that came meanwhile makes the next round.
@@ -153,7 +192,11 @@ bool NetQueues::send(const DescriptorChain& chain) const {
         return true;  // no frame, or nobody to get it: dropped
     }
     // What the host does not take for another reason is dropped, as on a wire.
-    return writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size())) >= 0 || errno != EAGAIN;
+    if (writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size())) < 0) {
+        return errno != EAGAIN;
+    }
+    sides_.from_guest.take(chain.readable_size() - sizeof(Header));
+    return true;
 }
 
 void NetQueues::transmit() {
@@ -176,7 +219,7 @@ void NetQueues::transmit() {
             continue;
         }
         // A driver that never lets the queue run empty must not keep its reset from being done.
-        if (frames >= kBatch || !send(*unsent_)) {
+        if (frames >= kBatch || sides_.from_guest.wait_time().count() > 0 || !send(*unsent_)) {
             break;
         }
         queue.push(std::move(*unsent_), 0);
@@ -187,18 +230,33 @@ void NetQueues::transmit() {
     }
 }
 
-void NetQueues::serve(int stop_fd) {
+void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
     enum { kStop, kLink, kTransmitKick, kReceiveKick };
+    bool told = false;
     transmit();
     while (!broken_) {
+        if (link_is_gone_ && !std::exchange(told, true)) {
+            link_is_gone();
+            transmit();  // what waited for room is dropped
+        }
+        // What the limits hold back comes later, by itself.
+        const auto receive_wait =
+            starved_ || link_is_gone_ ? std::chrono::nanoseconds{0} : sides_.to_guest.wait_time();
+        // A batch that nobody is there to get goes on at once, but for a look at the stop.
+        const std::chrono::nanoseconds at_once{1};
+        const auto transmit_wait = !unsent_        ? std::chrono::nanoseconds{0}
+                                   : link_is_gone_ ? at_once
+                                                   : sides_.from_guest.wait_time();
+        const bool receives = !starved_ && !link_is_gone_ && receive_wait.count() == 0;
+        const bool waits_for_room = unsent_ && !link_is_gone_ && transmit_wait.count() == 0;
+        const auto link_events = static_cast<short>((receives ? POLLIN : 0) | (waits_for_room ? POLLOUT : 0));
         std::array<pollfd, 4> waits{};
-        waits[kStop] = {stop_fd, POLLIN, 0};
         // A negative descriptor is not looked at.
-        const auto link_events = static_cast<short>((starved_ ? 0 : POLLIN) | (unsent_ ? POLLOUT : 0));
-        waits[kLink] = {link_events != 0 && !link_is_gone_ ? sides_.link_fd : -1, link_events, 0};
-        waits[kTransmitKick] = {unsent_ && !link_is_gone_ ? -1 : sides_.transmit.kick_fd, POLLIN, 0};
+        waits[kStop] = {stop_fd, POLLIN, 0};
+        waits[kLink] = {link_events != 0 ? sides_.link_fd : -1, link_events, 0};
+        waits[kTransmitKick] = {unsent_ ? -1 : sides_.transmit.kick_fd, POLLIN, 0};
         waits[kReceiveKick] = {starved_ ? sides_.receive.kick_fd : -1, POLLIN, 0};
-        if (poll(waits.data(), waits.size(), -1) < 0) {
+        if (wait(waits, receive_wait, transmit_wait) < 0) {
             continue;
         }
         if (waits[kStop].revents != 0) {
@@ -211,7 +269,8 @@ void NetQueues::serve(int stop_fd) {
         if (waits[kTransmitKick].revents != 0) {
             drain_eventfd(sides_.transmit.kick_fd);
         }
-        if (waits[kTransmitKick].revents != 0 || (waits[kLink].revents & POLLOUT) != 0) {
+        if (waits[kTransmitKick].revents != 0 || (waits[kLink].revents & POLLOUT) != 0 ||
+            transmit_wait.count() > 0) {
             transmit();
         }
         if ((waits[kLink].revents & POLLIN) != 0) {
@@ -219,7 +278,6 @@ void NetQueues::serve(int stop_fd) {
         }
         if ((waits[kLink].revents & (POLLERR | POLLHUP)) != 0 && (waits[kLink].revents & POLLIN) == 0) {
             link_is_gone_ = true;  // the guest has a cable without a far end
-            transmit();
         }
     }
 }

@@ -5,12 +5,30 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <vector>
 
+#include "base/token_bucket.h"
 #include "devices/virtio/device.h"
 
 namespace hull::virtio {
+
+/// How much may pass in one direction. Any thread.
+class NetLimit {
+  public:
+    /// The most of either in a second; 0: any number.
+    NetLimit(uint64_t frames, uint64_t bytes);
+
+    /// How long nothing may pass from now on; zero where it may.
+    [[nodiscard]] std::chrono::nanoseconds wait_time() const;
+    /// Counts a frame of `size` bytes.
+    void take(size_t size);
+
+  private:
+    std::optional<TokenBucket> frames_;
+    std::optional<TokenBucket> bytes_;
+};
 
 /// Carries frames between a descriptor (see Net) and the driver's queues, on one thread.
 class NetQueues {
@@ -20,13 +38,17 @@ class NetQueues {
         ActiveQueue& transmit;  ///< transmitq: frames from the guest
         DriverCalls& driver;
         int link_fd;
-        bool merge;  ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
+        bool merge;    ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
+        bool headers;  ///< VIRTIO_NET_F_GUEST_CSUM: what the other side says of a frame is for the guest
+        NetLimit& to_guest;
+        NetLimit& from_guest;
     };
 
     explicit NetQueues(const Sides& sides);
 
-    /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
-    void serve(int stop_fd);
+    /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told. Calls `link_is_gone`
+    /// once, when the other side has left.
+    void serve(int stop_fd, const std::function<void()>& link_is_gone);
 
     /// One part of serve(): gives the guest what frames there are and it has buffers for.
     void receive();
@@ -52,10 +74,11 @@ class NetQueues {
     bool broken_ = false;
     bool link_is_gone_ = false;
     bool starved_ = false;                   // no buffer to receive into
-    std::optional<DescriptorChain> unsent_;  // what the other side had no room for
+    std::optional<DescriptorChain> unsent_;  // what has to wait
     std::deque<DescriptorChain> buffers_;    // taken from the receive queue and not filled yet
     size_t room_ = 0;                        // of them
-    std::vector<iovec> segments_;
+    std::vector<iovec> segments_;            // of the same, behind those that were filled
+    size_t filled_segments_ = 0;
     std::vector<std::byte> overflow_ = std::vector<std::byte>(kMostFrame);  // tells that a frame did not fit
 };
 

@@ -49,4 +49,13 @@ bool ChainWriter::write_bytes(std::span<const std::byte> source) {
     return true;
 }
 
+bool ChainWriter::skip(size_t count) {
+    if (count > remaining_) {
+        return false;
+    }
+    advance(segments_, offset_, count, [](std::byte*, size_t, size_t) {});
+    remaining_ -= count;
+    return true;
+}
+
 }  // namespace hull::virtio

@@ -68,6 +68,8 @@ class ChainWriter {
     requires std::is_trivially_copyable_v<T>
     bool write(const T& value) { return write_bytes(std::as_bytes(std::span{&value, 1})); }
     bool write_bytes(std::span<const std::byte> source);
+    /// Leaves `count` bytes as they are; false, and none left out, where there are fewer.
+    bool skip(size_t count);
 
   private:
     std::span<const iovec> segments_;

@@ -78,6 +78,14 @@ class VirtQueue {
     void hold_kicks();
     [[nodiscard]] bool ask_for_kicks();
 
+    /// Where its areas are in the host's memory, for who hands the queue on to another program.
+    struct Areas {
+        const std::byte* descriptors;
+        const std::byte* available;
+        const std::byte* used;
+    };
+    [[nodiscard]] Areas areas() const { return {descriptors_, available_, used_}; }
+
   private:
     struct Chain {
         std::vector<iovec>

@@ -46,7 +46,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const GuestRange ranges[] = {GuestRange::of(0, kEnd)};
     GuestMemory memory{ranges, Mapping::Pages::transparent};
     const Wire wire;
-    const bool merge = (input.byte() & 1) != 0;
+    const uint8_t shape = input.byte();
+    NetLimit unlimited{0, 0};
     const uint64_t features = uint64_t{input.byte()} << VIRTIO_RING_F_INDIRECT_DESC &
                               (feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX));
     test::DriverQueue receive_driver{memory, kReceiveRings, kQueueSize};
@@ -58,7 +59,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                       .transmit = transmit,
                       .driver = calls,
                       .link_fd = wire.device.get(),
-                      .merge = merge}};
+                      .merge = (shape & 1) != 0,
+                      .headers = (shape & 2) != 0,
+                      .to_guest = unlimited,
+                      .from_guest = unlimited}};
 
     std::vector<std::byte> frame(0x2'0000);
     while (!input.empty()) {

@@ -201,13 +201,25 @@ int HullProcess::wait_unread() {
     return status;
 }
 
-pid_t HullProcess::machine() const {
+std::vector<pid_t> HullProcess::children(bool are_helpers) const {
     const std::string keeper = std::to_string(pid_);
+    std::ifstream all{"/proc/" + keeper + "/task/" + keeper + "/children"};
+    std::vector<pid_t> result;
+    for (pid_t child = 0; all >> child;) {
+        std::error_code gone;
+        const std::string program = "/proc/" + std::to_string(child) + "/exe";
+        if (std::filesystem::equivalent(program, "/proc/" + keeper + "/exe", gone) != are_helpers && !gone) {
+            result.push_back(child);
+        }
+    }
+    return result;
+}
+
+pid_t HullProcess::machine() const {
     const auto deadline = Clock::now() + kPatience;
     while (Clock::now() < deadline) {
-        std::ifstream children{"/proc/" + keeper + "/task/" + keeper + "/children"};
-        if (pid_t child = 0; children >> child) {
-            return child;
+        if (const auto machines = children(false); !machines.empty()) {
+            return machines.front();
         }
         std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }

@@ -45,6 +45,8 @@ class HullProcess {
     [[nodiscard]] pid_t keeper() const { return pid_; }
     /// The machine's process, forked by the keeper; waits until it is there.
     [[nodiscard]] pid_t machine() const;
+    /// The programs that work for the machine, started by the keeper.
+    [[nodiscard]] std::vector<pid_t> helpers() const { return children(true); }
     /// The terminal that hull is on.
     [[nodiscard]] int terminal() const { return terminal_.get(); }
 
@@ -52,6 +54,7 @@ class HullProcess {
     static constexpr std::chrono::seconds kPatience{120};
 
   private:
+    [[nodiscard]] std::vector<pid_t> children(bool are_helpers) const;
     /// False where nothing came in `patience`, or both outputs are at their end.
     bool read_some(std::chrono::milliseconds patience);
     bool has_ended();

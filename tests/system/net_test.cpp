@@ -11,9 +11,11 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <tuple>
 
 #include "base/unique_fd.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/sockets.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -24,8 +26,8 @@ using testing::HasSubstr;
 /// A tap device with an address, there for one test.
 class TapDevice {
   public:
-    TapDevice() {
-        made_ = run("ip tuntap add dev hulltest0 mode tap") &&
+    explicit TapDevice(const std::string& more = "") {
+        made_ = run("ip tuntap add dev hulltest0 mode tap " + more) &&
                 run("ip addr add 10.201.7.1/24 dev hulltest0") && run("ip link set hulltest0 up");
     }
     TapDevice(const TapDevice&) = delete;
@@ -46,10 +48,7 @@ class EchoServer {
     static constexpr uint16_t kPort = 7007;
 
     EchoServer() : listener_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(kPort);
-        inet_pton(AF_INET, "10.201.7.1", &address.sin_addr);
+        const sockaddr_in address = at("10.201.7.1", kPort);
         if (bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
             listen(listener_.get(), 1) != 0) {
             throw std::runtime_error{"cannot listen on the tap device's address"};
@@ -81,7 +80,17 @@ class EchoServer {
     std::thread thread_;
 };
 
-class NetTap : public testing::TestWithParam<Way> {};
+/// How to boot, and who serves the queues: hull or the host's kernel.
+class NetTap : public testing::TestWithParam<std::tuple<Way, const char*>> {
+  protected:
+    void SetUp() override {
+        if (vhost() == "on" && access("/dev/vhost-net", R_OK | W_OK) != 0) {
+            GTEST_SKIP() << "this host has no vhost-net for this user";
+        }
+    }
+    static std::string vhost() { return std::get<1>(GetParam()); }
+    static Way way() { return std::get<0>(GetParam()); }
+};
 
 TEST_P(NetTap, CarriesAFileThereAndBack) {
     const TapDevice tap;
@@ -89,7 +98,7 @@ TEST_P(NetTap, CarriesAFileThereAndBack) {
         GTEST_SKIP() << "this user may not make a tap device";
     }
     const EchoServer echo;
-    HullProcess hull{boot(GetParam(), "", {"--net", "tap=hulltest0,mac=02:00:00:00:07:02"}),
+    HullProcess hull{boot(way(), "", {"--net", "tap=hulltest0,mac=02:00:00:00:07:02,vhost=" + vhost()}),
                      HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type(
@@ -110,13 +119,50 @@ TEST_P(NetTap, CarriesAFileThereAndBack) {
     EXPECT_EQ(hull.err(), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Kernels, NetTap,
-    testing::Values(Way{"debian_pci", "debian/vmlinuz", "initramfs-debian", "acpi", "pci"},
-                    Way{"debian_mmio", "debian/vmlinuz", "initramfs-debian", "acpi", "mmio"},
-                    Way{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"},
-                    Way{"small_mmio", "small/bzImage", "initramfs-small", "acpi", "mmio"}),
-    [](const auto& way) { return std::string{way.param.name}; });
+class NetTapQueues : public NetTap {};
+
+TEST_P(NetTapQueues, SpreadConnections) {
+    const TapDevice tap{"multi_queue"};
+    if (!tap.made()) {
+        GTEST_SKIP() << "this user may not make a tap device";
+    }
+    HullProcess hull{boot(way(), "", {"--cpus", "2", "--net", "tap=hulltest0,queues=2,vhost=" + vhost()}),
+                     HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    // The host chooses a queue for each connection: with 16 of them both have some.
+    hull.type(
+        "ip addr add 10.201.7.2/24 dev eth0; ip link set eth0 up; ls /sys/class/net/eth0/queues\n"
+        "mkdir /www; echo served >/www/index.html; httpd -p 80 -h /www; echo up $?\n");
+    ASSERT_TRUE(hull.wait_for("up 0"));
+    int served = 0;
+    for (int connection = 0; connection < 16; ++connection) {
+        served += fetch("10.201.7.2", 80).ends_with("served\n") ? 1 : 0;
+    }
+    EXPECT_EQ(served, 16);
+    hull.type("poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), testing::ContainsRegex("rx-0 +rx-1 +tx-0 +tx-1"));
+    EXPECT_EQ(hull.err(), "");
+}
+
+const Way kDebianPci{"debian_pci", "debian/vmlinuz", "initramfs-debian", "acpi", "pci"};
+const Way kDebianMmio{"debian_mmio", "debian/vmlinuz", "initramfs-debian", "acpi", "mmio"};
+const Way kSmallPci{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"};
+const Way kSmallMmio{"small_mmio", "small/bzImage", "initramfs-small", "acpi", "mmio"};
+
+std::string name_of(const testing::TestParamInfo<std::tuple<Way, const char*>>& way) {
+    return std::string{std::get<0>(way.param).name} + "_vhost_" + std::get<1>(way.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, NetTap,
+                         testing::Combine(testing::Values(kDebianPci, kDebianMmio, kSmallPci, kSmallMmio),
+                                          testing::Values("off", "on")),
+                         name_of);
+
+INSTANTIATE_TEST_SUITE_P(Kernels, NetTapQueues,
+                         testing::Combine(testing::Values(kDebianMmio, kSmallPci),
+                                          testing::Values("off", "on")),
+                         name_of);
 
 TEST(NetBadInput, ATapDeviceThatIsNotThereOrInUseIsTold) {
     HullProcess missing{
@@ -127,6 +173,7 @@ TEST(NetBadInput, ATapDeviceThatIsNotThereOrInUseIsTold) {
     HullProcess other{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--net", "tap=lo"})};
     EXPECT_EQ(other.wait(), 4);
     EXPECT_THAT(other.err(), HasSubstr("cannot use the tap device 'lo'"));
+    EXPECT_THAT(other.err(), HasSubstr("is it a tap device?"));
 
     const TapDevice tap;
     if (!tap.made()) {
@@ -140,6 +187,10 @@ TEST(NetBadInput, ATapDeviceThatIsNotThereOrInUseIsTold) {
         boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--net", "tap=hulltest0"})};
     EXPECT_EQ(second.wait(), 4);
     EXPECT_THAT(second.err(), HasSubstr("busy; end the program that uses it"));
+    HullProcess several{
+        boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--net", "tap=hulltest0,queues=2"})};
+    EXPECT_EQ(several.wait(), 4);
+    EXPECT_THAT(several.err(), HasSubstr("made with multi_queue?"));
     first.type("poweroff -f\n");
     EXPECT_EQ(first.wait(), 0) << first.err();
 }

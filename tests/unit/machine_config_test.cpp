@@ -273,22 +273,76 @@ TEST(NetConfig, WrongFormsAreTold) {
         std::initializer_list<std::string_view> told;
     };
     const Row rows[] = {
-        {"", {"--net ''", "no meaning", "tap=NAME"}},
-        {"user", {"'user' has no meaning"}},
-        {"tap", {"'tap' has no meaning"}},
-        {"tap=", {"'tap=' has no meaning"}},
+        {"", {"--net ''", "what is at the other side", "tap=NAME", "user["}},
+        {"lan", {"what is at the other side"}},
+        {"tap", {"what is at the other side"}},
+        {"tap=", {"what is at the other side"}},
+        {"user=1", {"what is at the other side"}},
+        {"mac=02:00:00:00:00:01", {"what is at the other side"}},
         {"tap=a,tap=b", {"'tap=b' has no meaning"}},
-        {"mac=02:00:00:00:00:01", {"does not say what is at the other side"}},
+        {"tap=a,mac=02:00:00:00:00:01,mac=02:00:00:00:00:02", {"'mac' comes twice"}},
         {"tap=a,mac=02:00:00:00:00", {"--net mac '02:00:00:00:00'", "02:00:00:00:00:01"}},
         {"tap=a,mac=02:00:00:00:00:0g", {"not the address of one network device"}},
         {"tap=a,mac=02-00-00-00-00-01", {"not the address of one network device"}},
         {"tap=a,mac=03:00:00:00:00:01", {"not the address of one network device"}},
         {"tap=a,mac=00:00:00:00:00:00", {"not the address of one network device"}},
+        {"tap=a,mtu=1279", {"--net mtu '1279'", "1280 to 65521"}},
+        {"user,mtu=65522", {"--net mtu '65522'", "1280 to 65521"}},
+        {"tap=a,pps=0", {"--net pps '0'"}},
+        {"tap=a,bps=0", {"--net bps '0'", "a limit of nothing"}},
+        {"tap=a,queues=0", {"--net queues '0'", "1 to 8"}},
+        {"tap=a,queues=9", {"--net queues '9'", "1 to 8"}},
+        {"tap=a,vhost", {"'vhost' has no meaning"}},
+        {"tap=a,vhost=1", {"'vhost=1' has no meaning"}},
+        {"tap=a,vhost=on,pps=5", {"knows no limits"}},
+        {"tap=a,restrict", {"'restrict' has no meaning"}},
+        {"tap=a,forward=1:2", {"'forward=1:2' has no meaning"}},
+        {"user,queues=2", {"'queues=2' has no meaning"}},
+        {"user,restrict,restrict", {"'restrict' comes twice"}},
+        {"user,restrict=1", {"'restrict=1' has no meaning"}},
+        {"user,forward", {"'forward' has no meaning"}},
+        {"user,forward=", {"--net forward ''", "8080:80"}},
     };
     for (const Row& row : rows) {
         SCOPED_TRACE(row.text);
         expect_error([&] { NetConfig::parse(row.text); }, ExitStatus::usage, row.told);
     }
+}
+
+TEST(NetConfig, ForwardsSayWhichPortLeadsWhere) {
+    const NetConfig net =
+        NetConfig::parse("user,forward=8080:80,forward=0.0.0.0:53:5353/udp,forward=10.1.2.3:1:65535/tcp");
+    EXPECT_EQ(net.text(),
+              "user,forward=127.0.0.1:8080:80,forward=0.0.0.0:53:5353/udp,forward=10.1.2.3:1:65535");
+    for (const char* text : {"80",
+                             "80:",
+                             ":80",
+                             "0:80",
+                             "80:0",
+                             "65536:80",
+                             "80:65536",
+                             "x:80",
+                             "80:x",
+                             "80:80/",
+                             "80:80/sctp",
+                             "host:80:80",
+                             "1.2.3:80:80",
+                             ":80:80",
+                             "1.2.3.4:80",
+                             "[::1]:80:80",
+                             "1.2.3.4:80:80:80",
+                             " 80:80",
+                             "80:80 ",
+                             "-1:80",
+                             "+1:80"}) {
+        EXPECT_FALSE(virtio::PortForward::parse(text)) << text;
+    }
+}
+
+TEST(NetConfig, TheUserNetworkHasTheLargestPacketsUnlessTheyAreGiven) {
+    EXPECT_EQ(NetConfig::parse("user").mtu_in_use(), 65521);
+    EXPECT_EQ(NetConfig::parse("user,mtu=1500").mtu_in_use(), 1500);
+    EXPECT_EQ(NetConfig::parse("tap=hull-none").mtu_in_use(), 0);
 }
 
 TEST(MachineConfig, TheBusFollowsThePlatformUnlessItIsGiven) {
@@ -314,7 +368,10 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.hugepages = true;
     config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e")};
     config.bus = VirtioBus::mmio;
-    config.nets = {NetConfig::parse("tap=t0"), NetConfig::parse("tap=t,,1,mac=02:AB:cd:00:00:01")};
+    config.nets = {
+        NetConfig::parse("tap=t0"),
+        NetConfig::parse("tap=t,,1,mac=02:AB:cd:00:00:01,vhost=off,queues=2,mtu=9000,pps=5,bps=2M"),
+        NetConfig::parse("user,restrict,host-loopback,forward=1:2")};
     config.rng = true;
     config.console = ConsoleConfig::parse("file:/tmp/out");
     config.stop_timeout = 1500ms;
@@ -335,7 +392,8 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"disk", "/d,,1,readonly"},
         {"disk", "/e"},
         {"net", "tap=t0"},
-        {"net", "tap=t,,1,mac=02:ab:cd:00:00:01"},
+        {"net", "tap=t,,1,queues=2,vhost=off,mac=02:ab:cd:00:00:01,mtu=9000,pps=5,bps=2048K"},
+        {"net", "user,forward=127.0.0.1:1:2,restrict,host-loopback"},
         {"rng", "true"},
         {"console", "file:/tmp/out"},
         {"stop-timeout", "1.500000"},

@@ -47,12 +47,15 @@ class NetTest : public testing::Test {
         wire_ = UniqueFd{pair[1]};
         start(true);
     }
-    void start(bool merge) {
+    void start(bool merge, bool headers = true) {
         queues_ = std::make_unique<NetQueues>(NetQueues::Sides{.receive = receive_,
                                                                .transmit = transmit_,
                                                                .driver = calls_,
                                                                .link_fd = link_.get(),
-                                                               .merge = merge});
+                                                               .merge = merge,
+                                                               .headers = headers,
+                                                               .to_guest = *to_guest_,
+                                                               .from_guest = *from_guest_});
     }
     ActiveQueue active(uint16_t index, const test::DriverQueue& queue) {
         return {index, std::move(*VirtQueue::make(memory_, queue.config(), 0)), -1};
@@ -95,6 +98,8 @@ class NetTest : public testing::Test {
     ActiveQueue receive_ = active(0, *receive_driver_);
     ActiveQueue transmit_ = active(1, *transmit_driver_);
     test::RecordingCalls calls_;
+    std::optional<NetLimit> to_guest_{std::in_place, uint64_t{0}, uint64_t{0}};
+    std::optional<NetLimit> from_guest_{std::in_place, uint64_t{0}, uint64_t{0}};
     UniqueFd link_;
     UniqueFd wire_;
     std::unique_ptr<NetQueues> queues_;
@@ -288,11 +293,85 @@ TEST_F(NetTest, WithoutAnotherSideFramesAreDroppedAndTheGuestGoesOn) {
     EXPECT_EQ(calls_.broken, "");
 }
 
+TEST_F(NetTest, WithoutOffloadsTheGuestIsToldNothingOfAFrame) {
+    start(true, false);
+    offer({100});
+    arrive("hello", header_of(VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_GSO_TCPV4, 7));
+    queues_->receive();
+    ASSERT_EQ(receive_driver_->take_used().size(), 1U);
+    const Header expected = [] {
+        Header header{};
+        header.num_buffers = 1;
+        return header;
+    }();
+    const Header told = header_at(buffer_at(0));
+    EXPECT_EQ(std::memcmp(&told, &expected, sizeof told), 0);
+    EXPECT_EQ(text_at(buffer_at(0) + sizeof(Header), 5), "hello");
+}
+
+TEST_F(NetTest, ManyBuffersOfManyShapesCarryEveryFrameWhole) {
+    // More segments than are cut off together, and frames that end in the midst of chains.
+    const auto offer_pair = [this](uint32_t head) {
+        const uint64_t at = kData + head * 0x100;
+        const test::Buffer pair[] = {{at, 20, true}, {at + 20, 30, true}};
+        receive_driver_->add(pair, static_cast<uint16_t>(head));
+    };
+    for (const uint32_t head : {0, 2, 4, 6}) {
+        offer_pair(head);
+    }
+    for (int round = 0; round < 1000; ++round) {
+        const std::string frame(static_cast<size_t>(1 + round * 7 % 180),
+                                static_cast<char>('a' + round % 26));
+        arrive(frame);
+        queues_->receive();
+        std::string whole;
+        for (const vring_used_elem& used : receive_driver_->take_used()) {
+            whole += text_at(kData + used.id * 0x100, used.len);
+            offer_pair(used.id);
+        }
+        ASSERT_EQ(whole.substr(std::min(whole.size(), sizeof(Header))), frame) << round;
+    }
+}
+
+TEST_F(NetTest, ALimitHoldsFramesBackInBothDirections) {
+    // A byte a second: of two frames the first passes.
+    to_guest_.emplace(0, 1);
+    from_guest_.emplace(0, 1);
+    start(true);
+    offer({100, 100});
+    arrive("first");
+    arrive("second");
+    queues_->receive();
+    EXPECT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_GT(to_guest_->wait_time(), std::chrono::seconds{1});
+    const test::Buffer buffer[] = {{kData, 100, false}};
+    transmit_driver_->add(buffer, 0);
+    transmit_driver_->add(buffer, 1);
+    queues_->transmit();
+    EXPECT_EQ(transmit_driver_->take_used().size(), 1U);
+    EXPECT_EQ(departed().size(), 100U);
+    EXPECT_EQ(departed(), "");
+    // Neither is lost.
+    to_guest_.emplace(0, 0);
+    from_guest_.emplace(0, 0);
+    queues_->receive();
+    EXPECT_EQ(receive_driver_->take_used().size(), 1U);
+    queues_->transmit();
+    EXPECT_EQ(departed().size(), 100U);
+}
+
+std::vector<NetLink> links(size_t count) {
+    return std::vector<NetLink>(count);
+}
+
 TEST(Net, TellsItsAddressAndOffersWhatItsOtherSideCan) {
     const MacAddress mac{2, 3, 4, 5, 6, 7};
-    const Net plain{{.mac = mac, .offloads = false, .name = "net"}, UniqueFd{}};
+    const uint64_t basic =
+        feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_STATUS);
+    const Net plain{{.mac = mac, .name = "net"}, links(1)};
     EXPECT_EQ(plain.type(), static_cast<uint32_t>(VIRTIO_ID_NET));
-    EXPECT_EQ(plain.features(), feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_MRG_RXBUF));
+    EXPECT_EQ(plain.features(), basic);
+    EXPECT_EQ(plain.queue_sizes().size(), 2U);
     MacAddress told{};
     plain.read_configuration(0, std::as_writable_bytes(std::span{told}));
     EXPECT_EQ(told, mac);
@@ -301,9 +380,17 @@ TEST(Net, TellsItsAddressAndOffersWhatItsOtherSideCan) {
          {uint64_t{4}, sizeof(virtio_net_config) - 1, uint64_t{0x1000}, ~uint64_t{0}}) {
         plain.read_configuration(offset, beyond);
     }
-    const Net tap{{.mac = mac, .offloads = true, .name = "net"}, UniqueFd{}};
+    const Net checked{{.mac = mac, .mtu = 9000, .offloads = NetOffloads::checked, .name = "net"}, links(1)};
+    EXPECT_EQ(checked.features(), basic | feature(VIRTIO_NET_F_MTU) | feature(VIRTIO_NET_F_GUEST_CSUM));
+    const Net tap{{.mac = mac, .offloads = NetOffloads::all, .name = "net"}, links(3)};
     EXPECT_NE(tap.features() & feature(VIRTIO_NET_F_HOST_TSO4), 0U);
     EXPECT_NE(tap.features() & feature(VIRTIO_NET_F_GUEST_TSO6), 0U);
+    EXPECT_NE(tap.features() & feature(VIRTIO_NET_F_MQ), 0U);
+    EXPECT_EQ(tap.queue_sizes().size(), 7U) << "three pairs and the control queue";
+    virtio_net_config config{};
+    tap.read_configuration(0, std::as_writable_bytes(std::span{&config, 1}));
+    EXPECT_EQ(config.max_virtqueue_pairs, 3);
+    EXPECT_EQ(config.status, VIRTIO_NET_S_LINK_UP);
 }
 
 }  // namespace

@@ -138,13 +138,19 @@ void Machine::add_virtio_devices(MachineFiles& files) {
                              name);
     }
     for (size_t number = 0; number < files.nets.size(); ++number) {
+        const NetConfig& net = config_.nets[number];
         const std::string name = "net" + std::to_string(number);
-        virtio_devices_->add(
-            std::make_unique<virtio::Net>(
-                virtio::NetSettings{
-                    .mac = config_.nets[number].mac.value_or(random_mac()), .offloads = true, .name = name},
-                std::move(files.nets[number])),
-            name);
+        const bool is_tap = net.kind == NetConfig::Kind::tap;
+        virtio_devices_->add(std::make_unique<virtio::Net>(
+                                 virtio::NetSettings{.mac = net.mac.value_or(random_mac()),
+                                                     .mtu = net.mtu_in_use(),
+                                                     .offloads = is_tap ? virtio::NetOffloads::all
+                                                                        : virtio::NetOffloads::checked,
+                                                     .frames_per_second = net.pps,
+                                                     .bytes_per_second = net.bps,
+                                                     .name = name},
+                                 std::move(files.nets[number])),
+                             name);
     }
     if (config_.rng) {
         virtio_devices_->add(std::make_unique<virtio::Rng>(), "rng");

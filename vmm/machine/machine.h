@@ -35,9 +35,10 @@ struct MachineFiles {
     InputFile kernel;
     std::vector<InputFile> initramfs;
     std::vector<virtio::DiskImage> disks;  ///< of MachineConfig::disks, in the same order
-    std::vector<UniqueFd> nets;            ///< of MachineConfig::nets, likewise
-    UniqueFd console_output;               ///< where the console's output goes
-    UniqueFd console_input;                ///< where its input comes from; none where there is no input
+    std::vector<std::vector<virtio::NetLink>>
+        nets;                 ///< of MachineConfig::nets, likewise; a descriptor a queue
+    UniqueFd console_output;  ///< where the console's output goes
+    UniqueFd console_input;   ///< where its input comes from; none where there is no input
     bool input_is_terminal = false;
 };
 

@@ -12,8 +12,12 @@ _hull() {
             return ;;
         --platform) mapfile -t COMPREPLY < <(compgen -W 'acpi fdt' -- "$word"); return ;;
         --bus) mapfile -t COMPREPLY < <(compgen -W 'pci mmio' -- "$word"); return ;;
+        --net)
+            compopt -o nospace
+            mapfile -t COMPREPLY < <(compgen -W 'user tap=' -- "$word")
+            return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --net | --stop-timeout) return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --stop-timeout) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)

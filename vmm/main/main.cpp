@@ -19,6 +19,7 @@
 #include "vmm/main/keeper.h"
 #include "vmm/main/options.h"
 #include "vmm/main/terminal.h"
+#include "vmm/main/user_net.h"
 
 namespace hull {
 
@@ -54,8 +55,32 @@ UniqueFd open_console_output(const ConsoleConfig& console) {
     return fd;
 }
 
-MachineFiles open_files(const MachineConfig& config) {
+std::vector<virtio::NetLink> open_tap_links(const NetConfig& net) {
+    std::vector<virtio::NetLink> links;
+    for (UniqueFd& fd : virtio::open_tap(net.tap, net.queues)) {
+        links.push_back({std::move(fd), UniqueFd{}});
+        if (net.vhost_is_wanted()) {
+            if (auto vhost = virtio::open_vhost_net()) {
+                links.back().vhost = std::move(*vhost);
+            } else if (net.vhost) {
+                throw Error{ExitStatus::bad_file, "cannot use vhost-net for '" + net.text() + "'",
+                            "/dev/vhost-net is not there, not this user's to open, or lacks what is needed",
+                            "load the module vhost_net, or leave vhost=on out"};
+            }
+        }
+    }
+    return links;
+}
+
+/// Opens what the machine gets; `user_nets` are started meanwhile and ready at the end.
+MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_nets) {
     MachineFiles files;
+    // First, since they take the longest.
+    for (const NetConfig& net : config.nets) {
+        if (net.kind == NetConfig::Kind::user) {
+            user_nets.emplace_back(net);
+        }
+    }
     files.kernel = open_input_file(config.kernel, "kernel");
     for (const auto& path : config.initramfs) {
         files.initramfs.push_back(open_input_file(path, "initramfs"));
@@ -63,12 +88,19 @@ MachineFiles open_files(const MachineConfig& config) {
     for (const DiskConfig& disk : config.disks) {
         files.disks.push_back(virtio::open_disk_image(disk.path, disk.use, disk.direct));
     }
-    for (const NetConfig& net : config.nets) {
-        files.nets.push_back(virtio::open_tap(net.tap));
+    for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
+        if (net.kind == NetConfig::Kind::tap) {
+            files.nets.push_back(open_tap_links(net));
+        } else {
+            files.nets.emplace_back().push_back({(user_net++)->take_link(), UniqueFd{}});
+        }
     }
     files.console_output = open_console_output(config.console);
     if (config.console.kind == ConsoleConfig::Kind::stdio) {
         files.console_input = duplicate(STDIN_FILENO);
+    }
+    for (UserNet& user_net : user_nets) {
+        user_net.wait_until_ready();
     }
     return files;
 }
@@ -110,7 +142,8 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         std::fputs(config.to_json().c_str(), stdout);
         return ExitStatus::success;
     }
-    MachineFiles files = open_files(config);
+    std::vector<UserNet> user_nets;
+    MachineFiles files = open_files(config, user_nets);
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
