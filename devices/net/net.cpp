@@ -123,6 +123,7 @@ void Net::start(Pair& pair, size_t number, const Activation& activation) {
                                  .transmit = *pair.transmit,
                                  .driver = driver,
                                  .link_fd = pair.link.get(),
+                                 .stream = settings_.stream,
                                  .merge = (activation.features & feature(VIRTIO_NET_F_MRG_RXBUF)) != 0,
                                  .headers = (activation.features & feature(VIRTIO_NET_F_GUEST_CSUM)) != 0,
                                  .to_guest = to_guest_,

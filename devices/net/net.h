@@ -33,6 +33,7 @@ struct NetSettings {
     NetOffloads offloads = NetOffloads::none;
     uint64_t frames_per_second = 0;  ///< the most each way; 0: any number
     uint64_t bytes_per_second = 0;   ///< likewise
+    bool stream = false;             ///< the links are stream sockets (see FrameStream)
     std::string name;                ///< for the log
 };
 

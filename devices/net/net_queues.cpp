@@ -65,7 +65,11 @@ void NetLimit::take(size_t size) {
     }
 }
 
-NetQueues::NetQueues(const Sides& sides) : sides_{sides} {}
+NetQueues::NetQueues(const Sides& sides) : sides_{sides} {
+    if (sides_.stream) {
+        stream_.emplace(sides_.link_fd);
+    }
+}
 
 void NetQueues::fail(const char* why) {
     if (!std::exchange(broken_, true)) {
@@ -120,7 +124,9 @@ bool NetQueues::receive_one() {
     segments_.emplace_back();
     const iovec next =
         std::exchange(segments_[filled_segments_ + count], {overflow_.data(), overflow_.size()});
-    const ssize_t size = readv(sides_.link_fd, &segments_[filled_segments_], static_cast<int>(count + 1));
+    const std::span<const iovec> whole = std::span{segments_}.subspan(filled_segments_, count + 1);
+    const ssize_t size = stream_ ? stream_->receive(whole)
+                                 : readv(sides_.link_fd, whole.data(), static_cast<int>(whole.size()));
     segments_[filled_segments_ + count] = next;
     segments_.pop_back();
     if (size <= 0) {
@@ -185,14 +191,16 @@ void NetQueues::receive() {
     }
 }
 
-bool NetQueues::send(const DescriptorChain& chain) const {
+bool NetQueues::send(const DescriptorChain& chain) {
     const std::span<const iovec> segments = chain.readable();
     if (link_is_gone_ || chain.readable_size() <= sizeof(Header) || chain.readable_size() > kFrameRoom ||
         segments.size() > IOV_MAX) {
         return true;  // no frame, or nobody to get it: dropped
     }
     // What the host does not take for another reason is dropped, as on a wire.
-    if (writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size())) < 0) {
+    const ssize_t sent = stream_ ? stream_->send(segments)
+                                 : writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size()));
+    if (sent < 0) {
         return errno != EAGAIN;
     }
     sides_.from_guest.take(chain.readable_size() - sizeof(Header));
@@ -201,6 +209,9 @@ bool NetQueues::send(const DescriptorChain& chain) const {
 
 void NetQueues::transmit() {
     VirtQueue& queue = sides_.transmit.queue;
+    if (stream_) {
+        static_cast<void>(stream_->flush());  // else the next look is for the same room
+    }
     queue.hold_kicks();
     for (int frames = 0; !broken_; ++frames) {
         if (!unsent_) {
@@ -240,7 +251,7 @@ void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
             transmit();  // what waited for room is dropped
         }
         // What the limits hold back comes later, by itself.
-        const auto receive_wait =
+        auto receive_wait =
             starved_ || link_is_gone_ ? std::chrono::nanoseconds{0} : sides_.to_guest.wait_time();
         // A batch that nobody is there to get goes on at once, but for a look at the stop.
         const std::chrono::nanoseconds at_once{1};
@@ -248,7 +259,13 @@ void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
                                    : link_is_gone_ ? at_once
                                                    : sides_.from_guest.wait_time();
         const bool receives = !starved_ && !link_is_gone_ && receive_wait.count() == 0;
-        const bool waits_for_room = unsent_ && !link_is_gone_ && transmit_wait.count() == 0;
+        // A frame that is here already makes nothing readable.
+        const bool has_frame = receives && stream_ && stream_->has_frame();
+        if (has_frame) {
+            receive_wait = at_once;
+        }
+        const bool has_rest = stream_ && stream_->has_rest();
+        const bool waits_for_room = (unsent_ || has_rest) && !link_is_gone_ && transmit_wait.count() == 0;
         const auto link_events = static_cast<short>((receives ? POLLIN : 0) | (waits_for_room ? POLLOUT : 0));
         std::array<pollfd, 4> waits{};
         // A negative descriptor is not looked at.
@@ -273,7 +290,7 @@ void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
             transmit_wait.count() > 0) {
             transmit();
         }
-        if ((waits[kLink].revents & POLLIN) != 0) {
+        if (has_frame || (waits[kLink].revents & POLLIN) != 0) {
             receive();
         }
         if ((waits[kLink].revents & (POLLERR | POLLHUP)) != 0 && (waits[kLink].revents & POLLIN) == 0) {

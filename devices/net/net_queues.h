@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/token_bucket.h"
+#include "devices/net/frame_stream.h"
 #include "devices/virtio/device.h"
 
 namespace hull::virtio {
@@ -38,6 +39,7 @@ class NetQueues {
         ActiveQueue& transmit;  ///< transmitq: frames from the guest
         DriverCalls& driver;
         int link_fd;
+        bool stream;   ///< it is a stream socket, with a length before each frame (see FrameStream)
         bool merge;    ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
         bool headers;  ///< VIRTIO_NET_F_GUEST_CSUM: what the other side says of a frame is for the guest
         NetLimit& to_guest;
@@ -67,10 +69,11 @@ class NetQueues {
     [[nodiscard]] bool receive_one();
     void deliver(size_t size);
     /// False where the other side has no room.
-    [[nodiscard]] bool send(const DescriptorChain& chain) const;
+    [[nodiscard]] bool send(const DescriptorChain& chain);
     void fail(const char* why);
 
     Sides sides_;
+    std::optional<FrameStream> stream_;
     bool broken_ = false;
     bool link_is_gone_ = false;
     bool starved_ = false;                   // no buffer to receive into

@@ -1,9 +1,11 @@
 // A guest gone wild on the rings of a network device, and another side that sends anything.
+#include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -28,9 +30,9 @@ constexpr uint16_t kQueueSize = 8;
 
 /// The device's side and the far one.
 struct Wire {
-    Wire() {
+    explicit Wire(int type) {
         int pair[2] = {};
-        require(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0);
+        require(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, pair) == 0);
         device = UniqueFd{pair[0]};
         far_end = UniqueFd{pair[1]};
     }
@@ -45,8 +47,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     test::FuzzInput input{{data, size}};
     const GuestRange ranges[] = {GuestRange::of(0, kEnd)};
     GuestMemory memory{ranges, Mapping::Pages::transparent};
-    const Wire wire;
     const uint8_t shape = input.byte();
+    const bool is_stream = (shape & 4) != 0;
+    const Wire wire{is_stream ? SOCK_STREAM : SOCK_SEQPACKET};
     NetLimit unlimited{0, 0};
     const uint64_t features = uint64_t{input.byte()} << VIRTIO_RING_F_INDIRECT_DESC &
                               (feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX));
@@ -59,12 +62,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                       .transmit = transmit,
                       .driver = calls,
                       .link_fd = wire.device.get(),
+                      .stream = is_stream,
                       .merge = (shape & 1) != 0,
                       .headers = (shape & 2) != 0,
                       .to_guest = unlimited,
                       .from_guest = unlimited}};
 
-    std::vector<std::byte> frame(0x2'0000);
+    std::vector<std::byte> frame(0x2'0010);
     while (!input.empty()) {
         const uint8_t what = input.byte();
         const bool is_transmit = (what & 0x80) != 0;
@@ -74,6 +78,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 // A chain of one or two buffers, mostly sound.
                 const uint16_t length = input.half_word();
                 const uint8_t shape = input.byte();
+                const bool is_stream = (shape & 4) != 0;
+                const Wire wire{is_stream ? SOCK_STREAM : SOCK_SEQPACKET};
                 const bool writable = is_transmit == ((shape & 0x40) != 0);
                 const test::Buffer buffers[] = {{kData + input.half_word() % 0x8000, length, writable},
                                                 {kData + 0x8000, 0x100, writable}};
@@ -88,7 +94,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             case 2: {
                 // What is no frame, too, and more than any buffer holds.
                 const size_t length = (size_t{input.half_word()} << 1) % frame.size();
-                static_cast<void>(write(wire.far_end.get(), frame.data(), length + 1));
+                if (is_stream) {
+                    // The length that is told is mostly the true one.
+                    const uint8_t untrue = input.byte();
+                    const uint32_t told = htonl(static_cast<uint32_t>(length + (untrue < 32 ? untrue : 0)));
+                    std::memcpy(frame.data(), &told, sizeof told);
+                }
+                static_cast<void>(
+                    write(wire.far_end.get(), frame.data(), length + (is_stream ? sizeof(uint32_t) : 1)));
                 break;
             }
             case 3:

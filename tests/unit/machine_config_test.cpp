@@ -277,6 +277,9 @@ TEST(NetConfig, WrongFormsAreTold) {
         {"lan", {"what is at the other side"}},
         {"tap", {"what is at the other side"}},
         {"tap=", {"what is at the other side"}},
+        {"socket", {"what is at the other side"}},
+        {"socket=", {"what is at the other side"}},
+        {"socket=/s,vhost=on", {"'vhost=on' has no meaning", "socket=PATH"}},
         {"user=1", {"what is at the other side"}},
         {"mac=02:00:00:00:00:01", {"what is at the other side"}},
         {"tap=a,tap=b", {"'tap=b' has no meaning"}},
@@ -371,7 +374,8 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.nets = {
         NetConfig::parse("tap=t0"),
         NetConfig::parse("tap=t,,1,mac=02:AB:cd:00:00:01,vhost=off,queues=2,mtu=9000,pps=5,bps=2M"),
-        NetConfig::parse("user,restrict,host-loopback,forward=1:2")};
+        NetConfig::parse("user,restrict,host-loopback,forward=1:2"),
+        NetConfig::parse("socket=/s,,1,mtu=2000")};
     config.rng = true;
     config.console = ConsoleConfig::parse("file:/tmp/out");
     config.stop_timeout = 1500ms;
@@ -394,6 +398,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"net", "tap=t0"},
         {"net", "tap=t,,1,queues=2,vhost=off,mac=02:ab:cd:00:00:01,mtu=9000,pps=5,bps=2048K"},
         {"net", "user,forward=127.0.0.1:1:2,restrict,host-loopback"},
+        {"net", "socket=/s,,1,mtu=2000"},
         {"rng", "true"},
         {"console", "file:/tmp/out"},
         {"stop-timeout", "1.500000"},

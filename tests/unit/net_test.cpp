@@ -1,6 +1,7 @@
 // The network device's queues between a driver and the other side of a socket that keeps messages apart.
 #include "devices/net/net.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/virtio_ids.h>
 #include <sys/socket.h>
@@ -47,11 +48,12 @@ class NetTest : public testing::Test {
         wire_ = UniqueFd{pair[1]};
         start(true);
     }
-    void start(bool merge, bool headers = true) {
+    void start(bool merge, bool headers = true, bool stream = false) {
         queues_ = std::make_unique<NetQueues>(NetQueues::Sides{.receive = receive_,
                                                                .transmit = transmit_,
                                                                .driver = calls_,
                                                                .link_fd = link_.get(),
+                                                               .stream = stream,
                                                                .merge = merge,
                                                                .headers = headers,
                                                                .to_guest = *to_guest_,
@@ -358,6 +360,90 @@ TEST_F(NetTest, ALimitHoldsFramesBackInBothDirections) {
     EXPECT_EQ(receive_driver_->take_used().size(), 1U);
     queues_->transmit();
     EXPECT_EQ(departed().size(), 100U);
+}
+
+/// The same with a stream as the link.
+class NetStreamTest : public NetTest {
+  protected:
+    NetStreamTest() {
+        int pair[2] = {};
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+            throw std::runtime_error{"socketpair"};
+        }
+        link_ = UniqueFd{pair[0]};
+        wire_ = UniqueFd{pair[1]};
+        start(true, true, true);
+    }
+    static std::string framed(const std::string& frame) {
+        const uint32_t length = htonl(static_cast<uint32_t>(frame.size()));
+        return std::string{reinterpret_cast<const char*>(&length), sizeof length} + frame;
+    }
+    void arrive_bytes(const std::string& bytes) {
+        ASSERT_EQ(write(wire_.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    }
+};
+
+TEST_F(NetStreamTest, FramesAreKeptApartHoweverTheyCome) {
+    offer({100, 100, 2000, 100});
+    const std::string bytes = framed("first") + framed("the second") + framed(std::string(150, 'x'));
+    // In two pieces, cut within the second length, and the rest byte by byte.
+    arrive_bytes(bytes.substr(0, 11));
+    queues_->receive();
+    EXPECT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_EQ(text_at(buffer_at(0) + sizeof(Header), 5), "first");
+    for (const char byte : bytes.substr(11)) {
+        arrive_bytes(std::string(1, byte));
+        queues_->receive();
+    }
+    EXPECT_EQ(receive_driver_->take_used().size(), 2U);
+    EXPECT_EQ(text_at(buffer_at(1) + sizeof(Header), 10), "the second");
+    EXPECT_EQ(text_at(buffer_at(2) + sizeof(Header), 150), std::string(150, 'x'));
+    EXPECT_EQ(header_at(buffer_at(2)).num_buffers, 1);
+    EXPECT_EQ(calls_.broken, "");
+}
+
+TEST_F(NetStreamTest, WhatTheGuestSendsLeavesWithItsLength) {
+    put(buffer_at(0), std::string(sizeof(Header), '\0') + "hello");
+    const test::Buffer buffers[] = {{buffer_at(0), 5, false}, {buffer_at(0) + 5, 7 + 5, false}};
+    transmit_driver_->add(buffers);
+    queues_->transmit();
+    EXPECT_EQ(departed(), framed("hello"));
+    EXPECT_EQ(transmit_driver_->take_used().size(), 1U);
+}
+
+TEST_F(NetStreamTest, AFrameOfWhichAPartHasLeftFollowsWhole) {
+    const test::Buffer buffer[] = {{kData, 0x8000, false}};
+    std::string got;
+    for (int frames = 0; frames < 64; ++frames) {
+        transmit_driver_->add(buffer);
+        queues_->transmit();
+        while (transmit_driver_->take_used().empty()) {
+            got += departed();  // makes room
+            queues_->transmit();
+        }
+    }
+    for (std::string part = departed(); !part.empty(); part = departed()) {
+        got += part;
+        queues_->transmit();
+    }
+    const std::string whole = framed(std::string(0x8000 - sizeof(Header), '\0'));
+    ASSERT_EQ(got.size(), 64 * whole.size());
+    for (size_t frame = 0; frame < 64; ++frame) {
+        ASSERT_EQ(got.substr(frame * whole.size(), whole.size()), whole) << frame;
+    }
+}
+
+TEST_F(NetStreamTest, ABrokenFormEndsTheLinkAndTheGuestGoesOn) {
+    offer({100, 100});
+    arrive_bytes(framed("good") + std::string("\xff\xff\xff\xff", 4) + framed("lost"));
+    queues_->receive();
+    EXPECT_EQ(receive_driver_->take_used().size(), 1U);
+    const test::Buffer buffer[] = {{kData, 100, false}};
+    transmit_driver_->add(buffer);
+    queues_->transmit();
+    EXPECT_EQ(transmit_driver_->take_used().size(), 1U);
+    EXPECT_EQ(departed(), "") << "nobody is there";
+    EXPECT_EQ(calls_.broken, "");
 }
 
 std::vector<NetLink> links(size_t count) {

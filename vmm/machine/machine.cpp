@@ -30,6 +30,18 @@ virtio::MacAddress random_mac() {
     return mac;
 }
 
+virtio::NetOffloads offloads_of(const NetConfig& net) {
+    switch (net.kind) {
+        case NetConfig::Kind::user:
+            return virtio::NetOffloads::checked;
+        case NetConfig::Kind::tap:
+            return virtio::NetOffloads::all;
+        case NetConfig::Kind::socket:
+            break;
+    }
+    return virtio::NetOffloads::none;
+}
+
 void check_host(const Kvm& kvm, const MachineConfig& config) {
     for (const arch::NeededCapability& needed : arch::kNeededCapabilities) {
         if (kvm.capability(needed.number) == 0) {
@@ -140,17 +152,16 @@ void Machine::add_virtio_devices(MachineFiles& files) {
     for (size_t number = 0; number < files.nets.size(); ++number) {
         const NetConfig& net = config_.nets[number];
         const std::string name = "net" + std::to_string(number);
-        const bool is_tap = net.kind == NetConfig::Kind::tap;
-        virtio_devices_->add(std::make_unique<virtio::Net>(
-                                 virtio::NetSettings{.mac = net.mac.value_or(random_mac()),
-                                                     .mtu = net.mtu_in_use(),
-                                                     .offloads = is_tap ? virtio::NetOffloads::all
-                                                                        : virtio::NetOffloads::checked,
-                                                     .frames_per_second = net.pps,
-                                                     .bytes_per_second = net.bps,
-                                                     .name = name},
-                                 std::move(files.nets[number])),
-                             name);
+        virtio_devices_->add(
+            std::make_unique<virtio::Net>(virtio::NetSettings{.mac = net.mac.value_or(random_mac()),
+                                                              .mtu = net.mtu_in_use(),
+                                                              .offloads = offloads_of(net),
+                                                              .frames_per_second = net.pps,
+                                                              .bytes_per_second = net.bps,
+                                                              .stream = net.kind == NetConfig::Kind::socket,
+                                                              .name = name},
+                                          std::move(files.nets[number])),
+            name);
     }
     if (config_.rng) {
         virtio_devices_->add(std::make_unique<virtio::Rng>(), "rng");

@@ -14,6 +14,7 @@ namespace {
 constexpr const char* kUserForm =
     "user[,forward=[HOSTIP:]PORT:GUESTPORT[/"
     "udp]]…[,restrict][,host-loopback][,mac=…][,mtu=N][,pps=N][,bps=SIZE]";
+constexpr const char* kSocketForm = "socket=PATH[,mac=…][,mtu=N][,pps=N][,bps=SIZE]";
 constexpr const char* kTapForm = "tap=NAME[,queues=N][,vhost=on|off][,mac=…][,mtu=N][,pps=N][,bps=SIZE]";
 
 /// Six bytes in hexadecimal, two digits each, with colons between. An address for many (its lowest bit set)
@@ -54,16 +55,21 @@ NetConfig NetConfig::parse(const std::string& text) {
     if (first.is_value("tap") && !first.value->empty()) {
         net.kind = Kind::tap;
         net.tap = *first.value;
+    } else if (first.is_value("socket") && !first.value->empty()) {
+        net.kind = Kind::socket;
+        net.socket = *first.value;
     } else if (!first.is_flag("user")) {
         refuse_option("--net", text, "it does not begin with what is at the other side",
-                      std::string{"write "} + kUserForm + " or " + kTapForm);
+                      std::string{"write "} + kUserForm + ", " + kTapForm + " or " + kSocketForm);
     }
+    const char* form = net.kind == Kind::user ? kUserForm : net.kind == Kind::tap ? kTapForm : kSocketForm;
     refuse_repeats("--net", text, words, "forward");
     for (const OptionWord& word : words) {
-        if (!net.take_word(word) &&
-            !(net.kind == Kind::user ? net.take_user_word(word) : net.take_tap_word(word))) {
+        const bool taken = net.take_word(word) || (net.kind == Kind::user && net.take_user_word(word)) ||
+                           (net.kind == Kind::tap && net.take_tap_word(word));
+        if (!taken) {
             refuse_option("--net", text, "'" + word.text + "' has no meaning there",
-                          std::string{"write "} + (net.kind == Kind::user ? kUserForm : kTapForm));
+                          std::string{"write "} + form);
         }
     }
     if (net.vhost.value_or(false) && (net.pps != 0 || net.bps != 0)) {
@@ -119,11 +125,16 @@ bool NetConfig::take_tap_word(const OptionWord& word) {
 }
 
 uint16_t NetConfig::mtu_in_use() const {
-    return mtu != 0 ? mtu : kind == Kind::user ? kMostMtu : virtio::interface_mtu(tap);
+    return mtu != 0             ? mtu
+           : kind == Kind::user ? kMostMtu
+           : kind == Kind::tap  ? virtio::interface_mtu(tap)
+                                : 0;
 }
 
 std::string NetConfig::text() const {
-    std::string text = kind == Kind::tap ? "tap=" + double_commas(tap) : "user";
+    std::string text = kind == Kind::tap      ? "tap=" + double_commas(tap)
+                       : kind == Kind::socket ? "socket=" + double_commas(socket)
+                                              : "user";
     for (const virtio::PortForward& forward : forwards) {
         text += ",forward=" + forward.text();
     }

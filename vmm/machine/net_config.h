@@ -16,11 +16,13 @@ namespace hull {
 struct NetConfig {
     /// What is at its other side.
     enum class Kind {
-        user,  ///< a network in user space, which needs no rights
-        tap,   ///< a tap device of the host's
+        user,    ///< a network in user space, which needs no rights
+        tap,     ///< a tap device of the host's
+        socket,  ///< a program that takes a stream of frames, such as passt
     };
     Kind kind = Kind::user;
     std::string tap;            ///< its name; Kind::tap only
+    std::string socket;         ///< the unix socket that the program listens on; Kind::socket only
     uint32_t queues = 1;        ///< pairs of them; Kind::tap only
     std::optional<bool> vhost;  ///< whether the host's kernel serves them; none: where it can; Kind::tap only
     std::optional<virtio::MacAddress> mac;  ///< none: one by chance
@@ -35,8 +37,8 @@ struct NetConfig {
     static constexpr uint16_t kLeastMtu = 1280;  ///< IPv6 needs so much (RFC 8200, 5)
     static constexpr uint16_t kMostMtu = 65521;  ///< so that a frame has at most 65535 bytes
 
-    /// "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback]" or
-    /// "tap=NAME[,queues=N][,vhost=on|off]", and behind either
+    /// "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback]",
+    /// "tap=NAME[,queues=N][,vhost=on|off]" or "socket=PATH", and behind any of them
     /// "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]", as on the command line. Throws Error (usage).
     static NetConfig parse(const std::string& text);
     [[nodiscard]] std::string text() const;

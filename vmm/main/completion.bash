@@ -14,7 +14,7 @@ _hull() {
         --bus) mapfile -t COMPREPLY < <(compgen -W 'pci mmio' -- "$word"); return ;;
         --net)
             compopt -o nospace
-            mapfile -t COMPREPLY < <(compgen -W 'user tap=' -- "$word")
+            mapfile -t COMPREPLY < <(compgen -W 'user tap= socket=' -- "$word")
             return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file:' -- "$word"); return ;;
         --cmdline | --cmdline-raw | --cpus | --memory | --stop-timeout) return ;;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "devices/net/frame_stream.h"
 #include "devices/net/tap.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/machine.h"
@@ -91,6 +92,8 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
     for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::tap) {
             files.nets.push_back(open_tap_links(net));
+        } else if (net.kind == NetConfig::Kind::socket) {
+            files.nets.emplace_back().push_back({virtio::connect_frame_stream(net.socket), UniqueFd{}});
         } else {
             files.nets.emplace_back().push_back({(user_net++)->take_link(), UniqueFd{}});
         }

@@ -45,9 +45,9 @@ options::options_description describe() {
          "[,queues=N][,iops=N][,bps=SIZE]")  //
         ("net", text()->value_name("KIND[,…]"),
          "network device; may be given several times; "
-         "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback] or tap=NAME[,queues=N], "
-         "and "
-         "behind either [,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")                           //
+         "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback], "
+         "tap=NAME[,queues=N][,vhost=on|off] or socket=PATH, and behind any of them "
+         "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")                                         //
         ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")            //
         ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")  //
         ("stop-timeout", text()->value_name("SECONDS"),
