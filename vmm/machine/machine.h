@@ -36,6 +36,7 @@ struct MachineFiles {
     std::vector<InputFile> initramfs;
     std::vector<virtio::DiskImage> disks;  ///< of MachineConfig::disks, in the same order
     std::vector<UniqueFd> nets;            ///< of MachineConfig::nets, likewise
+    UniqueFd vsock;                        ///< the listener of MachineConfig::vsock
     UniqueFd console_output;               ///< where the console's output goes
     UniqueFd console_input;                ///< where its input comes from; none where there is no input
     bool input_is_terminal = false;

@@ -7,12 +7,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "devices/net/tap.h"
+#include "devices/vsock/host_socket.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/host_check.h"
@@ -111,6 +113,13 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         return ExitStatus::success;
     }
     MachineFiles files = open_files(config);
+    // The last to be made: its file is removed as this function is left, which the machine's process never
+    // does.
+    std::optional<virtio::VsockListener> vsock;
+    if (config.vsock) {
+        vsock.emplace(config.vsock->path);
+        files.vsock = vsock->take_socket();
+    }
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
@@ -119,6 +128,9 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         const ExitStatus status = machine.run(control_fd);
         if (machine.keeper_is_gone()) {
             terminal.restore();
+            if (vsock) {
+                vsock->remove_file();
+            }
         }
         if (config.timing) {
             print_timing(timeline, machine.first_line_time());

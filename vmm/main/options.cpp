@@ -44,7 +44,10 @@ options::options_description describe() {
          "FILE[,id=NAME][,readonly|overlay][,direct]"
          "[,queues=N][,iops=N][,bps=SIZE]")  //
         ("net", text()->value_name("KIND[,…]"),
-         "network device; may be given several times; tap=NAME[,mac=XX:XX:XX:XX:XX:XX]")                //
+         "network device; may be given several times; tap=NAME[,mac=XX:XX:XX:XX:XX:XX]")  //
+        ("vsock", text()->value_name("cid=N,…"),
+         "socket device (virtio-vsock) for streams between the guest and unix sockets of the host; "
+         "cid=N,socket=PATH")                                                                           //
         ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")            //
         ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")  //
         ("stop-timeout", text()->value_name("SECONDS"),
@@ -112,6 +115,8 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.bus = parse_bus(value);
     } else if (key == "hugepages") {
         config.hugepages = parse_flag(value, key);
+    } else if (key == "vsock") {
+        config.vsock = VsockConfig::parse(value);
     } else if (key == "rng") {
         config.rng = parse_flag(value, key);
     } else if (key == "console") {
