@@ -292,17 +292,12 @@ size_t VsockConnection::read(std::span<const iovec> segments) {
     if (!can_read()) {
         return 0;
     }
-    size_t wanted = 0;
-    for (const iovec& segment : segments) {
-        wanted += segment.iov_len;
-    }
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(segments.data());
     message.msg_iovlen = segments.size();
     const ssize_t got = recvmsg(socket(), &message, MSG_DONTWAIT);
     if (got > 0) {
-        // Less than was asked for is all that there is, unless the end follows.
-        readable_ = static_cast<size_t>(got) == wanted || hung_up_;
+        // Less than was asked for need not be all: a read ends behind a descriptor that was sent along.
         sent_ += static_cast<uint32_t>(got);
         return static_cast<size_t>(got);
     }

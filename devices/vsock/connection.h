@@ -68,10 +68,10 @@ class VsockConnection {
     [[nodiscard]] bool has_packet() const;
     /// The next packet without payload for the guest, without addresses; it counts as told.
     std::optional<VsockHeader> next_control();
-    /// Reads what the host program has sent into `segments`, no more than the guest has room for (5.10.6.3);
-    /// returns how many bytes were read, which are now to be sent in packets that data_header() is for.
+    /// Reads what the host program has sent into `segments`, which hold at most credit() bytes; returns how
+    /// many there were, which are now to be sent in packets that data_header() is for.
     size_t read(std::span<const iovec> segments);
-    /// The most that read() would read now, in bytes.
+    /// The guest's room that is not taken up yet (5.10.6.3), in bytes.
     [[nodiscard]] uint32_t credit() const;
     VsockHeader data_header(uint32_t size) { return header(VIRTIO_VSOCK_OP_RW, size); }
 
@@ -97,7 +97,7 @@ class VsockConnection {
 
     // The host program's side.
     bool readable_ = false;             // the socket may have something, or its end
-    bool hung_up_ = false;              // ... and its end is coming
+    bool hung_up_ = false;              // its end is behind what there is
     bool read_ended_ = false;           // all that will come was read
     bool write_ended_ = false;          // nothing is taken any more
     std::vector<std::byte> unwritten_;  // of the guest's, and not yet taken

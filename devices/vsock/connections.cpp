@@ -19,19 +19,23 @@ namespace {
 enum Watched : uint64_t { kStop, kListener, kTransmitKick, kReceiveKick, kFirstConnection };
 /// Packets in one direction before the other gets its turn.
 constexpr int kBatch = 64;
-/// The most bytes that one stream sends in its turn.
-constexpr size_t kMostAtOnce = size_t{64} << 10;
+/// The buffers of one read.
+constexpr size_t kMostBuffers = 32;
 /// The segments of one read; a buffer has at most as many as the queue has entries, 256.
 constexpr size_t kEnoughSegments = 512;
 /// Each event counts once; what it tells of is remembered until it is used up.
 constexpr uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
+constexpr const char* kNoWatch = "the host has no resources to watch its descriptors with";
+
 }  // namespace
 
 VsockConnections::VsockConnections(Sides sides) : sides_{std::move(sides)}, next_id_{kFirstConnection} {
-    watch(sides_.listener, kListener, EPOLLIN | EPOLLET, EPOLL_CTL_ADD);
-    watch(sides_.transmit.kick_fd, kTransmitKick, EPOLLIN, EPOLL_CTL_ADD);
-    watch(sides_.receive.kick_fd, kReceiveKick, EPOLLIN, EPOLL_CTL_ADD);
+    if (!watch(sides_.listener, kListener, EPOLLIN | EPOLLET, EPOLL_CTL_ADD) ||
+        !watch(sides_.transmit.kick_fd, kTransmitKick, EPOLLIN, EPOLL_CTL_ADD) ||
+        !watch(sides_.receive.kick_fd, kReceiveKick, EPOLLIN, EPOLL_CTL_ADD)) {
+        fail(kNoWatch);
+    }
 }
 
 void VsockConnections::fail(const char* why) {
@@ -46,8 +50,10 @@ bool VsockConnections::watch(int fd, uint64_t id, uint32_t events, int operation
 }
 
 void VsockConnections::serve(int stop_fd) {
-    watch(stop_fd, kStop, EPOLLIN, EPOLL_CTL_ADD);
-    while (take_turn(-1)) {
+    if (!watch(stop_fd, kStop, EPOLLIN, EPOLL_CTL_ADD)) {
+        fail(kNoWatch);
+    }
+    while (!broken_ && take_turn(-1)) {
     }
 }
 
@@ -104,11 +110,12 @@ void VsockConnections::accept_hosts() {
     }
 }
 
-VsockConnections::Id VsockConnections::add(std::unique_ptr<VsockConnection> connection) {
+VsockConnections::Entries::iterator VsockConnections::add(std::unique_ptr<VsockConnection> connection) {
     const Id id = next_id_++;
-    watch(connection->socket(), id, kReadEvents, EPOLL_CTL_ADD);
-    connections_.emplace(id, Entry{.connection = std::move(connection)});
-    return id;
+    if (!watch(connection->socket(), id, kReadEvents, EPOLL_CTL_ADD)) {
+        return connections_.end();
+    }
+    return connections_.emplace(id, Entry{.connection = std::move(connection)}).first;
 }
 
 void VsockConnections::settle(Entries::iterator at) {
@@ -236,17 +243,18 @@ void VsockConnections::take_packet(const DescriptorChain& chain) {
 }
 
 void VsockConnections::connect_guest(const VsockHeader& request) {
-    UniqueFd socket;
+    auto at = connections_.end();
     if (connections_.size() < kMostConnections) {
-        socket = connect_to_host(sides_.path, request.dst_port);
+        if (UniqueFd socket = connect_to_host(sides_.path, request.dst_port); socket.valid()) {
+            at = add(std::make_unique<VsockConnection>(request, std::move(socket)));
+        }
     }
-    if (!socket.valid()) {
+    if (at == connections_.end()) {
         resets_.push_back(reset_of(request));
         return;
     }
-    const Id id = add(std::make_unique<VsockConnection>(request, std::move(socket)));
-    flows_.emplace(flow_from_guest(request), id);
-    settle(connections_.find(id));
+    flows_.emplace(flow_from_guest(request), at->first);
+    settle(at);
 }
 
 bool VsockConnections::take_buffer() {
@@ -302,23 +310,29 @@ void VsockConnections::serve_next() {
     if (std::optional<VsockHeader> header = connection.next_control()) {
         send(*header);
     } else {
-        send_data(connection);
+        send_data(at->second);
     }
     settle(at);
 }
 
-void VsockConnections::send_data(VsockConnection& connection) {
+void VsockConnections::send_data(Entry& entry) {
     // Straight into the guest's buffers, behind where each one's header will be.
     segments_.clear();
-    size_t left = std::min<size_t>(connection.credit(), kMostAtOnce);
-    for (size_t at = 0;
-         left > 0 && segments_.size() < kEnoughSegments && (at < buffers_.size() || take_buffer()); ++at) {
+    VsockConnection& connection = *entry.connection;
+    size_t room = 0;
+    for (size_t at = 0; at < entry.buffers && room < connection.credit() &&
+                        segments_.size() < kEnoughSegments && (at < buffers_.size() || take_buffer());
+         ++at) {
         const DescriptorChain& buffer = buffers_[at];
-        const size_t part = std::min<size_t>(left, buffer.writable_size() - sizeof(VsockHeader));
+        const size_t part =
+            std::min<size_t>(connection.credit() - room, buffer.writable_size() - sizeof(VsockHeader));
         append_part(segments_, buffer.writable(), sizeof(VsockHeader), part);
-        left -= part;
+        room += part;
     }
-    for (size_t size = connection.read(segments_); size > 0;) {
+    size_t size = connection.read(segments_);
+    // Most programs send little at a time; for one that does not, a read fills more and more buffers.
+    entry.buffers = size == room ? std::min(2 * entry.buffers, kMostBuffers) : 1;
+    while (size > 0) {
         const size_t part = std::min<size_t>(size, buffers_.front().writable_size() - sizeof(VsockHeader));
         size -= part;
         send(connection.data_header(static_cast<uint32_t>(part)));

@@ -60,6 +60,7 @@ class VsockConnections {
         std::unique_ptr<VsockConnection> connection;
         bool is_ready = false;        // it stands in ready_
         bool waits_to_write = false;  // as epoll was told
+        size_t buffers = 1;           // of the guest's, that the next read may fill
     };
     using Entries = std::unordered_map<Id, Entry>;
 
@@ -82,12 +83,13 @@ class VsockConnections {
     [[nodiscard]] bool take_buffer();
     [[nodiscard]] bool have_buffer();
     void serve_next();
-    void send_data(VsockConnection& connection);
+    void send_data(Entry& entry);
     /// Puts a stream's header, without its addresses yet, before its payload.
     void send(VsockHeader header);
     void deliver(const VsockHeader& header);
 
-    Id add(std::unique_ptr<VsockConnection> connection);
+    /// The end, with the stream closed, where the host cannot watch its socket.
+    Entries::iterator add(std::unique_ptr<VsockConnection> connection);
     /// Looks at what has become of a stream, which may be its end: its entry is not to be used behind this.
     void settle(Entries::iterator at);
 

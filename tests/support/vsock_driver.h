@@ -4,8 +4,9 @@
 #include <linux/vm_sockets.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -94,12 +95,13 @@ class VsockDriver {
             connections_.take_turn(0);
             for (const vring_used_elem& used : receive_driver_.take_used()) {
                 const uint64_t at = kReceiveData + used.id * uint64_t{kBuffer};
-                VsockPacket packet{memory_.read<virtio::VsockHeader>(GuestAddress{at}).value(), {}};
-                const auto bytes = memory_.slice(GuestRange::of(at, used.len)).value();
-                packet.payload =
-                    std::string{reinterpret_cast<const char*>(bytes.data()), bytes.size()}.substr(
-                        sizeof(virtio::VsockHeader));
-                packets.push_back(std::move(packet));
+                const auto header = memory_.read<virtio::VsockHeader>(GuestAddress{at});
+                std::string bytes(std::min<size_t>(used.len, kEnd), '\0');
+                // A fuzzer writes to the rings, too.
+                if (header && used.len >= sizeof *header &&
+                    memory_.read_bytes(GuestAddress{at}, std::as_writable_bytes(std::span{bytes}))) {
+                    packets.push_back({*header, bytes.substr(sizeof *header)});
+                }
             }
             taken_back_ += static_cast<unsigned>(transmit_driver_.take_used().size());
         }

@@ -189,10 +189,9 @@ TEST_P(Vsock, ProgramsReachEachOtherInBothDirections) {
         "echo question | vsock connect 2 7000 | tr q Q\n"
         "vsock connect 2 7000 </bin/busybox | cmp - /bin/busybox && echo unchanged\n"
         "vsock connect 2 7999 </dev/null || echo refused $?\n"
-        "for i in $(seq 20); do echo $i | vsock connect 2 7000 >/tmp/$i & done; wait $(jobs -p | tail -n "
-        "20)\n"
-        "cat $(seq -f /tmp/%g 20) | tr '\\n' ' '; echo; echo counted\n");
-    EXPECT_TRUE(hull_->wait_for("\r\ncounted"));
+        "(for i in $(seq 20); do echo $i | vsock connect 2 7000 >/tmp/$i & done; wait)\n"
+        "cd /tmp; cat $(seq 20) | tr '\\n' ' '; cd /; echo; echo counted\n");
+    ASSERT_TRUE(hull_->wait_for("\r\ncounted"));
     EXPECT_THAT(hull_->out(), HasSubstr("Question\r\n"));
     EXPECT_THAT(hull_->out(), HasSubstr("unchanged\r\n"));
     EXPECT_THAT(hull_->out(), HasSubstr("refused 1\r\n"));
