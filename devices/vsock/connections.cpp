@@ -122,6 +122,9 @@ void VsockConnections::settle(Entries::iterator at) {
     Entry& entry = at->second;
     VsockConnection& connection = *entry.connection;
     if (connection.stage() == VsockConnection::Stage::over) {
+        if (entry.is_ready) {
+            std::erase(ready_, at->first);  // a guest that takes no packets could make it grow otherwise
+        }
         connections_.erase(at);
         return;
     }
@@ -302,9 +305,6 @@ void VsockConnections::receive() {
 void VsockConnections::serve_next() {
     const auto at = connections_.find(ready_.front());
     ready_.pop_front();
-    if (at == connections_.end()) {
-        return;
-    }
     at->second.is_ready = false;
     VsockConnection& connection = *at->second.connection;
     if (std::optional<VsockHeader> header = connection.next_control()) {

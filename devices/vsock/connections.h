@@ -44,8 +44,8 @@ class VsockConnections {
 
     /// Streams, those that are not open yet or not flushed yet included.
     [[nodiscard]] size_t size() const { return connections_.size(); }
-    /// RSTs for the guest that wait for its buffers.
-    [[nodiscard]] size_t waiting_resets() const { return resets_.size(); }
+    /// What waits for the guest's buffers: RSTs, and streams with something for it.
+    [[nodiscard]] size_t waiting() const { return resets_.size() + ready_.size(); }
 
     /// The most streams; further ones of the guest's get a RST, further programs of the host's wait.
     static constexpr size_t kMostConnections = 512;

@@ -16,7 +16,7 @@ using VsockHeader = virtio_vsock_hdr;
 
 /// 5.10.3: the feature's bit, which Linux's header does not name.
 inline constexpr unsigned kVsockStreamFeature = 0;
-/// 5.10.6.4.3: both hints of a SHUTDOWN.
+/// 5.10.6.5: both hints of a SHUTDOWN.
 inline constexpr uint32_t kVsockShutdownBoth = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND;
 
 /// What tells one stream from another: its ports. The addresses are always the guest's and the host's.

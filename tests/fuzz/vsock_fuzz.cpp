@@ -136,8 +136,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             }
         }
         require(driver.connections().size() <= VsockConnections::kMostConnections);
-        require(driver.connections().waiting_resets() <=
-                VsockConnections::kMostResets + VsockConnections::kMostConnections);
+        require(driver.connections().waiting() <=
+                VsockConnections::kMostResets + 2 * VsockConnections::kMostConnections);
     };
     while (!input.empty()) {
         const uint8_t what = input.byte();

@@ -489,15 +489,40 @@ TEST_F(VsockTest, AFloodIsBounded) {
     }
     EXPECT_LT(sent, 3000U) << "the device takes packets without end";
     EXPECT_EQ(answers, VsockDriver::kQueueSize);
-    EXPECT_LE(driver_.connections().waiting_resets(), VsockConnections::kMostResets);
+    EXPECT_LE(driver_.connections().waiting(), VsockConnections::kMostResets);
     // Once there are buffers again, all is answered.
     driver_.offer(static_cast<int>(answers));
     for (int turn = 0; turn < 100; ++turn) {
         answers += run().size();
     }
     EXPECT_EQ(answers, sent);
-    EXPECT_EQ(driver_.connections().waiting_resets(), 0U);
+    EXPECT_EQ(driver_.connections().waiting(), 0U);
     expect_others_work();
+}
+
+TEST_F(VsockTest, AFloodOfStreamsThatEndAtOnceIsBounded) {
+    server_ = listen_on(path_ + "_" + std::to_string(kHostPort));
+    driver_.receive_queue().set_available_index(0);  // no buffers
+    for (int stream = 0; stream < 2000; ++stream) {
+        driver_.send(header(VIRTIO_VSOCK_OP_REQUEST));
+        driver_.send(header(VIRTIO_VSOCK_OP_RST));
+        EXPECT_EQ(ops(driver_.run()), Ops{});
+        UniqueFd{accept4(server_.get(), nullptr, nullptr, SOCK_NONBLOCK)};
+    }
+    EXPECT_EQ(driver_.connections().waiting(), 0U);
+    EXPECT_EQ(driver_.connections().size(), 0U);
+}
+
+TEST_F(VsockTest, AHostProgramGetsNoPortThatIsTaken) {
+    const std::string port = std::to_string(VsockConnections::kFirstHostPort);
+    const UniqueFd server = listen_on(path_ + "_" + port);
+    driver_.send(header(VIRTIO_VSOCK_OP_REQUEST, 80, VsockConnections::kFirstHostPort));
+    EXPECT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_RESPONSE});
+    const UniqueFd host = connect_to(path_);
+    test::write_all(host.get(), "CONNECT 80\n");
+    const Packets packets = run();
+    ASSERT_EQ(ops(packets), Ops{VIRTIO_VSOCK_OP_REQUEST});
+    EXPECT_EQ(uint32_t{packets[0].header.src_port}, VsockConnections::kFirstHostPort + 1);
 }
 
 TEST_F(VsockTest, StreamsAreBounded) {
