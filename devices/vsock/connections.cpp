@@ -87,13 +87,13 @@ bool VsockConnections::take_turn(int timeout_ms) {
                 break;
         }
     }
-    accept_hosts();
     if (transmit_ready_) {
         transmit();
     }
     if (!starved_) {
         receive();
     }
+    accept_hosts();  // last: there is room for those who wait once a stream has ended
     return !broken_;
 }
 

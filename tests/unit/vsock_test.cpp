@@ -541,6 +541,9 @@ TEST_F(VsockTest, StreamsAreBounded) {
     test::write_all(waiting.get(), "CONNECT 80\n");
     EXPECT_EQ(ops(run()), Ops{});
     driver_.send(header(VIRTIO_VSOCK_OP_RST, 1));
+    driver_.connections().take_turn(0);
+    EXPECT_EQ(driver_.connections().size(), VsockConnections::kMostConnections)
+        << "nothing else would wake it";
     EXPECT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_REQUEST});
     EXPECT_EQ(driver_.connections().size(), VsockConnections::kMostConnections);
 }
