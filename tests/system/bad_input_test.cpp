@@ -103,6 +103,20 @@ TEST_F(BadInput, Disks) {
     expect(kBadFile, "multiple of 512", {"boot", "--kernel", "KERNEL", "--disk", odd});
 }
 
+TEST_F(BadInput, Vsock) {
+    expect(kUsage, "3 to 4294967294", {"boot", "--kernel", "KERNEL", "--vsock", "cid=2,socket=x"});
+    expect(kUsage, "more than once",
+           {"boot", "--kernel", "KERNEL", "--vsock", "cid=3,socket=x", "--vsock", "cid=4,socket=y"});
+    expect(kBadFile, "No such file",
+           {"boot", "--kernel", "KERNEL", "--vsock", "cid=3,socket=/nowhere/at/all"});
+    const std::string file = write("no-socket", "x");
+    expect(kBadFile, "no socket", {"boot", "--kernel", "KERNEL", "--vsock", "cid=3,socket=" + file});
+    // What fails behind the socket leaves none.
+    const std::string path = folder_ / "vsock";
+    expect(kBadFile, "cannot", {"boot", "--kernel", "@text", "--vsock", "cid=3,socket=" + path});
+    EXPECT_FALSE(fs::exists(path));
+}
+
 TEST_F(BadInput, Sizes) {
     expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "1M"});
     expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "lots"});

@@ -267,6 +267,39 @@ TEST(MachineConfig, WordsComeAfterTheDefaultsAndRawReplacesThem) {
     EXPECT_EQ(config.whole_cmdline(), "only this");
 }
 
+TEST(Vsock, IsAnAddressAndASocket) {
+    const VsockConfig vsock = VsockConfig::parse("cid=4294967294,socket=/a b/c,,d");
+    EXPECT_EQ(vsock.cid, 4294967294U);
+    EXPECT_EQ(vsock.path, "/a b/c,d");
+    EXPECT_EQ(vsock.text(), "cid=4294967294,socket=/a b/c,,d");
+    const std::string longest(96, 'x');
+    EXPECT_EQ(VsockConfig::parse("socket=" + longest + ",cid=3").path, longest);
+    struct Row {
+        std::string text;
+        std::initializer_list<std::string_view> told;
+    };
+    const Row rows[] = {
+        {"", {"--vsock ''", "no meaning", "cid=N,socket=PATH"}},
+        {"cid=3", {"does not say both"}},
+        {"socket=x", {"does not say both"}},
+        {"cid=3,socket=", {"'socket=' has no meaning"}},
+        {"cid=3,socket", {"'socket' has no meaning"}},
+        {"cid=3,socket=x,port=1", {"'port=1' has no meaning"}},
+        {"cid=3,cid=4,socket=x", {"'cid=4' has no meaning"}},
+        {"cid=3,socket=x,socket=y", {"'socket=y' has no meaning"}},
+        {"cid=0,socket=x", {"--vsock cid '0'", "3 to 4294967294"}},
+        {"cid=2,socket=x", {"3 to 4294967294"}},
+        {"cid=4294967295,socket=x", {"3 to 4294967294"}},
+        {"cid=99999999999,socket=x", {"3 to 4294967294"}},
+        {"cid=guest,socket=x", {"3 to 4294967294"}},
+        {"cid=3,socket=" + longest + "x", {"at most 96 bytes", "shorter"}},
+    };
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.text);
+        expect_error([&] { VsockConfig::parse(row.text); }, ExitStatus::usage, row.told);
+    }
+}
+
 TEST(NetConfig, WrongFormsAreTold) {
     struct Row {
         const char* text;
@@ -376,6 +409,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         NetConfig::parse("tap=t,,1,mac=02:AB:cd:00:00:01,vhost=off,queues=2,mtu=9000,pps=5,bps=2M"),
         NetConfig::parse("user,restrict,host-loopback,forward=1:2"),
         NetConfig::parse("socket=/s,,1,mtu=2000")};
+    config.vsock = VsockConfig::parse("cid=3,socket=/run/v");
     config.rng = true;
     config.console = ConsoleConfig::parse("file:/tmp/out");
     config.stop_timeout = 1500ms;
@@ -399,6 +433,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"net", "tap=t,,1,queues=2,vhost=off,mac=02:ab:cd:00:00:01,mtu=9000,pps=5,bps=2048K"},
         {"net", "user,forward=127.0.0.1:1:2,restrict,host-loopback"},
         {"net", "socket=/s,,1,mtu=2000"},
+        {"vsock", "cid=3,socket=/run/v"},
         {"rng", "true"},
         {"console", "file:/tmp/out"},
         {"stop-timeout", "1.500000"},

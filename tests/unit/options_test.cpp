@@ -32,12 +32,12 @@ class OptionsTest : public testing::Test {
 
 TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
     const MachineConfig config =
-        parse({"--kernel",   "k",         "--initramfs", "a",        "--initramfs=b",
-               "--cmdline",  "x y=\"z\"", "--cpus=3",    "--memory", "1G",
-               "--platform", "fdt",       "--hugepages", "--disk",   "a,readonly",
-               "--disk=b",   "--rng",     "--console",   "none",     "--stop-timeout",
-               "2.5",        "--net",     "tap=t",       "--timing", "--bus",
-               "mmio"});
+        parse({"--kernel",   "k",         "--initramfs",   "a",        "--initramfs=b",
+               "--cmdline",  "x y=\"z\"", "--cpus=3",      "--memory", "1G",
+               "--platform", "fdt",       "--hugepages",   "--disk",   "a,readonly",
+               "--disk=b",   "--rng",     "--console",     "none",     "--stop-timeout",
+               "2.5",        "--net",     "tap=t",         "--timing", "--bus",
+               "mmio",       "--vsock",   "cid=7,socket=s"});
     EXPECT_EQ(config.kernel, "k");
     EXPECT_EQ(config.initramfs, (std::vector<std::filesystem::path>{"a", "b"}));
     EXPECT_EQ(config.cmdline, "x y=\"z\"");
@@ -52,6 +52,8 @@ TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
     EXPECT_EQ(config.disks[1].path, "b");
     ASSERT_EQ(config.nets.size(), 1U);
     EXPECT_EQ(config.nets[0].tap, "t");
+    ASSERT_TRUE(config.vsock);
+    EXPECT_EQ(config.vsock->text(), "cid=7,socket=s");
     EXPECT_TRUE(config.rng);
     EXPECT_EQ(config.console.kind, ConsoleConfig::Kind::none);
     EXPECT_EQ(config.stop_timeout, 2500ms);
@@ -186,7 +188,7 @@ TEST_F(OptionsTest, WhatADryRunPrintsMakesTheSameMachine) {
          "--stop-timeout", "0.001"},
         {"--disk", "a,,b,id=x,,y,readonly,direct,queues=64", "--disk", "c"},
         {"--bus", "mmio", "--net", "tap=a", "--net", "tap=b,mac=02:00:00:00:00:01"},
-        {"--bus", "pci"},
+        {"--bus", "pci", "--vsock", "cid=3,socket=/a,,b"},
         {"--cmdline-raw", "", "--timing", "--console", "none", "--memory", "5G"},
     };
     for (const Words& words : machines) {
@@ -210,9 +212,10 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
-    for (const char* option : {"--kernel", "--initramfs", "--cmdline", "--cmdline-raw", "--cpus", "--memory",
-                               "--platform", "--bus", "--hugepages", "--disk", "--net", "--rng", "--console",
-                               "--stop-timeout", "--config", "--timing", "--dry-run", "--help"}) {
+    for (const char* option :
+         {"--kernel", "--initramfs", "--cmdline", "--cmdline-raw", "--cpus", "--memory", "--platform",
+          "--bus", "--hugepages", "--disk", "--net", "--vsock", "--rng", "--console", "--stop-timeout",
+          "--config", "--timing", "--dry-run", "--help"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }
 }

@@ -104,14 +104,14 @@ void MachineConfig::check() const {
                     "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
                     "give less (--memory)"};
     }
-    const size_t devices = disks.size() + nets.size() + (rng ? 1 : 0);
+    const size_t devices = disks.size() + nets.size() + (vsock ? 1 : 0) + (rng ? 1 : 0);
     const bool is_pci = bus_in_use() == VirtioBus::pci;
     const uint32_t room = is_pci ? pci::PciBus::kSlots - 1 : arch::kMostMmioDevices;
     if (devices > room) {
         throw Error{ExitStatus::usage, "cannot make " + std::to_string(devices) + " virtio devices",
                     std::string{"with --bus "} + name_of(bus_in_use()) + " a machine has room for " +
                         std::to_string(room),
-                    "leave some out (--disk, --net, --rng)"};
+                    "leave some out (--disk, --net, --vsock, --rng)"};
     }
     if (is_pci && platform == boot::PlatformTables::fdt) {
         throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
@@ -174,6 +174,9 @@ std::string MachineConfig::to_json() const {
         net_texts += (net_texts.empty() ? "" : ", ") + quoted(net.text());
     }
     json += ",\n  \"net\": [" + net_texts + "]";
+    if (vsock) {
+        json += ",\n  \"vsock\": " + quoted(vsock->text());
+    }
     json += std::string{",\n  \"rng\": "} + (rng ? "true" : "false");
     json += ",\n  \"console\": " + quoted(console.text());
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);

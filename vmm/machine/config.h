@@ -11,6 +11,7 @@
 #include "boot/platform.h"
 #include "vmm/machine/disk_config.h"
 #include "vmm/machine/net_config.h"
+#include "vmm/machine/vsock_config.h"
 
 namespace hull {
 
@@ -51,7 +52,8 @@ struct MachineConfig {
     bool hugepages = false;
     std::vector<DiskConfig> disks;  ///< in the order in which the guest finds them
     std::vector<NetConfig> nets;    ///< likewise
-    bool rng = false;               ///< a virtio entropy device
+    std::optional<VsockConfig> vsock;
+    bool rng = false;  ///< a virtio entropy device
     ConsoleConfig console;
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
     bool timing = false;

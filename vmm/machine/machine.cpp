@@ -10,6 +10,7 @@
 #include "devices/block/block.h"
 #include "devices/net/net.h"
 #include "devices/rng/rng.h"
+#include "devices/vsock/vsock.h"
 
 namespace hull {
 
@@ -162,6 +163,13 @@ void Machine::add_virtio_devices(MachineFiles& files) {
                                                               .name = name},
                                           std::move(files.nets[number])),
             name);
+    }
+    if (config_.vsock) {
+        virtio_devices_->add(
+            std::make_unique<virtio::Vsock>(
+                virtio::VsockSettings{.cid = config_.vsock->cid, .path = config_.vsock->path},
+                std::move(files.vsock)),
+            "vsock");
     }
     if (config_.rng) {
         virtio_devices_->add(std::make_unique<virtio::Rng>(), "rng");

@@ -39,6 +39,7 @@ struct MachineFiles {
         nets;                 ///< of MachineConfig::nets, likewise; a descriptor a queue
     UniqueFd console_output;  ///< where the console's output goes
     UniqueFd console_input;   ///< where its input comes from; none where there is no input
+    UniqueFd vsock;           ///< the listener of MachineConfig::vsock
     bool input_is_terminal = false;
 };
 

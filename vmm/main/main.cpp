@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "devices/net/frame_stream.h"
 #include "devices/net/tap.h"
+#include "devices/vsock/host_socket.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/host_check.h"
@@ -147,6 +149,13 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
     }
     std::vector<UserNet> user_nets;
     MachineFiles files = open_files(config, user_nets);
+    // The last to be made: its file is removed as this function is left, which the machine's process never
+    // does.
+    std::optional<virtio::VsockListener> vsock;
+    if (config.vsock) {
+        vsock.emplace(config.vsock->path);
+        files.vsock = vsock->take_socket();
+    }
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
@@ -155,6 +164,9 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         const ExitStatus status = machine.run(control_fd);
         if (machine.keeper_is_gone()) {
             terminal.restore();
+            if (vsock) {
+                vsock->remove_file();
+            }
         }
         if (config.timing) {
             print_timing(timeline, machine.first_line_time());

@@ -47,7 +47,10 @@ options::options_description describe() {
          "network device; may be given several times; "
          "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback], "
          "tap=NAME[,queues=N][,vhost=on|off] or socket=PATH, and behind any of them "
-         "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")                                         //
+         "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")  //
+        ("vsock", text()->value_name("cid=N,…"),
+         "socket device (virtio-vsock) for streams between the guest and unix sockets of the host; "
+         "cid=N,socket=PATH")                                                                           //
         ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")            //
         ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")  //
         ("stop-timeout", text()->value_name("SECONDS"),
@@ -115,6 +118,8 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.bus = parse_bus(value);
     } else if (key == "hugepages") {
         config.hugepages = parse_flag(value, key);
+    } else if (key == "vsock") {
+        config.vsock = VsockConfig::parse(value);
     } else if (key == "rng") {
         config.rng = parse_flag(value, key);
     } else if (key == "console") {

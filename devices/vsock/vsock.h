@@ -1,0 +1,48 @@
+// The socket device (VIRTIO 1.2, 5.10).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/unique_fd.h"
+#include "base/worker_thread.h"
+#include "devices/virtio/device.h"
+
+namespace hull::virtio {
+
+struct VsockSettings {
+    uint32_t cid = 0;  ///< the guest's: 3 to 2^32 - 2 (5.10.4)
+    std::string path;  ///< of the listener; the guest's own connections go to this with "_PORT" behind it
+};
+
+/// A socket device for streams, whose other side is unix sockets of the host's. One thread carries all.
+class Vsock final : public VirtioDevice {
+  public:
+    /// `listener` is what a VsockListener has made at the path.
+    Vsock(VsockSettings settings, UniqueFd listener)
+        : settings_{std::move(settings)}, listener_{std::move(listener)} {}
+
+    [[nodiscard]] uint32_t type() const override;
+    [[nodiscard]] uint64_t features() const override;
+    [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kQueueSizes; }
+    void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
+    void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
+    void activate(Activation activation) override;
+    /// Ends all streams as well.
+    void reset() override;
+
+  private:
+    /// rx, tx and event. Nothing is ever put into the last one: its only event tells that streams have ended
+    /// behind the driver's back.
+    static constexpr uint16_t kQueueSizes[] = {256, 256, 16};
+
+    const VsockSettings settings_;
+    const UniqueFd listener_;
+    std::optional<ActiveQueue> receive_queue_;
+    std::optional<ActiveQueue> transmit_queue_;
+    std::optional<WorkerThread> worker_;  // last: it uses the queues
+};
+
+}  // namespace hull::virtio
