@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -91,15 +92,15 @@ UniqueFd MadeFiles::open_pipe(const std::filesystem::path& path) {
 }
 
 void MadeFiles::remember(const std::filesystem::path& path) {
-    if (const auto status = status_of(path)) {
-        files_.push_back({path, status->st_dev, status->st_ino});
-    }
+    files_.push_back({path, UniqueFd{open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)}});
 }
 
 void MadeFiles::remove() {
     for (const File& file : files_) {
-        const auto status = status_of(file.path);
-        if (status && status->st_dev == file.device && status->st_ino == file.inode) {
+        const auto found = status_of(file.path);
+        struct stat made {};
+        if (found && fstat(file.itself.get(), &made) == 0 && found->st_dev == made.st_dev &&
+            found->st_ino == made.st_ino) {
             unlink(file.path.c_str());
         }
     }

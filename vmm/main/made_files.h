@@ -1,8 +1,6 @@
 // Sockets and pipes that a machine has in the host's file system while it runs.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <filesystem>
 #include <vector>
 
@@ -31,8 +29,7 @@ class MadeFiles {
   private:
     struct File {
         std::filesystem::path path;
-        dev_t device;
-        ino_t inode;
+        UniqueFd itself;  // so that its number is no other file's meanwhile
     };
 
     void remember(const std::filesystem::path& path);
