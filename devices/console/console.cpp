@@ -7,11 +7,11 @@
 
 namespace hull::virtio {
 
-Console::Console(PortHost& host, ConsoleSize size)
+Console::Console(PortHost& host, std::optional<ConsoleSize> size)
     : console_{&host},
-      has_size_{size.columns > 0 && size.rows > 0},
+      has_size_{size.has_value()},
       queue_sizes_(2, kQueueSize),
-      size_{size} {}
+      size_{size.value_or(ConsoleSize{})} {}
 
 Console::Console(std::vector<NamedPort> ports)
     : console_{nullptr},
@@ -36,6 +36,9 @@ void Console::read_configuration(uint64_t offset, std::span<std::byte> data) con
     config.rows = size.rows;
     config.max_nr_ports = static_cast<uint32_t>(ports_.size() + 1);  // port 0 counts
     const auto bytes = std::as_bytes(std::span{&config, 1});
+    if (driver_is_up_.valid()) {
+        signal_eventfd(driver_is_up_.get());
+    }
     if (offset < bytes.size()) {
         std::ranges::copy(bytes.subspan(offset, std::min(data.size(), bytes.size() - offset)), data.begin());
     }
@@ -43,9 +46,12 @@ void Console::read_configuration(uint64_t offset, std::span<std::byte> data) con
 
 void Console::activate(Activation activation) {
     const bool named = (activation.features & feature(VIRTIO_CONSOLE_F_MULTIPORT)) != 0;
-    driver_ = &activation.driver;
     if (console_ != nullptr) {
-        queues_.emplace(std::move(activation), *console_);
+        // Linux's driver reads the size when it is told of a new one, which it takes note of once it is up.
+        driver_is_up_ = make_eventfd();
+        driver_ = &activation.driver;
+        queues_.emplace(std::move(activation), *console_, driver_is_up_.get());
+        driver_.load()->configuration_changed();
     } else if (named) {
         queues_.emplace(std::move(activation), std::span{ports_});
     } else {
@@ -66,6 +72,7 @@ void Console::reset() {
     // What the guest has sent before is its host's, where that takes it at once.
     stop(std::chrono::milliseconds{0});
     queues_.reset();
+    driver_is_up_.reset();
 }
 
 void Console::resize(ConsoleSize size) {

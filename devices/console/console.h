@@ -14,7 +14,7 @@
 
 namespace hull::virtio {
 
-/// In characters. All zero: not known.
+/// In characters.
 struct ConsoleSize {
     uint16_t columns = 0;
     uint16_t rows = 0;
@@ -29,8 +29,8 @@ class Console final : public VirtioDevice {
     /// The most ports that a device here may have.
     static constexpr size_t kMostPorts = 30;
 
-    /// A console. With a size that is known it may change later. `host` must outlive this object.
-    Console(PortHost& host, ConsoleSize size);
+    /// A console. One that has a size may get another later. `host` must outlive this object.
+    Console(PortHost& host, std::optional<ConsoleSize> size);
     /// Named ports, 1 to kMostPorts. Their hosts must outlive this object.
     explicit Console(std::vector<NamedPort> ports);
 
@@ -42,7 +42,7 @@ class Console final : public VirtioDevice {
     void activate(Activation activation) override;
     void reset() override;
 
-    /// Tells the guest of a new size. Any thread.
+    /// Tells the guest of a new size, where the console has one. Any thread.
     void resize(ConsoleSize size);
     /// Once the vCPUs have stopped: carries on what the guest has sent, as long as the hosts take something
     /// every second. Nothing else follows but reset().
@@ -59,6 +59,7 @@ class Console final : public VirtioDevice {
     const std::vector<uint16_t> queue_sizes_;
     std::atomic<ConsoleSize> size_;
     std::atomic<DriverCalls*> driver_{nullptr};  // from activate() to reset()
+    UniqueFd driver_is_up_;                      // made anew for each activation
     std::optional<ConsoleQueues> queues_;
     std::optional<WorkerThread> worker_;  // last: it uses the queues
 };

@@ -13,8 +13,9 @@ constexpr uint16_t kControlTransmit = 3;
 
 }  // namespace
 
-ConsoleQueues::ConsoleQueues(Activation activation, PortHost& console) : activation_{std::move(activation)} {
-    add_port(0, console, true);
+ConsoleQueues::ConsoleQueues(Activation activation, PortHost& console, int driver_is_up)
+    : activation_{std::move(activation)}, driver_is_up_{driver_is_up} {
+    add_port(0, console, false);
 }
 
 ConsoleQueues::ConsoleQueues(Activation activation, std::span<const NamedPort> ports)
@@ -67,10 +68,18 @@ bool ConsoleQueues::turn() {
     return !broken_;
 }
 
+int ConsoleQueues::patience() const {
+    if ((control_ && control_->has_more()) ||
+        std::ranges::any_of(ports_, [](const auto& port) { return port->has_more(); })) {
+        return 0;
+    }
+    const bool driver_may_be_up =
+        driver_is_up_ >= 0 && std::ranges::any_of(ports_, [](const auto& port) { return port->has_sent(); });
+    return driver_may_be_up ? static_cast<int>(kQuiet.count()) : -1;
+}
+
 bool ConsoleQueues::wait(int stop_fd) {
-    const bool has_more = (control_ && control_->has_more()) ||
-                          std::ranges::any_of(ports_, [](const auto& port) { return port->has_more(); });
-    polled_.assign(1, {stop_fd, POLLIN, 0});
+    polled_.assign({{stop_fd, POLLIN, 0}, {driver_is_up_, POLLIN, 0}});
     for (size_t number = 0; number < ports_.size(); ++number) {
         const auto waits = ports_[number]->waits(may_let_next_in(number));
         polled_.insert(polled_.end(), waits.begin(), waits.end());
@@ -79,13 +88,19 @@ bool ConsoleQueues::wait(int stop_fd) {
         const auto waits = control_->waits();
         polled_.insert(polled_.end(), waits.begin(), waits.end());
     }
-    if (poll(polled_.data(), polled_.size(), has_more ? 0 : -1) < 0) {
+    const int timeout = patience();
+    const int ready = poll(polled_.data(), polled_.size(), timeout);
+    if (ready < 0) {
         return true;
     }
-    if (polled_.front().revents != 0) {
+    if (polled_[0].revents != 0) {
         return false;
     }
-    auto at = polled_.begin() + 1;
+    if (driver_is_up_ >= 0 && (polled_[1].revents != 0 || (ready == 0 && timeout > 0))) {
+        driver_is_up_ = -1;
+        std::ranges::for_each(ports_, [](const auto& port) { port->set_guest_open(true); });
+    }
+    auto at = polled_.begin() + 2;
     for (const auto& port : ports_) {
         PortQueues::Waits waits{};
         std::copy_n(at, waits.size(), waits.begin());

@@ -29,8 +29,11 @@ inline constexpr size_t kMostPortName = 64;
 class ConsoleQueues {
   public:
     /// Which queues there are (5.3.2). `activation` is kept, and its queues may be any.
-    /// For one console, and a driver that knows of no more.
-    ConsoleQueues(Activation activation, PortHost& console);
+    /// For one console, and a driver that knows of no more and so never says that it has it open. Linux's
+    /// drops what comes before it is up: input waits until `driver_is_up` (an eventfd) is readable, or until
+    /// nothing has happened for kQuiet after the first output.
+    ConsoleQueues(Activation activation, PortHost& console, int driver_is_up);
+    static constexpr std::chrono::milliseconds kQuiet{1000};
     /// For named ports, with the numbers from 1 on; port 0 is not there. `ports` must outlive this object.
     ConsoleQueues(Activation activation, std::span<const NamedPort> ports);
 
@@ -50,10 +53,13 @@ class ConsoleQueues {
     void add_port(uint16_t first_queue, PortHost& host, bool guest_is_open);
     [[nodiscard]] ActiveQueue* queue(uint16_t index);
     [[nodiscard]] bool may_let_next_in(size_t number) const;
+    /// In milliseconds; -1 is for ever.
+    [[nodiscard]] int patience() const;
 
     Activation activation_;
     std::vector<std::unique_ptr<PortQueues>> ports_;
     std::optional<PortControl> control_;
+    int driver_is_up_ = -1;  // -1 once it is
     bool broken_ = false;
     std::vector<pollfd> polled_;
 };

@@ -71,6 +71,7 @@ size_t PortQueues::transmit(size_t most) {
     for (size_t chains = 0; !broken_ && chains < queue.size() && sent < most;) {
         if (!unsent_) {
             unsent_ = pop(queue);
+            has_sent_ = has_sent_ || unsent_;
             segment_ = 0;
             offset_ = 0;
         }

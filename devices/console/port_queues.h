@@ -28,6 +28,8 @@ class PortQueues {
     /// `guest_is_open`: whether the guest reads from the beginning.
     PortQueues(const Sides& sides, bool guest_is_open) : sides_{sides}, guest_is_open_{guest_is_open} {}
 
+    /// Whether the guest has sent anything yet.
+    [[nodiscard]] bool has_sent() const { return has_sent_; }
     /// What comes from the host waits until the guest has the port open.
     void set_guest_open(bool open);
     [[nodiscard]] PortHost& host() const { return sides_.host; }
@@ -58,6 +60,7 @@ class PortQueues {
 
     Sides sides_;
     bool guest_is_open_;
+    bool has_sent_ = false;
     bool broken_ = false;
     bool look_for_output_ = true;
     bool look_for_input_ = true;

@@ -103,6 +103,26 @@ TEST_F(BadInput, Disks) {
     expect(kBadFile, "multiple of 512", {"boot", "--kernel", "KERNEL", "--disk", odd});
 }
 
+TEST_F(BadInput, Ports) {
+    const auto port = [](const std::string& text) {
+        return std::vector<std::string>{"boot", "--kernel", "KERNEL", "--port", text};
+    };
+    expect(kUsage, "does not say", port("a"));
+    expect(kBadFile, "No such file", port("a,file=/nowhere/at/all"));
+    expect(kBadFile, "directory", port("a,file=/tmp"));
+    expect(kBadFile, "No such file", port("a,socket=/nowhere/at/all"));
+    expect(kBadFile, "at most 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
+    expect(kBadFile, "No such file", port("a,pipe=/nowhere/at/all"));
+    const std::string file = write("ports-file", "x");
+    expect(kBadFile, "something else has that name", port("a,socket=" + file));
+    const std::string no_pipe = write("no-pipe.in", "x");
+    expect(kBadFile, "no named pipe", port("a,pipe=" + no_pipe.substr(0, no_pipe.size() - 3)));
+    const std::string socket = folder_ / "port-socket";
+    expect(kBadFile, "another program does",
+           {"boot", "--kernel", "KERNEL", "--port", "a,socket=" + socket, "--port", "b,socket=" + socket});
+    EXPECT_FALSE(fs::exists(socket));
+}
+
 TEST_F(BadInput, Sizes) {
     expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "1M"});
     expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "lots"});

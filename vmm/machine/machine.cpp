@@ -34,13 +34,13 @@ virtio::MacAddress random_mac() {
     return mac;
 }
 
-/// Of the terminal that the console is on; zeros where it is on none.
-virtio::ConsoleSize terminal_size(int output, int input) {
+/// Of the terminal that the console is on, if it is on one.
+std::optional<virtio::ConsoleSize> terminal_size(int output, int input) {
     winsize size{};
     if (ioctl(output, TIOCGWINSZ, &size) != 0 && ioctl(input, TIOCGWINSZ, &size) != 0) {
-        return {};
+        return std::nullopt;
     }
-    return {.columns = size.ws_col, .rows = size.ws_row};
+    return virtio::ConsoleSize{.columns = size.ws_col, .rows = size.ws_row};
 }
 
 void check_host(const Kvm& kvm, const MachineConfig& config) {
@@ -257,8 +257,9 @@ void Machine::take_keeper_message(int control_fd) {
         power_->press_button();
         loop_.set_deadline(config_.stop_timeout, [this] { end(ExitStatus::forced_stop); });
     } else if (message == static_cast<uint8_t>(KeeperMessage::terminal_resized)) {
-        if (console_ != nullptr) {
-            console_->resize(terminal_size(console_output_fd_.get(), console_input_fd_.get()));
+        const auto size = terminal_size(console_output_fd_.get(), console_input_fd_.get());
+        if (console_ != nullptr && size) {
+            console_->resize(*size);
         }
     } else {
         end(ExitStatus::forced_stop);
