@@ -21,8 +21,9 @@ ConsoleQueues::ConsoleQueues(Activation activation, PortHost& console, int drive
 ConsoleQueues::ConsoleQueues(Activation activation, std::span<const NamedPort> ports)
     : activation_{std::move(activation)} {
     std::vector<PortControl::Port> named;
-    for (uint16_t number = 1; number <= ports.size(); ++number) {
-        const NamedPort& port = ports[number - 1U];
+    uint16_t number = 0;
+    for (const NamedPort& port : ports) {
+        ++number;
         const size_t before = ports_.size();
         add_port(static_cast<uint16_t>(2 + 2 * number), port.host, false);
         if (ports_.size() > before) {

@@ -115,11 +115,11 @@ TEST_P(VirtioConsole, IsATerminalOfTheRightSize) {
 TEST_P(VirtioConsole, NothingIsLostInEitherDirection) {
     HullProcess hull{boot(GetParam(), "", {"--console", "virtio"}), HullProcess::Input::pipe};
     // Before anybody is there to read it.
-    hull.type("echo early-$((1 + 1)); seq 1 20000; read line; echo got: $line; poweroff -f\nlate words\n");
+    hull.type("echo early-$((1 + 1)); seq 1 5000; read line; echo got: $line; poweroff -f\nlate words\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_THAT(hull.out(), HasSubstr("early-2\r\n"));
     std::string expected;
-    for (int i = 1; i <= 20'000; ++i) {
+    for (int i = 1; i <= 5000; ++i) {
         expected += std::to_string(i) + "\r\n";
     }
     EXPECT_THAT(hull.out(), HasSubstr(expected));
@@ -143,7 +143,8 @@ TEST_P(VirtioConsole, ComesBackWhenItsDriverIsBoundAgain) {
 TEST(VirtioConsoleHost, AGuestWhoseOutputNobodyReadsGoesOn) {
     HullProcess hull{boot(kSmall, "", {"--console", "virtio"}), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
-    hull.type("yes 0123456789abcdef | head -c 2000000; poweroff -f\n");
+    // More than a pipe holds; the unit tests of ConsoleOutput go beyond Hull's own buffer as well.
+    hull.type("yes 0123456789abcdef | head -c 80000; poweroff -f\n");
     EXPECT_EQ(hull.wait_unread(), 0) << hull.err();
 }
 
@@ -155,7 +156,7 @@ TEST(VirtioConsoleHost, GoesToAFileAndEarlyMessagesGoThereToo) {
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_EQ(hull.out(), "");
     EXPECT_THAT(content_of(path), HasSubstr("hull: init is up"));
-    EXPECT_THAT(content_of(path), HasSubstr("Linux version"));
+    EXPECT_THAT(content_of(path), HasSubstr("Booting paravirtualized kernel"));
 }
 
 /// Defines `p NAME`, the device of a port.

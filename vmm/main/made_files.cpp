@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <string>
 
@@ -47,7 +46,7 @@ UniqueFd MadeFiles::listen_at(const std::filesystem::path& path) {
                "a socket's path has at most " + std::to_string(sizeof address.sun_path - 1) + " bytes",
                "give a shorter one");
     }
-    std::strcpy(address.sun_path, path.c_str());
+    path.native().copy(address.sun_path, sizeof address.sun_path - 1);
     const auto* generic = reinterpret_cast<const sockaddr*>(&address);
     if (const auto status = status_of(path)) {
         if (!S_ISSOCK(status->st_mode)) {
