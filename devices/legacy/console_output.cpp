@@ -44,15 +44,17 @@ ConsoleOutput::ConsoleOutput(int fd, std::function<void()> on_room)
 
 ConsoleOutput::~ConsoleOutput() = default;  // the thread's end writes the rest out
 
-bool ConsoleOutput::put(uint8_t byte) {
+bool ConsoleOutput::put(std::span<const uint8_t> bytes) {
     const std::lock_guard lock{mutex_};
-    watch_lines(byte);
-    if (buffer_.size() + in_flight_ >= kHighWater + kSlack || reader_gone_) {
-        ++dropped_;
-    } else {
-        const bool was_empty = buffer_.empty();
-        buffer_.push_back(static_cast<char>(byte));
-        if (was_empty || is_worth_writing()) {
+    std::ranges::for_each(bytes, [this](uint8_t byte) { watch_lines(byte); });
+    const size_t held = buffer_.size() + in_flight_;
+    const size_t room = reader_gone_ || held >= kHighWater + kSlack ? 0 : kHighWater + kSlack - held;
+    const auto kept = bytes.first(std::min(bytes.size(), room));
+    dropped_ += bytes.size() - kept.size();
+    if (!kept.empty()) {
+        const size_t before = buffer_.size();
+        buffer_.append(kept.begin(), kept.end());
+        if (before == 0 || is_worth_writing(before)) {
             signal_eventfd(wake_.get());
         }
     }
@@ -82,9 +84,10 @@ std::optional<Clock::time_point> ConsoleOutput::first_line_time() const {
     return first_line_;
 }
 
-// Whether the buffer should go out now rather than wait for what comes next. Called with mutex_ held.
-bool ConsoleOutput::is_worth_writing() const {
-    return buffer_.ends_with('\n') || buffer_.size() % kChunk == 0;
+// Whether the buffer, which had `before` bytes, should go out now rather than wait for what comes next.
+// Called with mutex_ held.
+bool ConsoleOutput::is_worth_writing(size_t before) const {
+    return buffer_.ends_with('\n') || buffer_.size() / kChunk > before / kChunk;
 }
 
 bool ConsoleOutput::is_empty() const {
@@ -107,7 +110,7 @@ bool ConsoleOutput::wait_for_output(int stop_fd) {
     bool worth_writing = false;
     {
         const std::lock_guard lock{mutex_};
-        worth_writing = is_worth_writing();
+        worth_writing = is_worth_writing(0);
     }
     if (!worth_writing) {
         poll(entries, 2, static_cast<int>(kLineWait.count()));

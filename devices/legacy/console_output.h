@@ -1,4 +1,4 @@
-// Carries a serial port's output to a file descriptor, without ever holding up the vCPU that printed it.
+// Carries a console's output to a file descriptor, without ever holding up the vCPU that printed it.
 #pragma once
 
 #include <chrono>
@@ -6,11 +6,12 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
+#include "base/byte_sink.h"
 #include "base/unique_fd.h"
 #include "base/worker_thread.h"
-#include "devices/legacy/serial.h"
 
 namespace hull {
 
@@ -21,7 +22,7 @@ namespace hull {
 /// is buffered stays for it, the guest waits no longer, and what it prints past the buffer is dropped and
 /// counted (a warning tells the number). Where writing fails (a closed pipe, a full disk) a warning tells it
 /// once and the rest is dropped. The process must ignore SIGPIPE.
-class ConsoleOutput final : public SerialSink {
+class ConsoleOutput final : public ByteSink {
   public:
     static constexpr size_t kHighWater = size_t{1} << 20;
     /// Beyond kHighWater, for drivers that print without looking at the transmitter's state.
@@ -37,7 +38,7 @@ class ConsoleOutput final : public SerialSink {
     /// Writes out what is buffered, as long as the reader takes something at least every kStall.
     ~ConsoleOutput() override;
 
-    bool put(uint8_t byte) override;
+    bool put(std::span<const uint8_t> bytes) override;
 
     /// The time at which the first line was complete that the guest's kernel did not print itself (its lines
     /// start with "[" and a time stamp): the first sign of life of its user space. Any thread.
@@ -46,7 +47,7 @@ class ConsoleOutput final : public SerialSink {
   private:
     static constexpr size_t kChunk = 4096;  // bytes a write
 
-    [[nodiscard]] bool is_worth_writing() const;
+    [[nodiscard]] bool is_worth_writing(size_t before) const;
     [[nodiscard]] bool is_empty() const;
     void run(int stop_fd);
     bool wait_for_output(int stop_fd);

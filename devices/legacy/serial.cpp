@@ -7,7 +7,7 @@
 
 namespace hull {
 
-Serial::Serial(SerialSink& sink, IrqLine& irq, std::function<void()> on_input_room)
+Serial::Serial(ByteSink& sink, IrqLine& irq, std::function<void()> on_input_room)
     : sink_{sink}, irq_{irq}, on_input_room_{std::move(on_input_room)} {}
 
 // Registers are one byte wide. A wider access is taken as its first byte; the other bytes read as ones.
@@ -153,7 +153,7 @@ void Serial::transmit(uint8_t value) {
             overrun_ = true;
         }
     } else {
-        transmitter_empty_ = sink_.put(value);
+        transmitter_empty_ = sink_.put({&value, 1});
     }
     transmit_interrupt_ = transmitter_empty_;
 }

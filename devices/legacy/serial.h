@@ -7,19 +7,11 @@
 #include <mutex>
 #include <span>
 
+#include "base/byte_sink.h"
 #include "base/irq_line.h"
 #include "devices/bus/bus.h"
 
 namespace hull {
-
-/// Where a serial port's bytes go.
-class SerialSink {
-  public:
-    virtual ~SerialSink() = default;
-    /// Takes one byte; never blocks. False where the guest should wait before it sends more; the sink then
-    /// calls Serial::output_ready() later, from a thread of its own.
-    virtual bool put(uint8_t byte) = 0;
-};
 
 /// A UART with 16-byte receive FIFO. Transmission takes no time as long as the sink has room; without room
 /// the transmitter shows as busy, so that it is the guest's driver that waits and never a vCPU thread. Any
@@ -29,9 +21,10 @@ class Serial final : public BusDevice {
     /// The number of ports that the registers take.
     static constexpr uint64_t kPorts = 8;
 
-    /// `sink` and `irq` must outlive the port. `on_input_room` is called, on a vCPU thread, when receive()
+    /// `sink` and `irq` must outlive the port; where the sink makes the guest wait, output_ready() is called
+    /// later. `on_input_room` is called, on a vCPU thread, when receive()
     /// took less than was offered and would now take more.
-    Serial(SerialSink& sink, IrqLine& irq, std::function<void()> on_input_room);
+    Serial(ByteSink& sink, IrqLine& irq, std::function<void()> on_input_room);
 
     void read(uint64_t offset, std::span<std::byte> data) override;
     void write(uint64_t offset, std::span<const std::byte> data) override;
@@ -55,7 +48,7 @@ class Serial final : public BusDevice {
     void update_interrupt();
     void tell_input_room(std::unique_lock<std::mutex> lock);
 
-    SerialSink& sink_;
+    ByteSink& sink_;
     IrqLine& irq_;
     const std::function<void()> on_input_room_;
 

@@ -20,7 +20,7 @@ struct VsockSettings {
 /// A socket device for streams, whose other side is unix sockets of the host's. One thread carries all.
 class Vsock final : public VirtioDevice {
   public:
-    /// `listener` is what a VsockListener has made at the path.
+    /// `listener` listens at the path and does not block.
     Vsock(VsockSettings settings, UniqueFd listener)
         : settings_{std::move(settings)}, listener_{std::move(listener)} {}
 

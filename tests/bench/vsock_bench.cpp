@@ -17,6 +17,7 @@
 
 #include "devices/vsock/host_socket.h"
 #include "tests/support/vsock_driver.h"
+#include "vmm/main/made_files.h"
 
 using namespace hull;
 using namespace hull::virtio;
@@ -84,8 +85,8 @@ int main(int argc, char** argv) {
         return 2;
     }
     const std::string path = "/tmp/hull-vsock-bench-" + std::to_string(getpid());
-    VsockListener listener{path};
-    const UniqueFd listener_fd = listener.take_socket();
+    MadeFiles made;
+    const UniqueFd listener_fd = made.listen_at(path);
     VsockDriver driver{listener_fd.get(), path, feature(VIRTIO_RING_F_EVENT_IDX)};
     const UniqueFd program = connect_to_guest(path, driver);
     const auto begin = std::chrono::steady_clock::now();

@@ -16,6 +16,7 @@
 #include "devices/vsock/host_socket.h"
 #include "tests/fuzz/input.h"
 #include "tests/support/vsock_driver.h"
+#include "vmm/main/made_files.h"
 
 namespace {
 
@@ -51,7 +52,7 @@ struct Host {
     }
     ~Host() {
         unlink((path + "_" + std::to_string(kServedPort)).c_str());
-        listener.remove_file();
+        made.remove();
         rmdir(folder.c_str());
     }
     /// Forgets whoever an input before has left waiting.
@@ -63,8 +64,8 @@ struct Host {
     }
     std::string folder = make_folder();
     std::string path = folder + "/v";
-    VsockListener listener{path};
-    UniqueFd listener_fd = listener.take_socket();
+    MadeFiles made;
+    UniqueFd listener_fd = made.listen_at(path);
     UniqueFd server = make_socket();
 };
 

@@ -7,9 +7,9 @@
 #include <span>
 #include <string>
 
+#include "base/byte_sink.h"
 #include "base/irq_line.h"
 #include "devices/bus/bus.h"
-#include "devices/legacy/serial.h"
 
 namespace hull::test {
 
@@ -24,10 +24,10 @@ class CountingIrqLine final : public IrqLine {
 };
 
 /// A sink that keeps everything; `room` is what it answers.
-class RecordingSink final : public SerialSink {
+class RecordingSink final : public ByteSink {
   public:
-    bool put(uint8_t byte) override {
-        text.push_back(static_cast<char>(byte));
+    bool put(std::span<const uint8_t> bytes) override {
+        text.append(bytes.begin(), bytes.end());
         return room;
     }
 

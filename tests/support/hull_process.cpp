@@ -69,7 +69,9 @@ HullProcess::HullProcess(std::vector<std::string> arguments, Input input) {
     if (input == Input::terminal) {
         int master = -1;
         int slave = -1;
-        if (openpty(&master, &slave, nullptr, nullptr, nullptr) != 0) {
+        const winsize size{
+            .ws_row = kTerminalRows, .ws_col = kTerminalColumns, .ws_xpixel = 0, .ws_ypixel = 0};
+        if (openpty(&master, &slave, nullptr, nullptr, &size) != 0) {
             throw std::runtime_error{"no pseudo-terminal"};
         }
         fcntl(master, F_SETFD, FD_CLOEXEC);

@@ -50,6 +50,10 @@ class HullProcess {
     /// The terminal that hull is on.
     [[nodiscard]] int terminal() const { return terminal_.get(); }
 
+    /// The size of that terminal.
+    static constexpr unsigned short kTerminalRows = 31;
+    static constexpr unsigned short kTerminalColumns = 97;
+
     /// An emulated host takes its time.
     static constexpr std::chrono::seconds kPatience{120};
 

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "devices/legacy/serial.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/files.h"
 
@@ -55,10 +56,12 @@ TEST(EscapeFilter, FindsCtrlAXAndPassesTheRestOn) {
 class ConsoleInputTest : public testing::Test {
   protected:
     void attach(int fd, bool is_terminal) {
-        input_ = std::make_unique<ConsoleInput>(loop_, fd, is_terminal, serial_, [this] {
-            ++ends_;
-            loop_.stop();
-        });
+        input_ = std::make_unique<ConsoleInput>(
+            loop_, fd, is_terminal, [this](std::span<const uint8_t> bytes) { return serial_.receive(bytes); },
+            [this] {
+                ++ends_;
+                loop_.stop();
+            });
     }
     /// Runs the loop for so long, or until Ctrl-A x.
     void run_for(std::chrono::milliseconds time) {

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "tests/support/files.h"
@@ -23,6 +24,10 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using test::Pipe;
 
+std::span<const uint8_t> bytes_of(std::string_view text) {
+    return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
 /// A serial port's side of the sink: prints as a driver that waits while it is told to.
 class Printer {
   public:
@@ -30,7 +35,8 @@ class Printer {
 
     void print(const std::string& text) {
         for (const char byte : text) {
-            if (!output_->put(static_cast<uint8_t>(byte))) {
+            const auto printed = static_cast<uint8_t>(byte);
+            if (!output_->put({&printed, 1})) {
                 std::unique_lock lock{mutex_};
                 ++waits;
                 came_.wait(lock, [this] { return room_; });
@@ -124,7 +130,7 @@ TEST_F(ConsoleOutputTest, AStalledReaderDoesNotHoldUpTheEndForLong) {
     const Pipe pipe = test::make_pipe();
     auto output = std::make_unique<ConsoleOutput>(pipe.write_end.get(), [] {});
     for (int i = 0; i < 200 << 10; ++i) {
-        output->put('x');
+        output->put(bytes_of("x"));
     }
     const auto start = Clock::now();
     output.reset();
@@ -181,11 +187,11 @@ TEST_F(ConsoleOutputTest, WhatIsPrintedJustBeforeTheEndIsWritten) {
     for (int round = 0; round < kRounds; ++round) {
         {
             ConsoleOutput output{pipe.write_end.get(), [] {}};
-            output.put('a');
+            output.put(bytes_of("a"));
             for (int wait = 0; wait < round % 50; ++wait) {  // the writer is here and there on its way
                 std::this_thread::yield();
             }
-            output.put('b');
+            output.put(bytes_of("b"));
         }
         expected += "ab";
         got += test::read_up_to(pipe.read_end.get(), 2, 0);

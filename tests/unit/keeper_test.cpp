@@ -174,6 +174,19 @@ TEST_F(KeeperTest, ASignalPressesTheButtonAndASecondOneStops) {
     }
 }
 
+TEST_F(KeeperTest, ATerminalsNewSizeIsToldAndIsNoReasonToStop) {
+    start([this](int control_fd) {
+        report("r");
+        return report_messages(control_fd, reports_.write_end.get(), 2);
+    });
+    ASSERT_EQ(next_report(), "r");
+    signal_keeper(SIGWINCH);
+    EXPECT_EQ(next_report(), "w");
+    signal_keeper(SIGTERM);
+    EXPECT_EQ(next_report(), "s");
+    EXPECT_EQ(wait_for_keeper(), static_cast<int>(ExitStatus::forced_stop));
+}
+
 TEST_F(KeeperTest, SignalsDoNotReachTheMachineItself) {
     start([this](int control_fd) {
         report("r");

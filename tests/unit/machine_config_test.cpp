@@ -86,17 +86,51 @@ TEST(Number, IsWholeAndInItsRange) {
     }
 }
 
-TEST(Console, IsOneOfThree) {
+TEST(Console, IsOneOfThreeByEitherPort) {
     EXPECT_EQ(ConsoleConfig::parse("stdio").kind, ConsoleConfig::Kind::stdio);
     EXPECT_EQ(ConsoleConfig::parse("none").kind, ConsoleConfig::Kind::none);
     EXPECT_EQ(ConsoleConfig::parse("file:/a b").path, "/a b");
-    for (const char* text : {"stdio", "none", "file:x"}) {
+    for (const char* text : {"stdio", "none", "file:x", "virtio", "virtio:none", "virtio:file:x"}) {
         EXPECT_EQ(ConsoleConfig::parse(text).text(), text);
+        EXPECT_EQ(ConsoleConfig::parse(text).virtio, std::string{text}.starts_with("virtio"));
     }
-    for (const char* text : {"", "file:", "file", "STDIO", "pty"}) {
+    EXPECT_EQ(ConsoleConfig::parse("virtio:stdio").text(), "virtio");
+    for (const char* text :
+         {"", "file:", "file", "STDIO", "pty", "virtio:", "virtio:pty", "virtio:virtio", "virtiofile:x"}) {
         SCOPED_TRACE(text);
         expect_error([&] { ConsoleConfig::parse(text); }, ExitStatus::usage,
-                     {"--console", "it is neither stdio, none nor file:PATH"});
+                     {"--console", "it is neither stdio, none, file:PATH nor virtio"});
+    }
+}
+
+TEST(Port, HasANameAndAHostsSide) {
+    for (const char* text : {"a,file=x", "org.qemu.guest_agent.0,socket=/run/x", "9-z:y,pipe=a,,b"}) {
+        EXPECT_EQ(PortConfig::parse(text).text(), text);
+    }
+    EXPECT_EQ(PortConfig::parse("n,pipe=a,,b=c").path, "a,b=c");
+    EXPECT_EQ(PortConfig::parse("n,pipe=a").kind, PortConfig::Kind::pipe);
+    struct Row {
+        std::string text;
+        const char* why;
+    };
+    const Row rows[] = {
+        {"", "a name has"},
+        {",file=x", "a name has"},
+        {"a b,file=x", "a name has"},
+        {"a/b,file=x", "a name has"},
+        {"..,file=x", "a name has"},
+        {std::string(65, 'a') + ",file=x", "a name has"},
+        {"file=x", "a name has"},
+        {"a", "does not say what is at the host's side"},
+        {"a,file", "'file' has no meaning"},
+        {"a,file=", "'file=' has no meaning"},
+        {"a,tty=x", "'tty=x' has no meaning"},
+        {"a,file=x,file=y", "'file=y' has no meaning"},
+        {"a,file=x,socket=y", "'socket=y' has no meaning"},
+    };
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.text);
+        expect_error([&] { PortConfig::parse(row.text); }, ExitStatus::usage, {"--port", row.why});
     }
 }
 
@@ -212,6 +246,28 @@ TEST(MachineConfig, EachFaultIsTold) {
          },
          ExitStatus::usage,
          {"15 virtio devices", "with --bus mmio", "room for 14", "--disk"}},
+        {"no room for consoles",
+         [](MachineConfig& c) {
+             c.disks.resize(30, DiskConfig{.path = "d", .id = {}});
+             c.console.virtio = true;
+             c.ports = {PortConfig::parse("a,file=x")};
+         },
+         ExitStatus::usage,
+         {"32 virtio devices", "--console virtio, --port"}},
+        {"too many ports",
+         [](MachineConfig& c) {
+             for (int i = 0; i < 31; ++i) {
+                 c.ports.push_back(PortConfig::parse("p" + std::to_string(i) + ",file=x"));
+             }
+         },
+         ExitStatus::usage,
+         {"31 ports", "at most 30", "--port"}},
+        {"two ports of one name",
+         [](MachineConfig& c) {
+             c.ports = {PortConfig::parse("a,file=x"), PortConfig::parse("a,file=y")};
+         },
+         ExitStatus::usage,
+         {"--port 'a,file=y'", "another port has the same name"}},
         {"too many disks for PCI",
          [](MachineConfig& c) {
              c.disks.resize(31, DiskConfig{.path = "d", .id = {}});
@@ -411,7 +467,8 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         NetConfig::parse("socket=/s,,1,mtu=2000")};
     config.vsock = VsockConfig::parse("cid=3,socket=/run/v");
     config.rng = true;
-    config.console = ConsoleConfig::parse("file:/tmp/out");
+    config.console = ConsoleConfig::parse("virtio:file:/tmp/out");
+    config.ports = {PortConfig::parse("one,socket=/a,,b"), PortConfig::parse("two,pipe=/p")};
     config.stop_timeout = 1500ms;
     config.timing = true;
     const std::string json = config.to_json();
@@ -435,7 +492,9 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"net", "socket=/s,,1,mtu=2000"},
         {"vsock", "cid=3,socket=/run/v"},
         {"rng", "true"},
-        {"console", "file:/tmp/out"},
+        {"console", "virtio:file:/tmp/out"},
+        {"port", "one,socket=/a,,b"},
+        {"port", "two,pipe=/p"},
         {"stop-timeout", "1.500000"},
         {"timing", "true"},
     };

@@ -31,13 +31,17 @@ class OptionsTest : public testing::Test {
 };
 
 TEST_F(OptionsTest, EveryOptionReachesItsPlace) {
-    const MachineConfig config =
-        parse({"--kernel",   "k",         "--initramfs",   "a",        "--initramfs=b",
-               "--cmdline",  "x y=\"z\"", "--cpus=3",      "--memory", "1G",
-               "--platform", "fdt",       "--hugepages",   "--disk",   "a,readonly",
-               "--disk=b",   "--rng",     "--console",     "none",     "--stop-timeout",
-               "2.5",        "--net",     "tap=t",         "--timing", "--bus",
-               "mmio",       "--vsock",   "cid=7,socket=s"});
+    const MachineConfig config = parse({"--kernel",      "k",         "--initramfs",    "a",
+                                        "--initramfs=b", "--cmdline", "x y=\"z\"",      "--cpus=3",
+                                        "--memory",      "1G",        "--platform",     "fdt",
+                                        "--hugepages",   "--disk",    "a,readonly",     "--disk=b",
+                                        "--rng",         "--console", "none",           "--stop-timeout",
+                                        "2.5",           "--net",     "tap=t",          "--timing",
+                                        "--bus",         "mmio",      "--vsock",        "cid=7,socket=s",
+                                        "--port",        "p,file=f",  "--port=q,pipe=g"});
+    ASSERT_EQ(config.ports.size(), 2U);
+    EXPECT_EQ(config.ports[0].text(), "p,file=f");
+    EXPECT_EQ(config.ports[1].text(), "q,pipe=g");
     EXPECT_EQ(config.kernel, "k");
     EXPECT_EQ(config.initramfs, (std::vector<std::filesystem::path>{"a", "b"}));
     EXPECT_EQ(config.cmdline, "x y=\"z\"");
@@ -109,7 +113,7 @@ TEST_F(OptionsTest, EachFaultOnTheCommandLineIsTold) {
 TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     const std::string path = config_file(R"({
         "kernel": "k", "initramfs": ["a", "b"], "cmdline": "x", "cpus": 3, "memory": "64M", "platform": "fdt", "bus": "mmio",
-        "hugepages": true, "disk": ["d,queues=2", "e"], "net": "tap=t", "rng": true, "console": "file:/c", "stop-timeout": 0.5, "timing": true
+        "hugepages": true, "disk": ["d,queues=2", "e"], "net": "tap=t", "rng": true, "console": "file:/c", "port": ["p,socket=s"], "stop-timeout": 0.5, "timing": true
     })");
     const MachineConfig config = parse({"--config", path});
     EXPECT_EQ(config.kernel, "k");
@@ -125,6 +129,8 @@ TEST_F(OptionsTest, AConfigurationFileHasTheSameKeys) {
     ASSERT_EQ(config.nets.size(), 1U);
     EXPECT_TRUE(config.rng);
     EXPECT_EQ(config.console.path, "/c");
+    ASSERT_EQ(config.ports.size(), 1U);
+    EXPECT_EQ(config.ports[0].kind, PortConfig::Kind::socket);
     EXPECT_EQ(config.stop_timeout, 500ms);
     EXPECT_TRUE(config.timing);
     // One text in the place of a list, and a number of MiB.
@@ -189,6 +195,7 @@ TEST_F(OptionsTest, WhatADryRunPrintsMakesTheSameMachine) {
         {"--disk", "a,,b,id=x,,y,readonly,direct,queues=64", "--disk", "c"},
         {"--bus", "mmio", "--net", "tap=a", "--net", "tap=b,mac=02:00:00:00:00:01"},
         {"--bus", "pci", "--vsock", "cid=3,socket=/a,,b"},
+        {"--bus", "pci", "--console", "virtio", "--port", "p,file=a,,b", "--port", "q,pipe=c"},
         {"--cmdline-raw", "", "--timing", "--console", "none", "--memory", "5G"},
     };
     for (const Words& words : machines) {
@@ -213,9 +220,9 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
     for (const char* option :
-         {"--kernel", "--initramfs", "--cmdline", "--cmdline-raw", "--cpus", "--memory", "--platform",
-          "--bus", "--hugepages", "--disk", "--net", "--vsock", "--rng", "--console", "--stop-timeout",
-          "--config", "--timing", "--dry-run", "--help"}) {
+         {"--kernel", "--initramfs",    "--cmdline", "--cmdline-raw", "--cpus",    "--memory", "--platform",
+          "--bus",    "--hugepages",    "--disk",    "--net",         "--vsock",   "--rng",    "--console",
+          "--port",   "--stop-timeout", "--config",  "--timing",      "--dry-run", "--help"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }
 }

@@ -22,6 +22,7 @@
 #include "tests/support/files.h"
 #include "tests/support/mmio_driver.h"
 #include "tests/support/vsock_driver.h"
+#include "vmm/main/made_files.h"
 
 namespace hull::virtio {
 namespace {
@@ -148,8 +149,8 @@ class VsockTest : public testing::Test {
 
     const test::TemporaryFolder folder_;
     const std::string path_ = folder_.path() / "vsock";
-    VsockListener listener_{path_};
-    UniqueFd listener_fd_ = listener_.take_socket();
+    MadeFiles made_;
+    UniqueFd listener_fd_ = made_.listen_at(path_);
     VsockDriver driver_{listener_fd_.get(), path_};
     UniqueFd server_;
 };
@@ -684,8 +685,8 @@ TEST_F(VsockTest, ABrokenQueueIsTold) {
 TEST(Vsock, RunsBehindATransportAndEndsItsStreamsByAReset) {
     const test::TemporaryFolder folder;
     const std::string path = folder.path() / "vsock";
-    VsockListener listener{path};
-    Vsock device{{.cid = 0xffff'fffe, .path = path}, listener.take_socket()};
+    MadeFiles made;
+    Vsock device{{.cid = 0xffff'fffe, .path = path}, made.listen_at(path)};
     const GuestRange ranges[] = {GuestRange::of(0, 0x20000)};
     GuestMemory memory{ranges, Mapping::Pages::transparent};
     test::CountingIrqLine irq;
@@ -717,32 +718,6 @@ TEST(Vsock, RunsBehindATransportAndEndsItsStreamsByAReset) {
         registers.set(VIRTIO_MMIO_STATUS, 0);
         EXPECT_EQ(readable(host), "(end)");
     }
-}
-
-TEST(VsockListener, ReplacesWhatNobodyListensOnAndRemovesItsFile) {
-    const test::TemporaryFolder folder;
-    const std::string path = folder.path() / "vsock";
-    { listen_on(path); }
-    ASSERT_TRUE(std::filesystem::is_socket(path));
-    {
-        VsockListener listener{path};
-        const UniqueFd socket = listener.take_socket();
-        EXPECT_TRUE(connect_to(path).valid());
-        test::expect_error([&] { VsockListener{path}; }, ExitStatus::bad_file,
-                           {path, "another program uses it"});
-        EXPECT_TRUE(connect_to(path).valid()) << "was taken away by the one that failed";
-        // A program that has put its own in this place keeps it.
-        std::filesystem::remove(path);
-        folder.file("vsock", "another's");
-    }
-    EXPECT_TRUE(std::filesystem::exists(path));
-    test::expect_error([&] { VsockListener{path}; }, ExitStatus::bad_file, {path, "no socket"});
-    EXPECT_TRUE(std::filesystem::exists(path));
-    std::filesystem::remove(path);
-    { const VsockListener listener{path}; }
-    EXPECT_FALSE(std::filesystem::exists(path));
-    test::expect_error([&] { VsockListener{folder.path() / "none" / "vsock"}; }, ExitStatus::bad_file,
-                       {"No such file"});
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ extern const DevicePlace kRtcPlace;
 extern const GuestRange kResetLinePorts;
 
 /// The command line that boots an unmodified kernel fast; a user's own words come after it.
-std::string default_cmdline(boot::PlatformTables tables, bool pci);
+std::string default_cmdline(boot::PlatformTables tables, bool pci, bool virtio_console);
 
 /// The ranges of RAM for a guest with `bytes` of memory.
 std::vector<GuestRange> memory_layout(uint64_t bytes);

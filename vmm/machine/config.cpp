@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "devices/console/console.h"
 #include "devices/pci/bus.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/option_text.h"
@@ -26,32 +27,6 @@ uint64_t host_memory() {
 }
 
 }  // namespace
-
-ConsoleConfig ConsoleConfig::parse(const std::string& text) {
-    const std::string file_prefix = "file:";
-    if (text == "stdio") {
-        return {};
-    }
-    if (text == "none") {
-        return {.kind = Kind::none, .path = {}};
-    }
-    if (text.starts_with(file_prefix) && text.size() > file_prefix.size()) {
-        return {.kind = Kind::file, .path = text.substr(file_prefix.size())};
-    }
-    refuse_option("--console", text, "it is neither stdio, none nor file:PATH", "give one of these");
-}
-
-std::string ConsoleConfig::text() const {
-    switch (kind) {
-        case Kind::stdio:
-            return "stdio";
-        case Kind::none:
-            return "none";
-        case Kind::file:
-            break;
-    }
-    return "file:" + path.string();
-}
 
 const char* name_of(boot::PlatformTables tables) {
     return tables == boot::PlatformTables::fdt ? "fdt" : "acpi";
@@ -104,14 +79,15 @@ void MachineConfig::check() const {
                     "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
                     "give less (--memory)"};
     }
-    const size_t devices = disks.size() + nets.size() + (vsock ? 1 : 0) + (rng ? 1 : 0);
+    const size_t devices = disks.size() + nets.size() + (vsock ? 1 : 0) + (rng ? 1 : 0) +
+                           (console.virtio ? 1 : 0) + (ports.empty() ? 0 : 1);
     const bool is_pci = bus_in_use() == VirtioBus::pci;
     const uint32_t room = is_pci ? pci::PciBus::kSlots - 1 : arch::kMostMmioDevices;
     if (devices > room) {
         throw Error{ExitStatus::usage, "cannot make " + std::to_string(devices) + " virtio devices",
                     std::string{"with --bus "} + name_of(bus_in_use()) + " a machine has room for " +
                         std::to_string(room),
-                    "leave some out (--disk, --net, --vsock, --rng)"};
+                    "leave some out (--disk, --net, --vsock, --rng, --console virtio, --port)"};
     }
     if (is_pci && platform == boot::PlatformTables::fdt) {
         throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
@@ -121,6 +97,17 @@ void MachineConfig::check() const {
     for (const DiskConfig& disk : disks) {
         if (!disk.id.empty() && !ids.insert(disk.id).second) {
             refuse_option("--disk", disk.text(), "another disk has the same id", "give each its own");
+        }
+    }
+    if (ports.size() > virtio::Console::kMostPorts) {
+        throw Error{ExitStatus::usage, "cannot make " + std::to_string(ports.size()) + " ports",
+                    "a machine has at most " + std::to_string(virtio::Console::kMostPorts),
+                    "leave some out (--port)"};
+    }
+    std::set<std::string> port_names;
+    for (const PortConfig& port : ports) {
+        if (!port_names.insert(port.name).second) {
+            refuse_option("--port", port.text(), "another port has the same name", "give each its own");
         }
     }
     if (cmdline_raw && !cmdline.empty()) {
@@ -142,7 +129,8 @@ std::string MachineConfig::whole_cmdline() const {
     if (cmdline_raw) {
         return *cmdline_raw;
     }
-    const std::string defaults = arch::default_cmdline(platform, bus_in_use() == VirtioBus::pci);
+    const std::string defaults =
+        arch::default_cmdline(platform, bus_in_use() == VirtioBus::pci, console.virtio);
     return cmdline.empty() ? defaults : defaults + " " + cmdline;
 }
 
@@ -179,6 +167,11 @@ std::string MachineConfig::to_json() const {
     }
     json += std::string{",\n  \"rng\": "} + (rng ? "true" : "false");
     json += ",\n  \"console\": " + quoted(console.text());
+    std::string port_texts;
+    for (const PortConfig& port : ports) {
+        port_texts += (port_texts.empty() ? "" : ", ") + quoted(port.text());
+    }
+    json += ",\n  \"port\": [" + port_texts + "]";
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);
     json += std::string{",\n  \"timing\": "} + (timing ? "true" : "false");
     return json + "\n}\n";

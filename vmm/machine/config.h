@@ -9,26 +9,12 @@
 #include <vector>
 
 #include "boot/platform.h"
+#include "vmm/machine/console_config.h"
 #include "vmm/machine/disk_config.h"
 #include "vmm/machine/net_config.h"
 #include "vmm/machine/vsock_config.h"
 
 namespace hull {
-
-/// Where the serial console goes.
-struct ConsoleConfig {
-    enum class Kind {
-        stdio,  ///< standard input and output
-        none,   ///< nowhere
-        file,   ///< output into a file that is made or emptied; no input
-    };
-    Kind kind = Kind::stdio;
-    std::filesystem::path path;  ///< for Kind::file
-
-    /// "stdio", "none" or "file:PATH", as on the command line. Throws Error (usage).
-    static ConsoleConfig parse(const std::string& text);
-    [[nodiscard]] std::string text() const;
-};
 
 /// How virtio devices are connected.
 enum class VirtioBus {
@@ -55,6 +41,7 @@ struct MachineConfig {
     std::optional<VsockConfig> vsock;
     bool rng = false;  ///< a virtio entropy device
     ConsoleConfig console;
+    std::vector<PortConfig> ports;                   ///< further ports, in this order
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
     bool timing = false;
 

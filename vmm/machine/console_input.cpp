@@ -28,9 +28,13 @@ bool EscapeFilter::take(uint8_t byte, std::string& guest) {
     return false;
 }
 
-ConsoleInput::ConsoleInput(EventLoop& loop, int fd, bool is_terminal, Serial& serial,
+ConsoleInput::ConsoleInput(EventLoop& loop, int fd, bool is_terminal, Receiver receiver,
                            std::function<void()> on_end)
-    : loop_{loop}, fd_{fd}, is_terminal_{is_terminal}, serial_{serial}, on_end_{std::move(on_end)} {
+    : loop_{loop},
+      fd_{fd},
+      is_terminal_{is_terminal},
+      receiver_{std::move(receiver)},
+      on_end_{std::move(on_end)} {
     loop_.watch(fd_, [this] { read_some(); });
     loop_.watch(room_.get(), [this] {
         drain_eventfd(room_.get());
@@ -61,8 +65,7 @@ void ConsoleInput::read_some() {
 }
 
 void ConsoleInput::offer() {
-    const size_t taken =
-        serial_.receive({reinterpret_cast<const uint8_t*>(waiting_.data()), waiting_.size()});
+    const size_t taken = receiver_({reinterpret_cast<const uint8_t*>(waiting_.data()), waiting_.size()});
     waiting_.erase(0, taken);
     if (at_end_) {
         return;

@@ -1,6 +1,8 @@
 #include "vmm/machine/machine.h"
 
 #include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <utility>
@@ -8,6 +10,8 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "devices/block/block.h"
+#include "devices/console/descriptor_host.h"
+#include "devices/console/socket_host.h"
 #include "devices/net/net.h"
 #include "devices/rng/rng.h"
 #include "devices/vsock/vsock.h"
@@ -41,6 +45,15 @@ virtio::NetOffloads offloads_of(const NetConfig& net) {
             break;
     }
     return virtio::NetOffloads::none;
+}
+
+/// Of the terminal that the console is on, if it is on one.
+std::optional<virtio::ConsoleSize> terminal_size(int output, int input) {
+    winsize size{};
+    if (ioctl(output, TIOCGWINSZ, &size) != 0 && ioctl(input, TIOCGWINSZ, &size) != 0) {
+        return std::nullopt;
+    }
+    return virtio::ConsoleSize{.columns = size.ws_col, .rows = size.ws_row};
 }
 
 void check_host(const Kvm& kvm, const MachineConfig& config) {
@@ -92,25 +105,38 @@ void Machine::attach(const arch::DevicePlace& place, BusDevice& device) {
     platform_.devices.push_back(place.node);
 }
 
-void Machine::make_devices(MachineFiles& files) {
-    const GuestRequestHandler on_request = [this](GuestRequest request) { take_request(request); };
-
+void Machine::make_console(MachineFiles& files) {
     console_output_fd_ = std::move(files.console_output);
     console_input_fd_ = std::move(files.console_input);
-    console_output_ =
-        std::make_unique<ConsoleOutput>(console_output_fd_.get(), [this] { serial_->output_ready(); });
-    serial_ = std::make_unique<Serial>(*console_output_, serial_irq_, [this] {
+    console_output_ = std::make_unique<ConsoleOutput>(console_output_fd_.get(), [this] {
+        serial_->output_ready();
+        if (console_host_) {
+            console_host_->output_ready();
+        }
+    });
+    const auto on_input_room = [this] {
         if (console_input_) {
             console_input_->tell_room();
         }
-    });
+    };
+    serial_ = std::make_unique<Serial>(*console_output_, serial_irq_, on_input_room);
+    ConsoleInput::Receiver receiver = [this](auto bytes) { return serial_->receive(bytes); };
+    if (config_.console.virtio) {
+        console_host_ = std::make_unique<virtio::ConsoleHost>(*console_output_, on_input_room);
+        receiver = [this](auto bytes) { return console_host_->receive(bytes); };
+    }
     if (console_input_fd_.valid()) {
         console_input_ =
-            std::make_unique<ConsoleInput>(loop_, console_input_fd_.get(), files.input_is_terminal, *serial_,
-                                           [this] { end(ExitStatus::forced_stop); });
+            std::make_unique<ConsoleInput>(loop_, console_input_fd_.get(), files.input_is_terminal,
+                                           std::move(receiver), [this] { end(ExitStatus::forced_stop); });
     }
     attach(arch::kSerialPlace, *serial_);
     vm_.connect_irqfd(arch::kSerialPlace.node.interrupt.value(), serial_irq_.fd());
+}
+
+void Machine::make_devices(MachineFiles& files) {
+    const GuestRequestHandler on_request = [this](GuestRequest request) { take_request(request); };
+    make_console(files);
 
     power_ = std::make_unique<Power>(power_irq_, on_request);
     attach(arch::kPowerPlace, *power_);
@@ -174,6 +200,33 @@ void Machine::add_virtio_devices(MachineFiles& files) {
     if (config_.rng) {
         virtio_devices_->add(std::make_unique<virtio::Rng>(), "rng");
     }
+    if (console_host_) {
+        auto console = std::make_unique<virtio::Console>(
+            *console_host_, terminal_size(console_output_fd_.get(), console_input_fd_.get()));
+        console_ = console.get();
+        virtio_devices_->add(std::move(console), "console");
+    }
+    if (!files.ports.empty()) {
+        add_ports(files);
+    }
+}
+
+void Machine::add_ports(MachineFiles& files) {
+    std::vector<virtio::NamedPort> ports;
+    for (size_t number = 0; number < files.ports.size(); ++number) {
+        const std::string& name = config_.ports[number].name;
+        PortFiles& port = files.ports[number];
+        if (port.listener.valid()) {
+            port_hosts_.push_back(std::make_unique<virtio::SocketHost>(std::move(port.listener)));
+        } else {
+            port_hosts_.push_back(std::make_unique<virtio::DescriptorHost>(
+                std::move(port.input), std::move(port.output), "port " + name));
+        }
+        ports.push_back({.name = name, .host = *port_hosts_.back()});
+    }
+    auto device = std::make_unique<virtio::Console>(std::move(ports));
+    ports_device_ = device.get();
+    virtio_devices_->add(std::move(device), "ports");
 }
 
 std::optional<Timeline::Clock::time_point> Machine::first_line_time() const {
@@ -222,6 +275,11 @@ void Machine::take_keeper_message(int control_fd) {
     } else if (message == static_cast<uint8_t>(KeeperMessage::press_power_button)) {
         power_->press_button();
         loop_.set_deadline(config_.stop_timeout, [this] { end(ExitStatus::forced_stop); });
+    } else if (message == static_cast<uint8_t>(KeeperMessage::terminal_resized)) {
+        const auto size = terminal_size(console_output_fd_.get(), console_input_fd_.get());
+        if (console_ != nullptr && size) {
+            console_->resize(*size);
+        }
     } else {
         end(ExitStatus::forced_stop);
     }
@@ -247,7 +305,15 @@ ExitStatus Machine::run(int control_fd) {
     vcpus_.clear();
     loop_.run();
     threads_.clear();
-    return static_cast<ExitStatus>(ended_.load());
+    const auto how = static_cast<ExitStatus>(ended_.load());
+    if (how != ExitStatus::forced_stop) {
+        for (virtio::Console* device : {console_, ports_device_}) {
+            if (device != nullptr) {
+                device->finish();
+            }
+        }
+    }
+    return how;
 }
 
 }  // namespace hull

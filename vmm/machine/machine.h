@@ -14,6 +14,9 @@
 #include "base/irq_line.h"
 #include "devices/block/file_backend.h"
 #include "devices/bus/bus.h"
+#include "devices/console/console.h"
+#include "devices/console/console_host.h"
+#include "devices/console/port_host.h"
 #include "devices/legacy/console_output.h"
 #include "devices/legacy/i8042.h"
 #include "devices/legacy/power.h"
@@ -30,16 +33,24 @@
 
 namespace hull {
 
+/// What is at the host's side of a port: a listening socket, or what is read and written.
+struct PortFiles {
+    UniqueFd listener;
+    UniqueFd input;
+    UniqueFd output;
+};
+
 /// The files of a machine, opened by its keeper.
 struct MachineFiles {
     InputFile kernel;
     std::vector<InputFile> initramfs;
     std::vector<virtio::DiskImage> disks;  ///< of MachineConfig::disks, in the same order
     std::vector<std::vector<virtio::NetLink>>
-        nets;                 ///< of MachineConfig::nets, likewise; a descriptor a queue
-    UniqueFd console_output;  ///< where the console's output goes
-    UniqueFd console_input;   ///< where its input comes from; none where there is no input
-    UniqueFd vsock;           ///< the listener of MachineConfig::vsock
+        nets;                      ///< of MachineConfig::nets, likewise; a descriptor a queue
+    std::vector<PortFiles> ports;  ///< of MachineConfig::ports, likewise
+    UniqueFd vsock;                ///< the listener of MachineConfig::vsock
+    UniqueFd console_output;       ///< where the console's output goes
+    UniqueFd console_input;        ///< where its input comes from; none where there is no input
     bool input_is_terminal = false;
 };
 
@@ -57,6 +68,7 @@ struct Timeline {
 /// gone, and ends the machine.
 enum class KeeperMessage : uint8_t {
     press_power_button = 's',
+    terminal_resized = 'w',  ///< as many as there may be; the machine asks the terminal itself
     stop_now = 'k',
 };
 
@@ -80,7 +92,9 @@ class Machine {
   private:
     void make_devices(MachineFiles& files);
     void attach(const arch::DevicePlace& place, BusDevice& device);
+    void make_console(MachineFiles& files);
     void add_virtio_devices(MachineFiles& files);
+    void add_ports(MachineFiles& files);
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);
@@ -109,13 +123,18 @@ class Machine {
     std::vector<virtio::DiskImage> disks_;
     std::unique_ptr<Serial> serial_;
     std::unique_ptr<ConsoleInput> console_input_;
-    std::unique_ptr<ConsoleOutput> console_output_;  // after serial_, which its thread calls
+    std::unique_ptr<virtio::ConsoleHost> console_host_;  // where the console is virtio's
+    std::vector<std::unique_ptr<virtio::PortHost>> port_hosts_;
+    std::unique_ptr<ConsoleOutput>
+        console_output_;  // after serial_ and console_host_, which its thread calls
     std::unique_ptr<Power> power_;
     std::unique_ptr<Pvpanic> pvpanic_;
     std::unique_ptr<I8042> reset_line_;
     std::unique_ptr<Rtc> rtc_;
 
     std::unique_ptr<VirtioDevices> virtio_devices_;
+    virtio::Console* console_ = nullptr;  // where the console is virtio's
+    virtio::Console* ports_device_ = nullptr;
 
     VcpuSurroundings surroundings_;
     std::vector<Vcpu> vcpus_;                           // until run(), which gives each a thread

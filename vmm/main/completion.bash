@@ -16,13 +16,13 @@ _hull() {
             compopt -o nospace
             mapfile -t COMPREPLY < <(compgen -W 'user tap= socket=' -- "$word")
             return ;;
-        --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --stop-timeout) return ;;
+        --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file: virtio virtio:file:' -- "$word"); return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --stop-timeout) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --bus --hugepages --disk --net --vsock --rng --console --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+                --platform --bus --hugepages --disk --net --vsock --rng --console --port --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

@@ -26,10 +26,10 @@ namespace {
 /// How long a machine may take from when it should have ended to when it is killed.
 constexpr std::chrono::milliseconds kStopGrace{5000};
 
-sigset_t stop_signals() {
+sigset_t taken_signals() {
     sigset_t set;
     sigemptyset(&set);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGWINCH}) {
         sigaddset(&set, number);
     }
     return set;
@@ -67,6 +67,10 @@ class Keeper {
     void take_signal() {
         signalfd_siginfo info{};
         if (read(signals_.get(), &info, sizeof info) != sizeof info) {
+            return;
+        }
+        if (info.ssi_signo == SIGWINCH) {
+            send(KeeperMessage::terminal_resized);
             return;
         }
         if (signals_taken_ == 0) {
@@ -138,7 +142,7 @@ ExitStatus keep_machine(RawTerminal& terminal, std::chrono::milliseconds stop_ti
 
     // Blocked before the fork: a signal that comes while the machine is being made waits for the keeper to
     // take it, and the machine, in the same process group, is not touched by what a terminal sends to all.
-    const sigset_t signals = stop_signals();
+    const sigset_t signals = taken_signals();
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     signal(SIGPIPE, SIG_IGN);
     UniqueFd signal_fd{signalfd(-1, &signals, SFD_CLOEXEC)};

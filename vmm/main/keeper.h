@@ -11,7 +11,8 @@ namespace hull {
 
 /// Forks a process for the machine and stays until it has ended.
 ///
-/// In the keeper: SIGTERM, SIGINT and SIGHUP press the machine's power button, a second one ends it. A
+/// In the keeper: SIGTERM, SIGINT and SIGHUP press the machine's power button, a second one ends it; SIGWINCH
+/// tells it that the terminal's size has changed. A
 /// machine that is stuck, so that it does not end by itself `stop_timeout` (0 or more) after the first or at
 /// once after the second, is killed five seconds later. The terminal is in raw mode meanwhile and restored
 /// on every way out. In the child: `machine` is called with

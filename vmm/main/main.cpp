@@ -15,11 +15,11 @@
 #include "base/error.h"
 #include "devices/net/frame_stream.h"
 #include "devices/net/tap.h"
-#include "devices/vsock/host_socket.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
+#include "vmm/main/made_files.h"
 #include "vmm/main/options.h"
 #include "vmm/main/terminal.h"
 #include "vmm/main/user_net.h"
@@ -75,8 +75,29 @@ std::vector<virtio::NetLink> open_tap_links(const NetConfig& net) {
     return links;
 }
 
+PortFiles open_port(const PortConfig& port, MadeFiles& made) {
+    switch (port.kind) {
+        case PortConfig::Kind::socket:
+            return {.listener = made.listen_at(port.path), .input = {}, .output = {}};
+        case PortConfig::Kind::pipe:
+            return {.listener = {},
+                    .input = made.open_pipe(port.path.string() + ".in"),
+                    .output = made.open_pipe(port.path.string() + ".out")};
+        case PortConfig::Kind::file:
+            break;
+    }
+    UniqueFd file{
+        open(port.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666)};
+    if (!file.valid()) {
+        throw Error{ExitStatus::bad_file,
+                    "cannot write port '" + port.name + "' to '" + port.path.string() + "'",
+                    errno_text(errno), "check the path and who may write there"};
+    }
+    return {.listener = {}, .input = {}, .output = std::move(file)};
+}
+
 /// Opens what the machine gets; `user_nets` are started meanwhile and ready at the end.
-MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_nets) {
+MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_nets, MadeFiles& made) {
     MachineFiles files;
     // First, since they take the longest.
     for (const NetConfig& net : config.nets) {
@@ -99,6 +120,12 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
         } else {
             files.nets.emplace_back().push_back({(user_net++)->take_link(), UniqueFd{}});
         }
+    }
+    for (const PortConfig& port : config.ports) {
+        files.ports.push_back(open_port(port, made));
+    }
+    if (config.vsock) {
+        files.vsock = made.listen_at(config.vsock->path);
     }
     files.console_output = open_console_output(config.console);
     if (config.console.kind == ConsoleConfig::Kind::stdio) {
@@ -148,14 +175,8 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         return ExitStatus::success;
     }
     std::vector<UserNet> user_nets;
-    MachineFiles files = open_files(config, user_nets);
-    // The last to be made: its file is removed as this function is left, which the machine's process never
-    // does.
-    std::optional<virtio::VsockListener> vsock;
-    if (config.vsock) {
-        vsock.emplace(config.vsock->path);
-        files.vsock = vsock->take_socket();
-    }
+    MadeFiles made;
+    MachineFiles files = open_files(config, user_nets, made);
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
@@ -164,9 +185,7 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         const ExitStatus status = machine.run(control_fd);
         if (machine.keeper_is_gone()) {
             terminal.restore();
-            if (vsock) {
-                vsock->remove_file();
-            }
+            made.remove();
         }
         if (config.timing) {
             print_timing(timeline, machine.first_line_time());

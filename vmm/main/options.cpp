@@ -50,9 +50,13 @@ options::options_description describe() {
          "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")  //
         ("vsock", text()->value_name("cid=N,…"),
          "socket device (virtio-vsock) for streams between the guest and unix sockets of the host; "
-         "cid=N,socket=PATH")                                                                           //
-        ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")            //
-        ("console", text()->value_name("WHERE"), "serial console: stdio (default), none or file:PATH")  //
+         "cid=N,socket=PATH")                                                                 //
+        ("rng", flag(), "an entropy device (virtio-rng) that gives the host's random bytes")  //
+        ("console", text()->value_name("WHERE"),
+         "serial console: stdio (default), none or file:PATH; virtio or virtio:… for hvc0")  //
+        ("port", text()->value_name("NAME,…"),
+         "port /dev/virtio-ports/NAME; may be given several times; "
+         "NAME,file=PATH, NAME,socket=PATH or NAME,pipe=PATH")  //
         ("stop-timeout", text()->value_name("SECONDS"),
          "from the power button (SIGTERM) to the end by force (default 10)")                 //
         ("config", text()->value_name("FILE"), "JSON object with these options as keys")     //
@@ -96,6 +100,13 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.nets.clear();
         for (const std::string& text : values) {
             config.nets.push_back(NetConfig::parse(text));
+        }
+        return true;
+    }
+    if (key == "port") {
+        config.ports.clear();
+        for (const std::string& text : values) {
+            config.ports.push_back(PortConfig::parse(text));
         }
         return true;
     }
@@ -257,7 +268,7 @@ BootOptions parse_boot_options(const std::vector<std::string>& arguments) {
 std::string boot_help() {
     std::ostringstream text;
     text << "Usage: hull boot [OPTION…]\n"
-            "Boots a Linux kernel in a virtual machine, with the serial console on standard input and "
+            "Boots a Linux kernel in a virtual machine, with its console on standard input and "
             "output.\n"
             "In a terminal, Ctrl-A x ends the machine and Ctrl-A Ctrl-A sends one Ctrl-A.\n\n"
          << describe()

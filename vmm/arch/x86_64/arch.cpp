@@ -103,12 +103,13 @@ const std::vector<NeededCapability> kNeededCapabilities = {
     {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
 };
 
-std::string default_cmdline(boot::PlatformTables tables, bool pci) {
+std::string default_cmdline(boot::PlatformTables tables, bool pci, bool virtio_console) {
     // Each word spares something: messages, at two exits a character; crypto self-tests, which are a matter
     // for hardware's certification; a check of each further processor's clock, which kvmclock makes needless;
     // the probing of serial ports and of a PCI bus that are not there. A panic ends in a reset, and so the
     // machine.
-    std::string words = "console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable 8250.nr_uarts=1";
+    std::string words = virtio_console ? "console=hvc0" : "console=ttyS0";
+    words += " quiet panic=-1 cryptomgr.notests tsc=reliable 8250.nr_uarts=1";
     words += pci ? "" : " pci=off";
     if (tables == boot::PlatformTables::fdt) {
         words += " acpi=off";

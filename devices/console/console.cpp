@@ -1,0 +1,93 @@
+#include "devices/console/console.h"
+
+#include <linux/virtio_console.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace hull::virtio {
+
+Console::Console(PortHost& host, std::optional<ConsoleSize> size)
+    : console_{&host},
+      has_size_{size.has_value()},
+      queue_sizes_(2, kQueueSize),
+      size_{size.value_or(ConsoleSize{})} {}
+
+Console::Console(std::vector<NamedPort> ports)
+    : console_{nullptr},
+      ports_{std::move(ports)},
+      has_size_{false},
+      queue_sizes_(2 * (2 + ports_.size()), kQueueSize),  // of port 0, for control, and of each port
+      size_{ConsoleSize{}} {}
+
+uint32_t Console::type() const {
+    return VIRTIO_ID_CONSOLE;
+}
+
+uint64_t Console::features() const {
+    return (has_size_ ? feature(VIRTIO_CONSOLE_F_SIZE) : 0) |
+           (console_ == nullptr ? feature(VIRTIO_CONSOLE_F_MULTIPORT) : 0);
+}
+
+void Console::read_configuration(uint64_t offset, std::span<std::byte> data) const {
+    const ConsoleSize size = size_;
+    virtio_console_config config{};
+    config.cols = size.columns;
+    config.rows = size.rows;
+    config.max_nr_ports = static_cast<uint32_t>(ports_.size() + 1);  // port 0 counts
+    const auto bytes = std::as_bytes(std::span{&config, 1});
+    if (driver_is_up_.valid()) {
+        signal_eventfd(driver_is_up_.get());
+    }
+    if (offset < bytes.size()) {
+        std::ranges::copy(bytes.subspan(offset, std::min(data.size(), bytes.size() - offset)), data.begin());
+    }
+}
+
+void Console::activate(Activation activation) {
+    const bool named = (activation.features & feature(VIRTIO_CONSOLE_F_MULTIPORT)) != 0;
+    if (console_ != nullptr) {
+        // Linux's driver reads the size when it is told of a new one, which it takes note of once it is up.
+        driver_is_up_ = make_eventfd();
+        driver_ = &activation.driver;
+        queues_.emplace(std::move(activation), *console_, driver_is_up_.get());
+        driver_.load()->configuration_changed();
+    } else if (named) {
+        queues_.emplace(std::move(activation), std::span{ports_});
+    } else {
+        return;  // the driver knows of no port but 0, which is not there
+    }
+    worker_.emplace("console", [this](int stop_fd) { queues_->serve(stop_fd); });
+}
+
+void Console::stop(std::chrono::milliseconds patience) {
+    if (worker_) {
+        worker_.reset();
+        queues_->finish(patience);
+    }
+}
+
+void Console::reset() {
+    driver_ = nullptr;
+    // What the guest has sent before is its host's, where that takes it at once.
+    stop(std::chrono::milliseconds{0});
+    queues_.reset();
+    driver_is_up_.reset();
+}
+
+void Console::resize(ConsoleSize size) {
+    if (!has_size_) {
+        return;
+    }
+    size_ = size;
+    // A call after the reset is harmless: what is called outlives this device's use.
+    if (DriverCalls* driver = driver_; driver != nullptr) {
+        driver->configuration_changed();
+    }
+}
+
+void Console::finish() {
+    stop(std::chrono::seconds{1});
+}
+
+}  // namespace hull::virtio

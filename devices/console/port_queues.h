@@ -1,0 +1,74 @@
+// The two queues of a port of virtio-console (VIRTIO 1.2, 5.3.6): bytes to the guest and from it.
+#pragma once
+
+#include <poll.h>
+
+#include <array>
+#include <cstddef>
+#include <optional>
+
+#include "devices/console/port_host.h"
+#include "devices/virtio/device.h"
+
+namespace hull::virtio {
+
+/// Carries bytes between the driver's queues and a port's host, on one thread. What either side has no room
+/// for waits, and nothing else does.
+class PortQueues {
+  public:
+    struct Sides {
+        ActiveQueue& receive;   ///< receiveq: buffers for bytes to the guest
+        ActiveQueue& transmit;  ///< transmitq: bytes from the guest
+        DriverCalls& driver;
+        PortHost& host;
+    };
+    /// The most bytes in one direction before others get their turn.
+    static constexpr size_t kTurn = size_t{256} << 10;
+
+    /// `guest_is_open`: whether the guest reads from the beginning.
+    PortQueues(const Sides& sides, bool guest_is_open) : sides_{sides}, guest_is_open_{guest_is_open} {}
+
+    /// Whether the guest has sent anything yet.
+    [[nodiscard]] bool has_sent() const { return has_sent_; }
+    /// What comes from the host waits until the guest has the port open.
+    void set_guest_open(bool open);
+    [[nodiscard]] PortHost& host() const { return sides_.host; }
+
+    /// Carries what there is to carry, up to kTurn in either direction. False where the driver broke a rule,
+    /// of which it is told: then the queues are not to be used any more.
+    [[nodiscard]] bool turn();
+    /// Whether there is more to do at once.
+    [[nodiscard]] bool has_more() const { return look_for_output_ || look_for_input_; }
+    /// Whether the host has not taken all yet that the guest sent.
+    [[nodiscard]] bool output_waits() const { return unsent_.has_value(); }
+    /// Of what the guest has sent, up to `most` bytes; answers how many were carried or dropped.
+    size_t transmit(size_t most);
+
+    /// What the next turn is to be waited for, beside has_more(): to be polled, and given back. `next`:
+    /// whether somebody new may come to the host's side.
+    using Waits = std::array<pollfd, 4>;
+    [[nodiscard]] Waits waits(bool next) const;
+    void take_events(const Waits& waits);
+
+  private:
+    enum { kTransmitKick, kReceiveKick, kHost };  // in Waits
+
+    [[nodiscard]] size_t send(size_t most);
+    void receive(size_t most);
+    [[nodiscard]] std::optional<DescriptorChain> pop(VirtQueue& queue);
+    void fail(const char* why);
+
+    Sides sides_;
+    bool guest_is_open_;
+    bool has_sent_ = false;
+    bool broken_ = false;
+    bool look_for_output_ = true;
+    bool look_for_input_ = true;
+    bool starved_ = false;                   // no buffer to receive into
+    std::optional<DescriptorChain> buffer_;  // taken from the receive queue and not filled yet
+    std::optional<DescriptorChain> unsent_;  // what the host has not taken all of:
+    size_t segment_ = 0;                     // up to this one
+    size_t offset_ = 0;                      // and so far into it
+};
+
+}  // namespace hull::virtio
