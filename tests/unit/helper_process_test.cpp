@@ -66,7 +66,7 @@ TEST(HelperProcess, EndsWithItsOwner) {
     std::optional<HelperProcess> helper{
         std::in_place, HelperProcess::Program{.name = "sh",
                                               .file = "/bin/sh",
-                                              .arguments = {"-c", "echo $$ >&3; exec 3>&-; sleep 1000"},
+                                              .arguments = {"-c", "echo $$ >&3; exec 3>&-; exec sleep 1000"},
                                               .descriptors = {in.get()}}};
     in.reset();
     const pid_t pid = std::stoi(read_all(out.get()));
@@ -82,7 +82,7 @@ TEST(HelperProcess, EndsWithAKeeperThatIsKilled) {
     if (keeper == 0) {
         HelperProcess helper{{.name = "sh",
                               .file = "/bin/sh",
-                              .arguments = {"-c", "echo $$ >&3; exec 3>&-; sleep 1000"},
+                              .arguments = {"-c", "echo $$ >&3; exec 3>&-; exec sleep 1000"},
                               .descriptors = {in.get()}}};
         in.reset();
         pause();
