@@ -115,7 +115,7 @@ void end(pid_t child, bool by_itself) {
 }
 
 void run_once(Case& test, const std::vector<std::string>& jobs, size_t runs) {
-    constexpr int kPatienceMs = 3000;  // of the clock here, which counts a spinning guest's instructions, too
+    constexpr int kPatienceMs = 2500;  // of the clock here, which counts a spinning guest's instructions, too
     std::string missing;
     for (const std::string& job : jobs) {
         if (test.ns[job].size() < runs) {
