@@ -1,5 +1,7 @@
 #include "base/io_ring.h"
 
+#include <poll.h>
+
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -29,7 +31,7 @@ io_uring_restriction allow(uint8_t operation) {
 
 /// Only these operations, and only on registered files.
 bool restrict_to_what_is_used(io_uring& ring) {
-    std::array restrictions{allow(IORING_OP_READV), allow(IORING_OP_WRITEV),    allow(IORING_OP_READ),
+    std::array restrictions{allow(IORING_OP_READV), allow(IORING_OP_WRITEV),    allow(IORING_OP_POLL_ADD),
                             allow(IORING_OP_FSYNC), allow(IORING_OP_FALLOCATE), io_uring_restriction{},
                             io_uring_restriction{}};
     restrictions[5].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
@@ -66,9 +68,9 @@ std::optional<IoRing> IoRing::make(unsigned entries, std::span<const int> files)
         return std::nullopt;
     }
     std::unique_ptr<io_uring, Close> ring{storage.release()};
-    // Waiting for a time only (Linux 5.11).
-    const bool has_timeouts = (ring->features & IORING_FEAT_EXT_ARG) != 0;
-    if (!has_timeouts ||
+    // Waiting for a time only came with Linux 5.11, watches that go on with 5.13, as did these.
+    const bool has_watches = (ring->features & IORING_FEAT_RSRC_TAGS) != 0;
+    if (!has_watches ||
         io_uring_register_files(ring.get(), files.data(), static_cast<unsigned>(files.size())) != 0 ||
         !restrict_to_what_is_used(*ring) || io_uring_enable_rings(ring.get()) != 0) {
         return std::nullopt;
@@ -88,9 +90,9 @@ void IoRing::write(int file, std::span<const iovec> memory, uint64_t offset, uin
     });
 }
 
-void IoRing::read_event(int file, uint64_t& value, uint64_t tag) {
+void IoRing::watch(int file, uint64_t tag) {
     prepare(ring_.get(), tag,
-            [&](io_uring_sqe* entry) { io_uring_prep_read(entry, file, &value, sizeof value, 0); });
+            [&](io_uring_sqe* entry) { io_uring_prep_poll_multishot(entry, file, POLLIN); });
 }
 
 void IoRing::synchronize(int file, uint64_t tag) {
@@ -115,7 +117,7 @@ size_t IoRing::wait(std::span<End> ends, std::chrono::nanoseconds most) {
                                ? io_uring_submit_and_wait(ring_.get(), 1)
                                : io_uring_submit_and_wait_timeout(ring_.get(), &entry, 1, &time, nullptr);
         while (count < ends.size() && io_uring_peek_cqe(ring_.get(), &entry) == 0) {
-            ends[count++] = {entry->user_data, entry->res};
+            ends[count++] = {entry->user_data, entry->res, (entry->flags & IORING_CQE_F_MORE) != 0};
             io_uring_cqe_seen(ring_.get(), entry);
         }
         if (result == -ETIME) {

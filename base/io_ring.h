@@ -14,9 +14,9 @@
 namespace hull {
 
 /// One ring, for one thread: the one that makes it. It can read, write, synchronize and punch holes in the
-/// files that it was made with and can do nothing else, since what it does goes around a seccomp filter.
-/// Operations that have not ended when it is destroyed go on in the kernel for a while: wait for those that
-/// use memory which goes away.
+/// files that it was made with, or watch them, and can do nothing else, since what it does goes around a
+/// seccomp filter. Operations that have not ended when it is destroyed go on in the kernel for a while: wait
+/// for those that use memory which goes away.
 class IoRing {
   public:
     /// A ring for up to `entries` (1 to 4096) operations at a time on `files`, which are known by their place
@@ -33,8 +33,9 @@ class IoRing {
     /// stay until wait() has been called, their memory until the end.
     void read(int file, std::span<const iovec> memory, uint64_t offset, uint64_t tag);
     void write(int file, std::span<const iovec> memory, uint64_t offset, uint64_t tag);
-    /// Into one buffer, at no offset: an eventfd.
-    void read_event(int file, uint64_t& value, uint64_t tag);
+    /// Ends each time that an eventfd is signalled, and at once where it has been and was not read since. It
+    /// is not read here, so that nothing is to be started again: an End with `goes_on` is not the last.
+    void watch(int file, uint64_t tag);
     /// fdatasync(2).
     void synchronize(int file, uint64_t tag);
     /// fallocate(2).
@@ -43,6 +44,7 @@ class IoRing {
     struct End {
         uint64_t tag;
         int32_t result;  ///< as of the system call, or a negative errno
+        bool goes_on;    ///< a watch that will end again
     };
     static constexpr std::chrono::nanoseconds kForever = std::chrono::nanoseconds::max();
     /// Hands over what was prepared, sleeps until an operation has ended if none has, and fills `ends`, which

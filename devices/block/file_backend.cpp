@@ -30,28 +30,18 @@ int allocation_mode(BlockOperation::Kind kind) {
            (kind == BlockOperation::Kind::write_zeroes ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE);
 }
 
-/// Operations, the driver's kicks and the end of the worker all end in one ring.
+/// Operations, the driver's kicks and the end of the worker all end in one ring. What goes through the host's
+/// cache is done in place while nothing else is under way: a read of what is there, and a write, which most
+/// file systems would have a ring hand over to a thread of the kernel's.
 class RingBackend final : public BlockBackend {
   public:
-    RingBackend(IoRing ring, int kick_fd, int stop_fd)
-        : kick_fd_{kick_fd}, stop_fd_{stop_fd}, ring_{std::move(ring)} {
-        ring_.read_event(kKickFile, kicks_, kKickTag);
-        ring_.read_event(kStopFile, stops_, kStopTag);
-    }
-    /// Has both reads end, since closing the ring would leave them to the kernel for a while, and they write
-    /// here.
-    ~RingBackend() override {
-        closing_ = true;
-        signal_eventfd(kick_fd_);
-        if (!stopped_) {
-            signal_eventfd(stop_fd_);
+    RingBackend(IoRing ring, std::vector<int> files) : files_{std::move(files)}, ring_{std::move(ring)} {
+        for (const int fd : files_) {
+            cached_.push_back((fcntl(fd, F_GETFL) & O_DIRECT) == 0);
         }
-        for (std::vector<End> none; !kicked_ || !stopped_;) {
-            wait(none, kForever);
-        }
+        ring_.watch(kKickFile, kKickTag);
+        ring_.watch(kStopFile, kStopTag);
     }
-    RingBackend(const RingBackend&) = delete;
-    RingBackend& operator=(const RingBackend&) = delete;
 
     // The first files of its ring; the disk's come behind them.
     static constexpr int kKickFile = 0;
@@ -59,6 +49,14 @@ class RingBackend final : public BlockBackend {
     static constexpr int kEvents = 2;
 
     void start(uint16_t slot, const BlockOperation& operation) override {
+        if (under_way_ == 0 && cached_[operation.file]) {
+            if (const ssize_t result = do_in_place(operation); result >= 0) {
+                ended_.push_back({slot, static_cast<int32_t>(result)});
+                return;
+            }
+            // What has failed is tried again by the ring, which then says why.
+        }
+        ++under_way_;
         const int file = kEvents + operation.file;
         switch (operation.kind) {
             case BlockOperation::Kind::read:
@@ -78,19 +76,25 @@ class RingBackend final : public BlockBackend {
     }
 
     bool wait(std::vector<End>& ends, std::chrono::nanoseconds most) override {
+        const bool has_ended = !ended_.empty();
+        ends.insert(ends.end(), ended_.begin(), ended_.end());
+        ended_.clear();
+        if (has_ended && ++passed_by_ < kMostPassedBy) {
+            return true;
+        }
+        passed_by_ = 0;
         std::array<IoRing::End, 64> ended;
         bool go_on = true;
-        for (const IoRing::End& end : std::span{ended}.first(ring_.wait(ended, most))) {
+        const size_t count = ring_.wait(ended, has_ended ? std::chrono::nanoseconds{0} : most);
+        for (const IoRing::End& end : std::span{ended}.first(count)) {
             if (end.tag == kKickTag) {
-                if (closing_) {
-                    kicked_ = true;
-                } else {
-                    ring_.read_event(kKickFile, kicks_, kKickTag);
+                if (!end.goes_on) {
+                    ring_.watch(kKickFile, kKickTag);
                 }
             } else if (end.tag == kStopTag) {
-                stopped_ = true;
                 go_on = false;
             } else {
+                --under_way_;
                 ends.push_back({static_cast<uint16_t>(end.tag), end.result});
             }
         }
@@ -100,14 +104,29 @@ class RingBackend final : public BlockBackend {
   private:
     static constexpr uint64_t kKickTag = 0x1'0000;  // above every slot
     static constexpr uint64_t kStopTag = 0x1'0001;
+    /// So often what was done in place is told without a look into the ring, for its worker to be told to
+    /// stop in time.
+    static constexpr int kMostPassedBy = 16;
 
-    int kick_fd_;
-    int stop_fd_;
-    uint64_t kicks_ = 0;
-    uint64_t stops_ = 0;
-    bool closing_ = false;
-    bool kicked_ = false;
-    bool stopped_ = false;
+    [[nodiscard]] ssize_t do_in_place(const BlockOperation& operation) const {
+        const int fd = files_[operation.file];
+        const auto offset = static_cast<off_t>(operation.offset);
+        const auto segments = static_cast<int>(operation.memory.size());
+        switch (operation.kind) {
+            case BlockOperation::Kind::read:
+                return preadv2(fd, operation.memory.data(), segments, offset, RWF_NOWAIT);
+            case BlockOperation::Kind::write:
+                return pwritev(fd, operation.memory.data(), segments, offset);
+            default:
+                return -1;
+        }
+    }
+
+    std::vector<int> files_;    // the disk's
+    std::vector<bool> cached_;  // which of them go through the host's cache
+    std::vector<End> ended_;    // in place
+    int passed_by_ = 0;
+    size_t under_way_ = 0;  // in the ring
     IoRing ring_;
 };
 
@@ -233,7 +252,7 @@ std::unique_ptr<BlockBackend> make_backend(const std::vector<int>& disk_files, b
         files[RingBackend::kStopFile] = stop_fd;
         files.insert(files.end(), disk_files.begin(), disk_files.end());
         if (auto ring = IoRing::make(queue_size + RingBackend::kEvents, files)) {
-            return std::make_unique<RingBackend>(std::move(*ring), kick_fd, stop_fd);
+            return std::make_unique<RingBackend>(std::move(*ring), disk_files);
         }
     }
     return std::make_unique<SynchronousBackend>(disk_files, kick_fd, stop_fd);
