@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "devices/block/file_backend.h"
+#include "devices/block/disk_image.h"
 #include "tests/support/errors.h"
 #include "tests/support/files.h"
 

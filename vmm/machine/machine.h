@@ -12,7 +12,7 @@
 #include "base/event_loop.h"
 #include "base/guest_memory.h"
 #include "base/irq_line.h"
-#include "devices/block/file_backend.h"
+#include "devices/block/disk_image.h"
 #include "devices/bus/bus.h"
 #include "devices/legacy/console_output.h"
 #include "devices/legacy/i8042.h"
