@@ -27,7 +27,7 @@ class BounceBackend final : public BlockBackend {
     bool wait(std::vector<End>& ends, std::chrono::nanoseconds most) override;
 
     /// So that a driver that fills its queue with such requests costs the host 16 MiB.
-    static constexpr uint64_t kMostAtOnce = 64 * 1024;
+    static constexpr uint64_t kMostAtOnce = uint64_t{64} * 1024;
 
   private:
     struct Free {

@@ -480,7 +480,13 @@ TEST_F(BlockDeviceTest, OffersWhatItsDiskCan) {
     EXPECT_FALSE(has(readonly, VIRTIO_BLK_F_DISCARD) || has(readonly, VIRTIO_BLK_F_WRITE_ZEROES));
 }
 
-TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
+/// What a reset finds under way is done before it answers.
+class BlockResetTest : public BlockDeviceTest {
+  protected:
+    void reset_by(const std::function<void(test::MmioDriver&)>& reset);
+};
+
+void BlockResetTest::reset_by(const std::function<void(test::MmioDriver&)>& reset) {
     /// Ends an operation only when it is let go.
     class HoldingBackend final : public BlockBackend {
       public:
@@ -520,7 +526,7 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
                 }};
     MmioTransport transport{block, guest_.memory, irq_, "disk"};
     test::MmioDriver registers{transport};
-    registers.negotiate(kVersion1 | kFlush);
+    registers.negotiate(kVersion1 | kFlush | feature(VIRTIO_F_RING_RESET));
     registers.set_queue(0, guest_.driver.config());
     registers.start();
     guest_.add(VIRTIO_BLK_T_IN, 0, 512, true);
@@ -530,7 +536,7 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
     }
     std::atomic<bool> is_reset{false};
     std::thread resetter{[&] {
-        registers.set(VIRTIO_MMIO_STATUS, 0);
+        reset(registers);
         is_reset = true;
     }};
     std::this_thread::sleep_for(std::chrono::milliseconds{30});
@@ -539,6 +545,14 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
     resetter.join();
     EXPECT_EQ(guest_.driver.take_used().size(), 1U);
     EXPECT_EQ(guest_.status(), VIRTIO_BLK_S_OK);
+}
+
+TEST_F(BlockResetTest, TheDevicesWaits) {
+    reset_by([](test::MmioDriver& registers) { registers.set(VIRTIO_MMIO_STATUS, 0); });
+}
+
+TEST_F(BlockResetTest, AQueuesWaits) {
+    reset_by([](test::MmioDriver& registers) { registers.reset_queue(0); });
 }
 
 }  // namespace
