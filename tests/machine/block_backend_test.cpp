@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -17,6 +15,7 @@
 #include "base/io_ring.h"
 #include "devices/block/file_backend.h"
 #include "tests/support/files.h"
+#include "tests/support/ram_file_system.h"
 
 namespace hull::virtio {
 namespace {
@@ -227,37 +226,11 @@ TEST_P(BlockBackendTest, SeveralFilesAreOneDisk) {
     EXPECT_EQ(whole, std::string(4096, '\0'));
 }
 
-/// A file system on a RAM disk, which takes O_DIRECT.
-class RamFileSystem {
-  public:
-    RamFileSystem() {
-        made_ = std::system(("mkfs.ext4 -q -F /dev/ram0 64M 2>/dev/null && mount /dev/ram0 '" +
-                             folder_.path().string() + "'")
-                                .c_str()) == 0;
-    }
-    RamFileSystem(const RamFileSystem&) = delete;
-    RamFileSystem& operator=(const RamFileSystem&) = delete;
-    ~RamFileSystem() {
-        // A ring that knew a file of it gives that up in the background.
-        int tries = 0;
-        while (made_ && umount(folder_.path().c_str()) != 0 && ++tries < 1000) {
-            std::this_thread::sleep_for(std::chrono::milliseconds{10});
-        }
-        EXPECT_LT(tries, 1000) << errno;
-    }
-    [[nodiscard]] bool made() const { return made_; }
-    [[nodiscard]] const std::filesystem::path& path() const { return folder_.path(); }
-
-  private:
-    test::TemporaryFolder folder_;
-    bool made_ = false;
-};
-
 TEST_P(BlockBackendTest, DirectTakesMemoryThatIsNotAligned) {
     if (!std::filesystem::exists("/dev/ram0")) {
         GTEST_SKIP() << "there is no /dev/ram0 here (modprobe brd)";
     }
-    const RamFileSystem file_system;
+    const test::RamFileSystem file_system;
     ASSERT_TRUE(file_system.made());
     const auto path = file_system.path() / "disk";
     std::ofstream{path} << std::string(kSize, 'd') << std::flush;
