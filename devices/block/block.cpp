@@ -49,7 +49,8 @@ uint32_t Block::type() const {
 
 uint64_t Block::features() const {
     uint64_t offered = feature(VIRTIO_BLK_F_SEG_MAX) | feature(VIRTIO_BLK_F_BLK_SIZE) |
-                       feature(VIRTIO_BLK_F_TOPOLOGY) | feature(VIRTIO_BLK_F_FLUSH);
+                       feature(VIRTIO_BLK_F_TOPOLOGY) | feature(VIRTIO_BLK_F_FLUSH) |
+                       feature(VIRTIO_F_RING_RESET);
     if (settings_.queues > 1) {
         offered |= feature(VIRTIO_BLK_F_MQ);
     }

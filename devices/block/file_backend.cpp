@@ -1,21 +1,17 @@
 #include "devices/block/file_backend.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <poll.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
-#include <cstdlib>
-#include <string>
 #include <utility>
 
 #include "base/io_ring.h"
+#include "devices/block/bounce.h"
+#include "devices/block/joined.h"
 #include "devices/block/overlay.h"
 
 namespace hull::virtio {
@@ -186,64 +182,6 @@ class SynchronousBackend final : public BlockBackend {
     std::vector<End> ended_;
 };
 
-[[noreturn]] void refuse(const std::filesystem::path& path, std::string_view why, std::string_view advice) {
-    throw Error{ExitStatus::bad_file, "cannot use disk '" + path.string() + "'", why, advice};
-}
-
-UniqueFd open_or_throw(const std::filesystem::path& path, bool readonly, bool direct) {
-    // Without O_NONBLOCK, opening a pipe would wait.
-    const int flags = (readonly ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0);
-    UniqueFd fd{open(path.c_str(), flags | O_NONBLOCK | O_CLOEXEC)};
-    if (fd.valid()) {
-        fcntl(fd.get(), F_SETFL, flags);
-        return fd;
-    }
-    const int error = errno;
-    if (error == EISDIR) {
-        refuse(path, "it is a folder", "give an image file or a block device");
-    }
-    if (error == EINVAL && direct) {
-        refuse(path, "its file system has no direct I/O", "leave 'direct' out");
-    }
-    const bool not_writable = !readonly && (error == EACCES || error == EROFS || error == EPERM);
-    refuse(path, errno_text(error),
-           not_writable ? "allow writing to it, or give it as 'readonly' or 'overlay'" : "check the path");
-}
-
-/// The least that direct I/O reads or writes.
-uint32_t direct_block_size(int fd, bool is_device) {
-    if (int size = 0; is_device && ioctl(fd, BLKSSZGET, &size) == 0) {
-        return static_cast<uint32_t>(size);
-    }
-#ifdef STATX_DIOALIGN
-    struct statx details {};
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &details) == 0 && details.stx_dio_offset_align != 0) {
-        return details.stx_dio_offset_align;
-    }
-#endif
-    return kSector;
-}
-
-/// An unlinked file of zeros for what is written over a disk.
-UniqueFd make_layer(uint64_t size) {
-    const char* variable = std::getenv("TMPDIR");
-    const std::string folder = variable == nullptr || *variable == 0 ? "/var/tmp" : variable;
-    UniqueFd fd{open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
-    if (!fd.valid()) {
-        // Not every file system can make one without a name.
-        std::string name = folder + "/hull-overlay-XXXXXX";
-        fd = UniqueFd{mkostemp(name.data(), O_CLOEXEC)};
-        if (fd.valid()) {
-            unlink(name.c_str());
-        }
-    }
-    if (!fd.valid() || ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
-        throw Error{ExitStatus::no_resources, "cannot make a file in '" + folder + "' for an overlay",
-                    errno_text(errno), "let TMPDIR name a folder that can be written to and has room"};
-    }
-    return fd;
-}
-
 std::unique_ptr<BlockBackend> make_backend(const std::vector<int>& disk_files, bool may_use_ring,
                                            uint16_t queue_size, int kick_fd, int stop_fd) {
     if (may_use_ring) {
@@ -258,78 +196,32 @@ std::unique_ptr<BlockBackend> make_backend(const std::vector<int>& disk_files, b
     return std::make_unique<SynchronousBackend>(disk_files, kick_fd, stop_fd);
 }
 
+/// What the operations of a disk go through, from the files upwards.
 BlockBackendMaker make_backends(const DiskImage& image, bool may_use_ring) {
-    if (!image.layer.valid()) {
-        return [files = std::vector{image.fd.get()}, may_use_ring](uint16_t queue_size, int kick_fd,
-                                                                   int stop_fd) {
-            return make_backend(files, may_use_ring, queue_size, kick_fd, stop_fd);
-        };
+    std::vector<int> files(image.files.size());
+    std::ranges::transform(image.files, files.begin(), [](const UniqueFd& file) { return file.get(); });
+    std::shared_ptr<OverlayMap> map;
+    if (image.layer.valid()) {
+        files.push_back(image.layer.get());
+        map = std::make_shared<OverlayMap>(image.size / kSector);
     }
-    std::vector<int> files(2);
-    files[0] = image.fd.get();
-    files[kLayerFile] = image.layer.get();
-    return [files, may_use_ring, map = std::make_shared<OverlayMap>(image.size / kSector)](
-               uint16_t queue_size, int kick_fd, int stop_fd) {
-        return std::make_unique<OverlayBackend>(
-            make_backend(files, may_use_ring, queue_size, kick_fd, stop_fd), *map, queue_size);
+    return [files, may_use_ring, map, table = image.table, alignment = image.memory_alignment,
+            block_size = image.block_size](uint16_t queue_size, int kick_fd, int stop_fd) {
+        auto backend = make_backend(files, may_use_ring, queue_size, kick_fd, stop_fd);
+        if (alignment > 1) {
+            backend = std::make_unique<BounceBackend>(std::move(backend), alignment, block_size, queue_size);
+        }
+        if (table) {
+            backend = std::make_unique<JoinedBackend>(std::move(backend), *table, queue_size);
+        }
+        if (map) {
+            backend = std::make_unique<OverlayBackend>(std::move(backend), *map, queue_size);
+        }
+        return backend;
     };
 }
 
 }  // namespace
-
-DiskLock::~DiskLock() {
-    if (fd_.valid()) {
-        flock(fd_.get(), LOCK_UN);
-    }
-}
-
-DiskImage open_disk_image(const std::filesystem::path& path, DiskUse use, bool direct) {
-    const bool readonly = use != DiskUse::write;
-    DiskImage image{.fd = open_or_throw(path, readonly, direct),
-                    .layer = {},
-                    .readonly = use == DiskUse::read,
-                    .lock = {}};
-    const int fd = image.fd.get();
-    struct stat status {};
-    fstat(fd, &status);
-    const bool is_device = S_ISBLK(status.st_mode);
-    if (S_ISDIR(status.st_mode)) {
-        refuse(path, "it is a folder", "give an image file or a block device");
-    }
-    if (!is_device && !S_ISREG(status.st_mode)) {
-        refuse(path, "it is neither a regular file nor a block device", "give one of these");
-    }
-    if (is_device) {
-        ioctl(fd, BLKGETSIZE64, &image.size);
-    } else {
-        image.size = static_cast<uint64_t>(status.st_size);
-    }
-    if (direct) {
-        image.block_size = direct_block_size(fd, is_device);
-        if (!std::has_single_bit(image.block_size) || image.block_size < kSector || image.block_size > 4096) {
-            refuse(path, "direct I/O works in blocks of " + std::to_string(image.block_size) + " bytes there",
-                   "leave 'direct' out");
-        }
-    }
-    if (image.size == 0) {
-        refuse(path, "it is empty", "make it as large as the disk is to be (truncate -s 8G FILE)");
-    }
-    if (image.size % image.block_size != 0) {
-        const std::string block = std::to_string(image.block_size);
-        refuse(path,
-               "its size, " + std::to_string(image.size) + " bytes, is not a multiple of " + block + " bytes",
-               "is it whole? If so, lengthen it (truncate -s %" + block + " FILE)");
-    }
-    if (flock(fd, (readonly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
-        refuse(path, "another machine, or another disk of this one, uses it",
-               "end that one, or give the disk to all of them as 'readonly' or 'overlay'");
-    }
-    image.lock = DiskLock{UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)}};
-    if (use == DiskUse::overlay) {
-        image.layer = make_layer(image.size);
-    }
-    return image;
-}
 
 BlockBackendMaker make_file_backends(const DiskImage& image) {
     return make_backends(image, true);

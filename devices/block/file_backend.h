@@ -1,57 +1,10 @@
-// Disks in files and block devices of the host.
+// The backends of disks in files and block devices of the host.
 #pragma once
 
-#include <filesystem>
-#include <utility>
-
-#include "base/unique_fd.h"
 #include "devices/block/backend.h"
+#include "devices/block/disk_image.h"
 
 namespace hull::virtio {
-
-/// The lock by flock(2) of an open file, given up when this is destroyed: closing the file does not do that
-/// at once, since a ring that knew it gives it up in the background.
-class DiskLock {
-  public:
-    DiskLock() = default;
-    /// Takes over the lock; `fd` is a duplicate of what was locked.
-    explicit DiskLock(UniqueFd fd) : fd_{std::move(fd)} {}
-    DiskLock(DiskLock&& other) noexcept = default;
-    DiskLock& operator=(DiskLock&& other) noexcept {
-        std::swap(fd_, other.fd_);
-        return *this;
-    }
-    DiskLock(const DiskLock&) = delete;
-    DiskLock& operator=(const DiskLock&) = delete;
-    ~DiskLock();
-
-  private:
-    UniqueFd fd_;
-};
-
-/// An image that was opened for a machine, with what is known of it at that moment.
-struct DiskImage {
-    UniqueFd fd;
-    uint64_t size = 0;          ///< bytes, a multiple of block_size and above zero
-    uint32_t block_size = 512;  ///< the least that can be read or written, a power of two from 512 to 4096
-    UniqueFd layer;             ///< takes what is written, where that is to be thrown away
-    bool readonly = false;
-    DiskLock lock;
-};
-
-/// What a machine does with an image.
-enum class DiskUse {
-    write,
-    read,
-    overlay,  ///< it may write, but the image stays as it is
-};
-
-/// Opens a regular file or a block device and locks it against other machines (flock(2)): one alone may write
-/// to it, several may read it. With `direct` the host's page cache is left out. Throws Error (bad_file) where
-/// it is missing, not permitted, neither, locked, empty, not made of whole blocks, or cannot be used without
-/// the cache; (no_resources) where there is no room for a layer, which is made in $TMPDIR or /var/tmp and has
-/// no name.
-DiskImage open_disk_image(const std::filesystem::path& path, DiskUse use, bool direct);
 
 /// Backends on an image, which must outlive them: by io_uring where the host lets it be used,
 /// otherwise by one system call after the other.

@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "devices/block/segments.h"
+
 namespace hull::virtio {
 
 namespace {
@@ -70,15 +72,7 @@ void OverlayBackend::start(uint16_t number, const BlockOperation& operation) {
             slot.operation.length =
                 std::min(operation.length, (first + sectors) * kSector - operation.offset);
             slot.memory.clear();
-            uint64_t left = slot.operation.length;
-            for (const iovec& segment : operation.memory) {
-                const auto part = std::min<uint64_t>(left, segment.iov_len);
-                if (part == 0) {
-                    break;
-                }
-                slot.memory.push_back({segment.iov_base, part});
-                left -= part;
-            }
+            append_part(operation.memory, 0, slot.operation.length, slot.memory);
             slot.operation.memory = slot.memory;
             break;
         }

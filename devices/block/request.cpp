@@ -2,27 +2,13 @@
 
 #include <linux/virtio_blk.h>
 
-#include <algorithm>
+#include "devices/block/segments.h"
 
 namespace hull::virtio {
 
 namespace {
 
 constexpr uint64_t kSector = 512;
-
-/// Appends the bytes of `segments` from `skipped` on, `size` of them, all of which are there.
-void append_part(std::span<const iovec> segments, uint64_t skipped, uint64_t size,
-                 std::vector<iovec>& target) {
-    for (const iovec& segment : segments) {
-        const auto before = std::min<uint64_t>(skipped, segment.iov_len);
-        const auto taken = std::min<uint64_t>(size, segment.iov_len - before);
-        if (taken > 0) {
-            target.push_back({static_cast<std::byte*>(segment.iov_base) + before, taken});
-        }
-        skipped -= before;
-        size -= taken;
-    }
-}
 
 /// The bytes of `sectors` from `first` on, if all of them are there.
 bool is_inside(uint64_t first, uint64_t bytes, const BlockLimits& limits) {

@@ -1,6 +1,8 @@
 // The entropy device (VIRTIO 1.2, 5.4): random bytes of the host's.
 #pragma once
 
+#include <linux/virtio_config.h>
+
 #include <optional>
 
 #include "base/worker_thread.h"
@@ -12,7 +14,7 @@ namespace hull::virtio {
 class Rng final : public VirtioDevice {
   public:
     [[nodiscard]] uint32_t type() const override;
-    [[nodiscard]] uint64_t features() const override { return 0; }
+    [[nodiscard]] uint64_t features() const override { return feature(VIRTIO_F_RING_RESET); }
     [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kQueueSizes; }
     void read_configuration(uint64_t /*offset*/, std::span<std::byte> /*data*/) const override {}
     void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}

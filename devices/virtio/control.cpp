@@ -68,7 +68,7 @@ void DeviceControl::write_status(uint8_t value) {
 void DeviceControl::activate() {
     Activation activation{.features = accepted_, .queues = {}, .memory = memory_, .driver = *this};
     for (size_t index = 0; index < queues_.size(); ++index) {
-        const Queue& queue = queues_[index];
+        Queue& queue = queues_[index];
         if (!queue.enabled) {
             continue;
         }
@@ -77,10 +77,40 @@ void DeviceControl::activate() {
             needs_reset(made ? "a queue is larger than it may be" : made.error().what);
             return;
         }
+        if (std::exchange(queue.used, true)) {
+            made->resume();
+        }
         activation.queues.push_back({static_cast<uint16_t>(index), std::move(*made), queue.kick.get()});
     }
     active_ = true;
     device_.activate(std::move(activation));
+}
+
+bool DeviceControl::may_reset_queues() const {
+    return (status_ & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && (accepted_ & feature(VIRTIO_F_RING_RESET)) != 0;
+}
+
+void DeviceControl::restart() {
+    if (!std::exchange(active_, false)) {
+        return;
+    }
+    device_.stop();
+    // Nobody calls needs_reset() any more.
+    if ((status_ & VIRTIO_CONFIG_S_NEEDS_RESET) != 0) {
+        device_.reset();
+        return;
+    }
+    activate();
+    if (!active_) {
+        device_.reset();
+        return;
+    }
+    // What was given back while the device stopped may not have been told.
+    for (size_t index = 0; index < queues_.size(); ++index) {
+        if (queues_[index].enabled) {
+            interrupt_(static_cast<uint32_t>(index));
+        }
+    }
 }
 
 void DeviceControl::reset() {
@@ -89,7 +119,7 @@ void DeviceControl::reset() {
     }
     for (Queue& queue : queues_) {
         queue.config = {};
-        queue.enabled = false;
+        queue.enabled = queue.used = false;
     }
     accepted_ = 0;
     status_ = 0;
@@ -100,7 +130,7 @@ uint16_t DeviceControl::queue_size_limit(uint32_t queue) const {
 }
 
 void DeviceControl::configure_queue(uint32_t index, const std::function<void(QueueConfig&)>& change) {
-    if (index < queues_.size() && !queues_[index].enabled && !active_) {
+    if (index < queues_.size() && !queues_[index].enabled && takes_queues()) {
         change(queues_[index].config);
     }
 }
@@ -118,9 +148,21 @@ QueueConfig DeviceControl::queue_config(uint32_t index) const {
 }
 
 void DeviceControl::enable_queue(uint32_t index) {
-    if (index < queues_.size() && !active_) {
+    if (index < queues_.size() && !queues_[index].enabled && takes_queues()) {
         queues_[index].enabled = true;
+        restart();
     }
+}
+
+bool DeviceControl::reset_queue(uint32_t index) {
+    if (!queue_is_enabled(index) || !may_reset_queues()) {
+        return false;
+    }
+    Queue& queue = queues_[index];
+    queue.config = {};
+    queue.enabled = queue.used = false;
+    restart();
+    return true;
 }
 
 bool DeviceControl::queue_is_enabled(uint32_t index) const {

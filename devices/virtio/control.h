@@ -41,7 +41,8 @@ class DeviceControl final : public DriverCalls {
     void accept_features(uint32_t half, uint32_t features);
 
     /// A queue's registers; a queue that is not there has a size limit of 0 and takes nothing. From enable()
-    /// on, and once the device runs, nothing is changed but by a reset.
+    /// on nothing is changed but by a reset; once the device runs, nothing at all without
+    /// VIRTIO_F_RING_RESET.
     [[nodiscard]] uint16_t queue_size_limit(uint32_t queue) const;
     void configure_queue(uint32_t index, const std::function<void(QueueConfig&)>& change);
     /// Changes the upper or the lower 32 bits of one of its areas' addresses.
@@ -49,6 +50,10 @@ class DeviceControl final : public DriverCalls {
     /// As it is configured now; a queue that is not there is as one after a reset.
     [[nodiscard]] QueueConfig queue_config(uint32_t index) const;
     void enable_queue(uint32_t index);
+    /// With VIRTIO_F_RING_RESET, a queue that is enabled is as after a reset when this returns, and may be
+    /// configured and enabled again (2.6.1). The device stops serving its other queues for that moment. False
+    /// where nothing was done.
+    bool reset_queue(uint32_t index);
     [[nodiscard]] bool queue_is_enabled(uint32_t index) const;
     /// An eventfd for each queue, for the transport's doorbell; -1 where there is no such queue.
     [[nodiscard]] int kick_fd(uint32_t index) const;
@@ -65,11 +70,17 @@ class DeviceControl final : public DriverCalls {
     struct Queue {
         QueueConfig config;
         bool enabled = false;
+        bool used = false;  // the device has had it since it was enabled
         UniqueFd kick = make_eventfd();
     };
 
     void reset();
     void activate();
+    /// Has a device that is active go on with the queues that are enabled now.
+    void restart();
+    /// Whether a queue that is not enabled may be configured and enabled.
+    [[nodiscard]] bool takes_queues() const { return !active_ || may_reset_queues(); }
+    [[nodiscard]] bool may_reset_queues() const;
     [[nodiscard]] uint64_t all_offered_features() const;
 
     VirtioDevice& device_;

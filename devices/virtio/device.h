@@ -27,9 +27,9 @@ class DriverCalls {
 /// A queue that the driver has enabled, with what it kicks by.
 struct ActiveQueue {
     uint16_t index;
-    VirtQueue queue;
-    int kick_fd;  ///< an eventfd, readable after a kick, and perhaps once without; the transport's, open
-                  ///< until reset() has returned
+    VirtQueue queue;  ///< may have been used before: see VirtioDevice::stop()
+    int kick_fd;      ///< an eventfd, readable after a kick, and perhaps once without; the transport's, open
+                      ///< until reset() has returned
 };
 
 /// All that a device gets when its driver is ready (DRIVER_OK). The queues that the driver left out are not
@@ -56,8 +56,13 @@ class VirtioDevice {
     virtual void read_configuration(uint64_t offset, std::span<std::byte> data) const = 0;
     /// Takes what the driver wrote; what is beyond the space or read-only is ignored.
     virtual void write_configuration(uint64_t offset, std::span<const std::byte> data) = 0;
-    /// Starts to serve. Called once between resets.
+    /// Starts to serve. Called once after the start, a reset() or a stop(). What is in a queue already may
+    /// have been kicked for before.
     virtual void activate(Activation activation) = 0;
+    /// As reset(), but keeps what the driver has set otherwise, since activate() comes next, with the same
+    /// features and some of the queues. Chains that were taken are given back by then, or are those that were
+    /// taken last: the queue has them again. Called only where VIRTIO_F_RING_RESET is offered.
+    virtual void stop() { reset(); }
     /// Stops; once it has returned, the device touches guest memory and queues no more. Harmless where it was
     /// not active.
     virtual void reset() = 0;

@@ -13,6 +13,7 @@ namespace {
 constexpr uint32_t kMagic = 0x74726976;   // "virt"
 constexpr uint32_t kVersion = 2;          // 1 is what came before the standard
 constexpr uint32_t kVendor = 0x6c6c7548;  // "Hull"
+constexpr uint64_t kQueueReset = 0xc0;    // 4.2.2: QueueReset, which Linux has no name for
 
 }  // namespace
 
@@ -107,6 +108,11 @@ void MmioTransport::write_register(uint64_t offset, uint32_t value) {
         case VIRTIO_MMIO_QUEUE_READY:
             if (value == 1) {
                 control_.enable_queue(queue_);
+            }
+            break;
+        case kQueueReset:
+            if (value == 1) {
+                control_.reset_queue(queue_);
             }
             break;
         case VIRTIO_MMIO_QUEUE_NOTIFY:

@@ -17,6 +17,8 @@ constexpr uint16_t kNoVector = 0xffff;  // VIRTIO 1.2, 4.1.5.1.2: VIRTIO_MSI_NO_
 
 // What lies where among the registers.
 constexpr uint64_t kCommon = 0;
+// Linux's structure for it ends before 4.1.4.3's last two fields.
+constexpr uint64_t kCommonSize = VIRTIO_PCI_COMMON_Q_RESET + sizeof(uint16_t);
 constexpr uint64_t kInterruptStatus = 0x1000;
 constexpr uint64_t kDevice = 0x2000;
 constexpr uint64_t kDeviceSize = 0x1000;
@@ -98,7 +100,7 @@ PciTransport::PciTransport(VirtioDevice& device, GuestMemory& memory, GuestAddre
     constexpr uint16_t kWritable = PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
     msix_control_ = config_.add_capability(PCI_CAP_ID_MSIX, bytes_of(msix), bytes_of(kWritable));
 
-    add_structure(config_, VIRTIO_PCI_CAP_COMMON_CFG, kCommon, sizeof(virtio_pci_common_cfg));
+    add_structure(config_, VIRTIO_PCI_CAP_COMMON_CFG, kCommon, kCommonSize);
     add_structure(config_, VIRTIO_PCI_CAP_ISR_CFG, kInterruptStatus, 1);
     add_structure(config_, VIRTIO_PCI_CAP_DEVICE_CFG, kDevice, kDeviceSize);
     add_structure(config_, VIRTIO_PCI_CAP_NOTIFY_CFG, kNotify, kNotifyStep * device.queue_sizes().size(),
@@ -182,7 +184,7 @@ void PciTransport::read_registers(uint64_t offset, std::span<std::byte> data) {
         control_.device().read_configuration(offset - kDevice, data);
     } else if (offset == kInterruptStatus && data.size() == 1) {
         data[0] = std::byte{interrupt_status_.exchange(0)};
-    } else if (offset < sizeof(virtio_pci_common_cfg) && data.size() <= sizeof(uint32_t)) {
+    } else if (offset < kCommonSize && data.size() <= sizeof(uint32_t)) {
         const std::lock_guard lock{mutex_};
         const uint32_t value = read_common(offset, data.size());
         std::memcpy(data.data(), &value, data.size());
@@ -203,7 +205,7 @@ void PciTransport::write_registers(uint64_t offset, std::span<const std::byte> d
     } else if (offset >= kDevice) {
         const std::lock_guard lock{mutex_};
         control_.device().write_configuration(offset - kDevice, data);
-    } else if (offset < sizeof(virtio_pci_common_cfg) && data.size() <= sizeof(uint32_t)) {
+    } else if (offset < kCommonSize && data.size() <= sizeof(uint32_t)) {
         const std::lock_guard lock{mutex_};
         uint32_t value = 0;
         std::memcpy(&value, data.data(), data.size());
@@ -226,6 +228,8 @@ size_t width_of(uint64_t offset) {
         case VIRTIO_PCI_COMMON_Q_MSIX:
         case VIRTIO_PCI_COMMON_Q_ENABLE:
         case VIRTIO_PCI_COMMON_Q_NOFF:
+        case VIRTIO_PCI_COMMON_Q_NDATA:
+        case VIRTIO_PCI_COMMON_Q_RESET:
             return 2;
         default:
             return 4;
@@ -328,6 +332,11 @@ void PciTransport::write_common(uint64_t offset, size_t size, uint32_t value) {
                     config.size = config.size == 0 ? control_.queue_size_limit(queue_) : config.size;
                 });
                 control_.enable_queue(queue_);
+            }
+            break;
+        case VIRTIO_PCI_COMMON_Q_RESET:
+            if (value == 1 && control_.reset_queue(queue_)) {
+                vectors_[queue_] = kNoVector;
             }
             break;
         case VIRTIO_PCI_COMMON_Q_DESCLO:

@@ -63,6 +63,11 @@ tl::expected<VirtQueue, QueueError> VirtQueue::make(const GuestMemory& memory, c
     return queue;
 }
 
+void VirtQueue::resume() {
+    // The driver may have written there, to its own harm: a position that cannot be is an error of pop().
+    next_available_ = next_used_ = told_used_ = field(used_, offsetof(vring_used, idx)).load();
+}
+
 uint16_t VirtQueue::available_index() const {
     // Acquire: the entries and descriptors that the driver wrote before it raised the index are read after.
     return field(available_, offsetof(vring_avail, idx)).load(std::memory_order_acquire);

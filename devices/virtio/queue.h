@@ -53,6 +53,10 @@ class VirtQueue {
 
     [[nodiscard]] uint16_t size() const { return size_; }
 
+    /// Goes on where a queue in the same place was left: behind what the driver has been given back. Before
+    /// anything else is called.
+    void resume();
+
     /// The next chain that the driver made available, if any. It is checked whole: that its head is no other
     /// chain's in flight, that it ends within as many descriptors as the queue has, that every buffer lies in
     /// guest memory, that nothing to read comes after something to write, and that no indirect table is

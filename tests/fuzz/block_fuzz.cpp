@@ -1,11 +1,15 @@
 // A guest's driver gone wild on a disk's queue: requests that are mostly as they should be, and bytes changed
 // anywhere in the rings, descriptors and headers.
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "devices/block/block_queue.h"
+#include "devices/block/bounce.h"
+#include "devices/block/joined.h"
 #include "devices/virtio/ring_layout.h"
 #include "tests/fuzz/input.h"
 #include "tests/support/memory_disk.h"
@@ -25,16 +29,26 @@ constexpr uint64_t kEnd = 0x20000;
 constexpr uint16_t kQueueSize = 16;
 constexpr uint64_t kDiskSize = 32 * 512;
 
-/// A guest with a disk.
+const PartitionTable& partition_table() {
+    static constexpr uint64_t kSizes[] = {kDiskSize, kDiskSize / 2};
+    static const PartitionTable kTable{kSizes, 512, "fuzz"};
+    return kTable;
+}
+
+/// A guest with a disk, which may be made of two partitions. Both have the same contents.
 struct Guest {
     explicit Guest(uint8_t choice) {
         const uint64_t features = ((choice & 1) != 0 ? feature(VIRTIO_RING_F_INDIRECT_DESC) : 0) |
                                   ((choice & 2) != 0 ? feature(VIRTIO_RING_F_EVENT_IDX) : 0);
-        state.limits = {kDiskSize, (choice & 4) != 0};
+        joined = (choice & 16) != 0;
+        if (joined) {
+            backend = std::make_unique<JoinedBackend>(std::move(backend), partition_table(), kQueueSize);
+        }
+        state.limits = {joined ? partition_table().disk_size() : kDiskSize, (choice & 4) != 0};
         state.write_through = (choice & 8) != 0;
         state.id = "fuzz";
         queue.emplace(ActiveQueue{0, VirtQueue::make(memory, driver.config(), features).value(), kick.get()});
-        worker.emplace(*queue, calls, state, disk);
+        worker.emplace(*queue, calls, state, *backend);
     }
 
     void add(test::FuzzInput& input) {
@@ -47,8 +61,13 @@ struct Guest {
                                               VIRTIO_BLK_T_WRITE_ZEROES + 1,
                                               VIRTIO_BLK_T_IN};
         const uint32_t type = kTypes[input.byte() % 8];
-        const uint64_t sector = input.byte() % 40;
+        uint64_t sector = input.byte() % 40;
         const uint8_t shape = input.byte();
+        if (joined) {
+            // Where something begins or ends: the table, either partition, the disk.
+            const uint64_t places[] = {0, 2048 - 4, 4096 - 4, partition_table().disk_size() / 512 - 36};
+            sector += places[shape >> 6];
+        }
         const auto head = static_cast<uint16_t>(number % 4 * 4);
         const uint64_t header = kHeaders + number % 64 * 64;
         require(memory.write(GuestAddress{header}, virtio_blk_outhdr{type, 0, sector}));
@@ -67,7 +86,7 @@ struct Guest {
         worker->take();
         std::vector<BlockBackend::End> ends;
         do {
-            disk.wait(ends, BlockBackend::kForever);
+            backend->wait(ends, BlockBackend::kForever);
             for (const BlockBackend::End& end : std::exchange(ends, {})) {
                 worker->take_end(end);
             }
@@ -80,7 +99,11 @@ struct Guest {
     GuestMemory memory{ranges, Mapping::Pages::transparent};
     test::DriverQueue driver{memory, kRings, kQueueSize};
     UniqueFd kick = make_eventfd();
-    test::MemoryDisk disk{kDiskSize};
+    bool joined = false;
+    std::unique_ptr<test::MemoryDisk> owned = std::make_unique<test::MemoryDisk>(kDiskSize);
+    test::MemoryDisk& disk = *owned;
+    std::unique_ptr<BlockBackend> backend =
+        std::make_unique<BounceBackend>(std::move(owned), 512, 512, kQueueSize);
     test::RecordingCalls calls;
     BlockState state;
     std::optional<ActiveQueue> queue;

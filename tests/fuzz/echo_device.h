@@ -2,6 +2,7 @@
 // word.
 #pragma once
 
+#include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 
 #include <array>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "devices/virtio/device.h"
+#include "devices/virtio/ring_layout.h"
 #include "tests/fuzz/input.h"
 
 namespace hull::test {
@@ -23,7 +25,7 @@ class EchoDevice final : public virtio::VirtioDevice {
     static constexpr uint16_t kQueueSize = 8;
 
     [[nodiscard]] uint32_t type() const override { return VIRTIO_ID_CONSOLE; }
-    [[nodiscard]] uint64_t features() const override { return 1; }
+    [[nodiscard]] uint64_t features() const override { return 1 | virtio::feature(VIRTIO_F_RING_RESET); }
     [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kSizes; }
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override {
         if (offset == 0 && !data.empty()) {
@@ -33,10 +35,16 @@ class EchoDevice final : public virtio::VirtioDevice {
     void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
     void activate(virtio::Activation given) override {
         require(!activation_);
+        stopped_ = false;
         activation_.emplace(std::move(given));
     }
-    void reset() override {
+    void stop() override {
         require(activation_.has_value());
+        activation_.reset();
+        stopped_ = true;
+    }
+    void reset() override {
+        require(activation_.has_value() || std::exchange(stopped_, false));
         activation_.reset();
         broken_ = {};
     }
@@ -84,7 +92,16 @@ class EchoDevice final : public virtio::VirtioDevice {
   private:
     static constexpr uint16_t kSizes[] = {kQueueSize, 2 * kQueueSize};
     std::optional<virtio::Activation> activation_;
+    bool stopped_ = false;
     std::array<bool, 2> broken_{};
 };
+
+/// Features of the rings and of their reset, chosen by the bits of a byte.
+inline uint64_t ring_features(uint8_t choice) {
+    using virtio::feature;
+    return ((choice & 1) != 0 ? feature(VIRTIO_RING_F_INDIRECT_DESC) : 0) |
+           ((choice & 2) != 0 ? feature(VIRTIO_RING_F_EVENT_IDX) : 0) |
+           ((choice & 4) != 0 ? feature(VIRTIO_F_RING_RESET) : 0);
+}
 
 }  // namespace hull::test

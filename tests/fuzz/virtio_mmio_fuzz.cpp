@@ -43,7 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         registers.start();
     };
     while (!input.empty()) {
-        switch (input.byte() % 8) {
+        switch (input.byte() % 10) {
             case 0: {
                 // A register that is there.
                 const uint64_t offset = input.byte() % 0x44U * 4;
@@ -65,8 +65,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 registers.set(VIRTIO_MMIO_STATUS, input.byte());
                 break;
             case 3:
-                start(uint64_t{input.byte()} << VIRTIO_RING_F_INDIRECT_DESC &
-                      (feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX)));
+                start(test::ring_features(input.byte()));
                 break;
             case 4: {
                 const auto head = static_cast<uint16_t>(input.byte() % 4 * 2);
@@ -80,6 +79,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             }
             case 6:
                 device.change_configuration();
+                break;
+            case 7:
+                registers.reset_queue(input.byte() % 3U);
+                break;
+            case 8:
+                // A reset queue again, or one that was left out.
+                registers.set_queue(input.byte() % 3U, queue.config());
                 break;
             default:
                 device.serve();

@@ -61,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         driver.start();
     };
     while (!input.empty()) {
-        switch (input.byte() % 10) {
+        switch (input.byte() % 12) {
             case 0:
                 access(bus.window(), kSlot * pci::PciBus::kRegistersSize + input.byte() % 0x3cU,
                        pci::PciBus::kWindowSize, input);
@@ -86,14 +86,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 driver.set_msix(input.half_word());
                 break;
             case 6:
-                start(uint64_t{input.byte()} << VIRTIO_RING_F_INDIRECT_DESC &
-                      (feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX)));
+                start(test::ring_features(input.byte()));
                 break;
             case 7:
                 queue.add(buffers, static_cast<uint16_t>(input.byte() % 4 * 2));
                 break;
             case 8:
                 device.change_configuration();
+                break;
+            case 9:
+                driver.reset_queue(input.byte() % 3);
+                break;
+            case 10:
+                // A reset queue again, or one that was left out.
+                driver.set_queue(input.byte() % 3, queue.config(), 1);
                 break;
             default:
                 device.serve();

@@ -7,12 +7,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
 
 #include "base/io_ring.h"
 #include "devices/block/file_backend.h"
 #include "tests/support/files.h"
+#include "tests/support/ram_file_system.h"
 
 namespace hull::virtio {
 namespace {
@@ -53,7 +56,7 @@ class BlockBackendTest : public testing::TestWithParam<Way> {
     }
     std::string contents(uint64_t offset, uint64_t length) {
         std::string text(length, ' ');
-        EXPECT_EQ(pread(image_.fd.get(), text.data(), length, static_cast<off_t>(offset)),
+        EXPECT_EQ(pread(image_.files[0].get(), text.data(), length, static_cast<off_t>(offset)),
                   static_cast<ssize_t>(length));
         return text;
     }
@@ -82,7 +85,7 @@ TEST_P(BlockBackendTest, ReadsAndWritesInParts) {
 TEST_P(BlockBackendTest, GivesRoomBack) {
     const auto blocks = [&] {
         struct stat status {};
-        fstat(image_.fd.get(), &status);
+        fstat(image_.files[0].get(), &status);
         return status.st_blocks;
     };
     ASSERT_EQ(result_of({Kind::flush}), 0);
@@ -99,7 +102,7 @@ TEST_P(BlockBackendTest, GivesRoomBack) {
     EXPECT_TRUE(zeroed == 0 || zeroed == -EOPNOTSUPP) << zeroed;
     EXPECT_EQ(contents(kSize / 4, 4096), std::string(4096, zeroed == 0 ? '\0' : 'f'));
     struct stat status {};
-    fstat(image_.fd.get(), &status);
+    fstat(image_.files[0].get(), &status);
     EXPECT_EQ(status.st_size, static_cast<off_t>(kSize)) << "the disk has become shorter";
 }
 
@@ -193,6 +196,90 @@ TEST_P(BlockBackendTest, AnOverlayLeavesTheDiskAsItIs) {
     image_ = {};
     image_ = open_disk_image(path_, DiskUse::read, false);
     EXPECT_EQ(contents(0, kSize), std::string(kSize, 'f'));
+}
+
+TEST_P(BlockBackendTest, SeveralFilesAreOneDisk) {
+    backend_.reset();
+    image_ = {};
+    const std::filesystem::path paths[] = {path_, folder_.file("second", std::string(4096, 's'))};
+    image_ = open_joined_image(paths, "d", DiskUse::write, false);
+    const BlockBackendMaker make = GetParam().make(image_);
+    backend_ = make(kSlots, kick_.get(), stop_.get());
+    const auto second = image_.table->partitions()[1];
+    std::string room(1536, 'w');
+    const iovec memory[] = {{room.data(), room.size()}};
+    const uint64_t end = second.start + second.size;
+    EXPECT_EQ(result_of({.kind = Kind::write, .offset = second.start, .length = 1536, .memory = memory}),
+              1536);
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = end - 512, .length = 1536, .memory = memory}), 512);
+    EXPECT_EQ(room, std::string(512, 's') + std::string(1024, 'w'));
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = 0, .length = 1536, .memory = memory}), 1536);
+    EXPECT_EQ(room.substr(510, 10),
+              "\x55\xaa"
+              "EFI PART");
+    EXPECT_EQ(result_of({.kind = Kind::write, .offset = 0, .length = 1536, .memory = memory}), -EIO);
+    EXPECT_EQ(result_of({Kind::flush}), 0);
+    EXPECT_EQ(result_of({Kind::unmap_zeroes, second.start, second.size}), 0);
+    std::string whole(4096, ' ');
+    EXPECT_EQ(pread(image_.files[1].get(), whole.data(), whole.size(), 0), 4096);
+    EXPECT_EQ(whole, std::string(4096, '\0'));
+    EXPECT_EQ(contents(0, kSize), std::string(kSize, 'f')) << "the other file is as it was";
+
+    // With an overlay all of it can be written to, the table too.
+    backend_.reset();
+    image_ = {};
+    image_ = open_joined_image(paths, "d", DiskUse::overlay, false);
+    const BlockBackendMaker make_overlay = GetParam().make(image_);
+    backend_ = make_overlay(kSlots, kick_.get(), stop_.get());
+    room.assign(1536, 'o');
+    for (const uint64_t offset : {uint64_t{0}, second.start}) {
+        EXPECT_EQ(result_of({.kind = Kind::write, .offset = offset, .length = 1536, .memory = memory}), 1536);
+    }
+    room.assign(1536, ' ');
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = second.start, .length = 1536, .memory = memory}),
+              1536);
+    EXPECT_EQ(room, std::string(1536, 'o'));
+    EXPECT_EQ(pread(image_.files[1].get(), whole.data(), whole.size(), 0), 4096);
+    EXPECT_EQ(whole, std::string(4096, '\0'));
+}
+
+TEST_P(BlockBackendTest, DirectTakesMemoryThatIsNotAligned) {
+    if (!std::filesystem::exists("/dev/ram0")) {
+        GTEST_SKIP() << "there is no /dev/ram0 here (modprobe brd)";
+    }
+    const test::RamFileSystem file_system;
+    ASSERT_TRUE(file_system.made());
+    const auto path = file_system.path() / "disk";
+    std::ofstream{path} << std::string(kSize, 'd') << std::flush;
+    backend_.reset();
+    image_ = {};
+    image_ = open_disk_image(path, DiskUse::write, true);
+    EXPECT_GE(image_.memory_alignment, 2U) << "the test would see nothing";
+    alignas(4096) std::array<char, 3 * 65536> room{};
+    // What the kernel says to it without help.
+    EXPECT_EQ(pread(image_.files[0].get(), room.data() + 1, 4096, 0), -1);
+    EXPECT_EQ(errno, EINVAL);
+    const BlockBackendMaker make = GetParam().make(image_);
+    backend_ = make(kSlots, kick_.get(), stop_.get());
+    std::memset(room.data(), 'w', room.size());
+    // At no boundary; and cut within a block.
+    const iovec odd[] = {{room.data() + 1, 100'000}, {room.data() + 130'000, 2400}};
+    EXPECT_EQ(result_of({.kind = Kind::write, .offset = 4096, .length = 102'400, .memory = odd}), 65536);
+    const iovec cut[] = {{room.data(), 100}, {room.data() + 512, 412}};
+    EXPECT_EQ(result_of({.kind = Kind::write, .offset = 512, .length = 512, .memory = cut}), 512);
+    EXPECT_EQ(result_of({Kind::flush}), 0);
+    std::memset(room.data(), ' ', room.size());
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = 0, .length = 102'400, .memory = odd}), 65536);
+    const std::string expected = std::string(512, 'd') + std::string(512, 'w') + std::string(3072, 'd') +
+                                 std::string(65536 - 4096, 'w');
+    EXPECT_EQ(std::string(room.data() + 1, 65536), expected);
+    EXPECT_EQ(room[0], ' ');
+    EXPECT_EQ(room[65537], ' ');
+    const iovec aligned[] = {{room.data(), 8192}};
+    EXPECT_EQ(result_of({.kind = Kind::read, .offset = 0, .length = 8192, .memory = aligned}), 8192);
+    EXPECT_EQ(std::string(room.data(), 8192), expected.substr(0, 8192));
+    backend_.reset();
+    image_ = {};
 }
 
 TEST_P(BlockBackendTest, SleepsNoLongerThanItIsLet) {

@@ -52,7 +52,13 @@ class MmioDriver {
         put(VIRTIO_MMIO_QUEUE_USED_LOW, VIRTIO_MMIO_QUEUE_USED_HIGH, config.device_area);
         set(VIRTIO_MMIO_QUEUE_READY, 1);
     }
+    void reset_queue(uint32_t index, uint32_t value = 1) {
+        set(VIRTIO_MMIO_QUEUE_SEL, index);
+        set(kQueueReset, value);
+    }
     void start() { set(VIRTIO_MMIO_STATUS, kReadyToStart | VIRTIO_CONFIG_S_DRIVER_OK); }
+
+    static constexpr uint64_t kQueueReset = 0xc0;  ///< Linux has no name for it
 
   private:
     virtio::MmioTransport& transport_;

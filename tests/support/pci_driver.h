@@ -124,6 +124,10 @@ class PciDriver {
         put(VIRTIO_PCI_COMMON_Q_USEDLO, queue.device_area);
         set_common<uint16_t>(VIRTIO_PCI_COMMON_Q_ENABLE, 1);
     }
+    void reset_queue(uint16_t index, uint16_t value = 1) {
+        set_common<uint16_t>(VIRTIO_PCI_COMMON_Q_SELECT, index);
+        set_common<uint16_t>(VIRTIO_PCI_COMMON_Q_RESET, value);
+    }
     void start() { set_common<uint8_t>(VIRTIO_PCI_COMMON_STATUS, kReadyToStart | VIRTIO_CONFIG_S_DRIVER_OK); }
     void kick(uint16_t queue) {
         set_common<uint16_t>(VIRTIO_PCI_COMMON_Q_SELECT, queue);

@@ -18,7 +18,7 @@ namespace hull::test {
 class RecordingDevice final : public virtio::VirtioDevice {
   public:
     [[nodiscard]] uint32_t type() const override { return VIRTIO_ID_CONSOLE; }
-    [[nodiscard]] uint64_t features() const override { return uint64_t{1} << 3; }
+    [[nodiscard]] uint64_t features() const override { return offered; }
     [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kSizes; }
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override {
         if (offset < configuration.size()) {
@@ -31,13 +31,19 @@ class RecordingDevice final : public virtio::VirtioDevice {
         }
     }
     void activate(virtio::Activation given) override { activation.emplace(std::move(given)); }
+    void stop() override {
+        activation.reset();
+        ++stops;
+    }
     void reset() override {
         activation.reset();
         ++resets;
     }
 
+    uint64_t offered = uint64_t{1} << 3;
     std::array<std::byte, 4> configuration{};
     std::optional<virtio::Activation> activation;
+    int stops = 0;
     int resets = 0;
 
   private:

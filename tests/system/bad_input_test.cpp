@@ -101,6 +101,10 @@ TEST_F(BadInput, Disks) {
            {"boot", "--kernel", "KERNEL", "--disk", disk, "--disk", disk});
     const std::string odd = write("odd-disk", std::string(700, 'x'));
     expect(kBadFile, "multiple of 512", {"boot", "--kernel", "KERNEL", "--disk", odd});
+    expect(kBadFile, "multiple of 512",
+           {"boot", "--kernel", "KERNEL", "--disk", "part=" + disk + ",part=" + odd});
+    expect(kBadFile, "another disk of this one",
+           {"boot", "--kernel", "KERNEL", "--disk", "part=" + disk + ",part=" + disk});
 }
 
 TEST_F(BadInput, Vsock) {

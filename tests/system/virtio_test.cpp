@@ -85,6 +85,41 @@ TEST_P(Virtio, DisksAreFormattedFilledAndReadBack) {
     EXPECT_EQ(contents.size(), 16 * kMiB);
 }
 
+TEST_P(Virtio, FilesArePartitionsOfOneDisk) {
+    const TemporaryFolder folder;
+    const auto first = disk_of(folder, "first", 4 * kMiB, '\0');
+    const auto second = disk_of(folder, "second", 4 * kMiB + 1536, '\0');
+    const std::string parts = "part=" + first.string() + ",part=" + second.string();
+    {
+        HullProcess hull{boot(GetParam(), "", {"--disk", parts}), HullProcess::Input::pipe};
+        ASSERT_TRUE(hull.wait_for("hull#"));
+        hull.type(
+            "cd /sys/block/vda; cat vda1/start vda1/size vda2/start vda2/size size | tr '\\n' ' '; cd /\n"
+            "mkdir m n; for p in 1 2; do mke2fs /dev/vda$p >/dev/null; done\n"
+            "mount /dev/vda1 m && mount /dev/vda2 n && cp /bin/busybox m && cp /bin/busybox n; umount m n\n"
+            "echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda1 m; mount /dev/vda2 n\n"
+            "cmp m/busybox n/busybox && cmp m/busybox /bin/busybox && echo same\n"
+            "echo kept >n/note; umount m n\n"
+            "dd if=/dev/zero of=/dev/vda bs=4096 count=1 conv=fsync 2>/dev/null || echo refused\n"
+            "poweroff -f\n");
+        EXPECT_EQ(hull.wait(), 0) << hull.err();
+        EXPECT_THAT(hull.out(), HasSubstr("2048 8192 10240 8195 20480 "));
+        EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
+        EXPECT_THAT(hull.out(), HasSubstr("refused\r\n"));
+    }
+    for (const auto& path : {first, second}) {
+        EXPECT_EQ(std::system(("e2fsck -fn '" + path.string() + "' >/dev/null 2>&1").c_str()), 0);
+    }
+    const std::string contents = contents_of(second);
+    EXPECT_THAT(contents, HasSubstr("kept\n"));
+    // What was refused has not changed the table that the next one makes.
+    HullProcess next{boot(GetParam(), "", {"--disk", parts + ",readonly"}), HullProcess::Input::pipe};
+    ASSERT_TRUE(next.wait_for("hull#"));
+    next.type("mkdir m; mount -o ro /dev/vda2 m; cat m/note; cat /sys/block/vda/ro; poweroff -f\n");
+    EXPECT_EQ(next.wait(), 0) << next.err();
+    EXPECT_THAT(next.out(), HasSubstr("kept\r\n1\r\n"));
+}
+
 TEST(Disk, WhatWasFlushedOutlivesAKilledMachine) {
     const TemporaryFolder folder;
     const auto disk = disk_of(folder, "disk", kMiB, '.');

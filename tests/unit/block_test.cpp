@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <condition_variable>
 #include <fstream>
@@ -11,11 +10,10 @@
 #include <thread>
 
 #include "devices/block/file_backend.h"
-#include "devices/block/overlay.h"
 #include "devices/virtio/mmio_transport.h"
-#include "tests/support/errors.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/files.h"
+#include "tests/support/manual_backend.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/mmio_driver.h"
 #include "tests/support/recording_calls.h"
@@ -26,6 +24,7 @@ namespace {
 
 using test::Buffer;
 using test::kVersion1;
+using test::ManualBackend;
 using Kind = BlockOperation::Kind;
 
 constexpr uint64_t kRings = 0x1000;
@@ -37,26 +36,6 @@ constexpr uint16_t kSize = 16;      // of the queue
 constexpr uint64_t kDiskSize = 64 * 1024;
 constexpr uint64_t kFlush = uint64_t{1} << VIRTIO_BLK_F_FLUSH;
 constexpr uint8_t kNoAnswer = 0xee;
-
-/// Keeps what it is asked for; the test ends it.
-class ManualBackend final : public BlockBackend {
-  public:
-    void start(uint16_t slot, const BlockOperation& operation) override {
-        started.push_back({slot, operation});
-    }
-    bool wait(std::vector<End>& given, std::chrono::nanoseconds /*most*/) override {
-        given.insert(given.end(), ends.begin(), ends.end());
-        ends.clear();
-        return true;
-    }
-
-    struct Started {
-        uint16_t slot;
-        BlockOperation operation;
-    };
-    std::vector<Started> started;
-    std::vector<End> ends;  ///< what the next wait() tells
-};
 
 /// A guest's memory with a queue in it, and the device's side of that queue.
 class Guest {
@@ -501,7 +480,13 @@ TEST_F(BlockDeviceTest, OffersWhatItsDiskCan) {
     EXPECT_FALSE(has(readonly, VIRTIO_BLK_F_DISCARD) || has(readonly, VIRTIO_BLK_F_WRITE_ZEROES));
 }
 
-TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
+/// What a reset finds under way is done before it answers.
+class BlockResetTest : public BlockDeviceTest {
+  protected:
+    void reset_by(const std::function<void(test::MmioDriver&)>& reset);
+};
+
+void BlockResetTest::reset_by(const std::function<void(test::MmioDriver&)>& reset) {
     /// Ends an operation only when it is let go.
     class HoldingBackend final : public BlockBackend {
       public:
@@ -541,7 +526,7 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
                 }};
     MmioTransport transport{block, guest_.memory, irq_, "disk"};
     test::MmioDriver registers{transport};
-    registers.negotiate(kVersion1 | kFlush);
+    registers.negotiate(kVersion1 | kFlush | feature(VIRTIO_F_RING_RESET));
     registers.set_queue(0, guest_.driver.config());
     registers.start();
     guest_.add(VIRTIO_BLK_T_IN, 0, 512, true);
@@ -551,7 +536,7 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
     }
     std::atomic<bool> is_reset{false};
     std::thread resetter{[&] {
-        registers.set(VIRTIO_MMIO_STATUS, 0);
+        reset(registers);
         is_reset = true;
     }};
     std::this_thread::sleep_for(std::chrono::milliseconds{30});
@@ -562,107 +547,12 @@ TEST_F(BlockDeviceTest, AResetWaitsForWhatIsUnderWay) {
     EXPECT_EQ(guest_.status(), VIRTIO_BLK_S_OK);
 }
 
-TEST(OverlayMap, KnowsWhichSectorsItHas) {
-    OverlayMap map{1000};
-    const auto run = [&](uint64_t first, uint64_t count) {
-        const OverlayMap::Run found = map.run(first, count);
-        return std::pair{found.in_layer, found.sectors};
-    };
-    EXPECT_EQ(run(0, 1000), std::pair(false, uint64_t{1000}));
-    map.add(60, 200);
-    map.add(999, 1);
-    map.add(500, 0);
-    EXPECT_EQ(run(0, 1000), std::pair(false, uint64_t{60}));
-    EXPECT_EQ(run(60, 1000 - 60), std::pair(true, uint64_t{200}));
-    EXPECT_EQ(run(100, 7), std::pair(true, uint64_t{7}));
-    EXPECT_EQ(run(260, 740), std::pair(false, uint64_t{739}));
-    EXPECT_EQ(run(999, 1), std::pair(true, uint64_t{1}));
-    map.add(64, 64);
-    EXPECT_EQ(run(60, 300), std::pair(true, uint64_t{200})) << "twice is once";
+TEST_F(BlockResetTest, TheDevicesWaits) {
+    reset_by([](test::MmioDriver& registers) { registers.set(VIRTIO_MMIO_STATUS, 0); });
 }
 
-TEST(OverlayBackend, AWriteCountsForWhatWasDoneOfIt) {
-    auto owned = std::make_unique<ManualBackend>();
-    ManualBackend& files = *owned;
-    OverlayMap map{100};
-    OverlayBackend overlay{std::move(owned), map, kSize};
-    std::array<char, 4096> data{};
-    const iovec memory[] = {{data.data(), 1536}};
-    std::vector<BlockBackend::End> ends;
-    const auto end_with = [&](int32_t result) {
-        files.ends = {{3, result}};
-        ends.clear();
-        overlay.wait(ends, BlockBackend::kForever);
-    };
-    overlay.start(3, {.kind = Kind::write, .offset = 512, .length = 1536, .memory = memory});
-    EXPECT_EQ(files.started.back().operation.file, kLayerFile);
-    end_with(-ENOSPC);
-    EXPECT_FALSE(map.run(1, 1).in_layer) << "what was below is still there";
-    overlay.start(3, {.kind = Kind::write, .offset = 512, .length = 1536, .memory = memory});
-    end_with(700);
-    EXPECT_TRUE(map.run(1, 1).in_layer);
-    EXPECT_FALSE(map.run(2, 1).in_layer) << "half of it only";
-    overlay.start(3, {.kind = Kind::write, .offset = 1212, .length = 836, .memory = memory});
-    end_with(836);
-    EXPECT_EQ(map.run(1, 99).sectors, 3U);
-    // A read goes as far as one of the two reaches.
-    overlay.start(3, {.kind = Kind::read, .offset = 0, .length = 1536, .memory = memory});
-    EXPECT_EQ(files.started.back().operation.file, 0);
-    EXPECT_EQ(files.started.back().operation.length, 512U);
-    ASSERT_EQ(files.started.back().operation.memory.size(), 1U);
-    EXPECT_EQ(files.started.back().operation.memory[0].iov_len, 512U);
-    end_with(512);
-    overlay.start(3, {.kind = Kind::read, .offset = 700, .length = 1500, .memory = memory});
-    EXPECT_EQ(files.started.back().operation.file, kLayerFile);
-    EXPECT_EQ(files.started.back().operation.length, 4U * 512 - 700);
-    end_with(1348);
-    overlay.start(3, {.kind = Kind::flush});
-    EXPECT_EQ(files.started.size(), 5U) << "there is nothing to flush";
-    end_with(0);
-    EXPECT_FALSE(ends.empty());
-    overlay.start(3, {.kind = Kind::discard, .offset = 0, .length = 512});
-    EXPECT_EQ(files.started.back().operation.kind, Kind::unmap_zeroes);
-    end_with(0);
-    EXPECT_TRUE(map.run(0, 1).in_layer) << "what was below must not come back";
-}
-
-class DiskImageTest : public testing::Test {
-  protected:
-    test::TemporaryFolder folder_;
-};
-
-TEST_F(DiskImageTest, IsOneMachinesToWriteAndManysToRead) {
-    const auto path = folder_.file("disk", std::string(kDiskSize, '\0'));
-    {
-        const DiskImage writer = open_disk_image(path, DiskUse::write, false);
-        EXPECT_EQ(writer.size, kDiskSize);
-        for (const DiskUse use : {DiskUse::write, DiskUse::read, DiskUse::overlay}) {
-            test::expect_error([&] { open_disk_image(path, use, false); }, ExitStatus::bad_file,
-                               {path.string(), "another machine", "readonly"});
-        }
-    }
-    const DiskImage first = open_disk_image(path, DiskUse::read, false);
-    const DiskImage second = open_disk_image(path, DiskUse::read, false);
-    EXPECT_TRUE(second.readonly);
-    test::expect_error([&] { open_disk_image(path, DiskUse::write, false); }, ExitStatus::bad_file,
-                       {"another machine"});
-}
-
-TEST_F(DiskImageTest, WhatCannotBeADiskIsAnErrorForAPerson) {
-    const auto refused = [](const std::filesystem::path& path,
-                            std::initializer_list<std::string_view> words) {
-        SCOPED_TRACE(path);
-        test::expect_error([&] { open_disk_image(path, DiskUse::write, false); }, ExitStatus::bad_file,
-                           words);
-    };
-    refused("/nonexistent/disk", {"cannot use disk '/nonexistent/disk'", "No such file", "check the path"});
-    refused(folder_.path(), {"it is a folder"});
-    refused(folder_.file("empty", ""), {"it is empty", "truncate"});
-    refused(folder_.file("odd", std::string(513, '\0')), {"513 bytes", "not a multiple of 512"});
-    refused("/dev/null", {"neither a regular file nor a block device"});
-    const auto pipe = folder_.path() / "pipe";
-    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-    refused(pipe, {"neither a regular file nor a block device"});
+TEST_F(BlockResetTest, AQueuesWaits) {
+    reset_by([](test::MmioDriver& registers) { registers.reset_queue(0); });
 }
 
 }  // namespace

@@ -166,8 +166,23 @@ TEST(Disk, IsAFileAndWhatIsSaidOfIt) {
     EXPECT_EQ(limited.text(), "f,iops=100,bps=3072K");
     EXPECT_EQ(DiskConfig::parse("f,overlay").use, virtio::DiskUse::overlay);
     EXPECT_EQ(DiskConfig::parse("f,overlay").text(), "f,overlay");
+    const DiskConfig joined = DiskConfig::parse("part=a,,b,part=/c,readonly,id=x");
+    EXPECT_EQ(joined.parts, (std::vector<std::filesystem::path>{"a,b", "/c"}));
+    EXPECT_TRUE(joined.path.empty() && joined.use == virtio::DiskUse::read);
+    EXPECT_EQ(joined.text(), "part=a,,b,part=/c,id=x,readonly");
+    EXPECT_EQ(DiskConfig::parse("./part=a").path, "./part=a");
+    std::string many = "part=x";
+    for (int count = 1; count < 129; ++count) {
+        many += ",part=x";
+    }
+    expect_error([&] { DiskConfig::parse(many); }, ExitStatus::usage, {"--disk", "129 partitions", "128"});
     const std::pair<const char*, const char*> wrong[] = {
         {"", "names no file"},
+        {"f,part=g", "one FILE or has partitions"},
+        {"part=", "each with a file"},
+        {"part=a,part=", "each with a file"},
+        {"readonly,part=a", "one FILE or has partitions"},
+        {"part=a,fast", "'fast' has no meaning"},
         {",readonly", "names no file"},
         {"f,", "'' has no meaning"},
         {"f,fast", "'fast' has no meaning"},
@@ -242,7 +257,7 @@ TEST(MachineConfig, EachFaultIsTold) {
         {"too many disks for virtio-mmio",
          [](MachineConfig& c) {
              c.bus = VirtioBus::mmio;
-             c.disks.resize(arch::kMostMmioDevices + 1, DiskConfig{.path = "d", .id = {}});
+             c.disks.resize(arch::kMostMmioDevices + 1, DiskConfig{.path = "d", .parts = {}, .id = {}});
          },
          ExitStatus::usage,
          {"15 virtio devices", "with --bus mmio", "room for 14", "--disk"}},
@@ -270,7 +285,7 @@ TEST(MachineConfig, EachFaultIsTold) {
          {"--port 'a,file=y'", "another port has the same name"}},
         {"too many disks for PCI",
          [](MachineConfig& c) {
-             c.disks.resize(31, DiskConfig{.path = "d", .id = {}});
+             c.disks.resize(31, DiskConfig{.path = "d", .parts = {}, .id = {}});
              c.rng = true;
          },
          ExitStatus::usage,

@@ -452,8 +452,8 @@ std::vector<NetLink> links(size_t count) {
 
 TEST(Net, TellsItsAddressAndOffersWhatItsOtherSideCan) {
     const MacAddress mac{2, 3, 4, 5, 6, 7};
-    const uint64_t basic =
-        feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_STATUS);
+    const uint64_t basic = feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_MRG_RXBUF) |
+                           feature(VIRTIO_NET_F_STATUS) | feature(VIRTIO_F_RING_RESET);
     const Net plain{{.mac = mac, .name = "net"}, links(1)};
     EXPECT_EQ(plain.type(), static_cast<uint32_t>(VIRTIO_ID_NET));
     EXPECT_EQ(plain.features(), basic);

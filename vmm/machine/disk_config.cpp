@@ -13,7 +13,9 @@ namespace hull {
 namespace {
 
 constexpr const char* kForm =
-    "write FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE]";
+    "write FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE], or "
+    "part=FILE,part=FILE,… "
+    "for a disk of partitions";
 
 bool is_sound_id(const std::string& id) {
     return !id.empty() && id.size() <= VIRTIO_BLK_ID_BYTES &&
@@ -24,12 +26,15 @@ bool is_sound_id(const std::string& id) {
 
 DiskConfig DiskConfig::parse(const std::string& text) {
     std::vector<OptionWord> words = split_words(text);
-    DiskConfig disk{.path = words.front().text, .id = {}};
-    words.erase(words.begin());
-    if (disk.path.empty()) {
-        refuse_option("--disk", text, "it names no file", kForm);
+    DiskConfig disk{.path = {}, .parts = {}, .id = {}};
+    if (!words.front().is_value("part")) {
+        disk.path = words.front().text;
+        words.erase(words.begin());
+        if (disk.path.empty()) {
+            refuse_option("--disk", text, "it names no file", kForm);
+        }
     }
-    refuse_repeats("--disk", text, words);
+    refuse_repeats("--disk", text, words, "part");
     for (const OptionWord& word : words) {
         if (word.is_flag("readonly") || word.is_flag("overlay")) {
             if (disk.use != virtio::DiskUse::write) {
@@ -37,6 +42,12 @@ DiskConfig DiskConfig::parse(const std::string& text) {
                               "leave readonly or overlay out");
             }
             disk.use = word.key == "readonly" ? virtio::DiskUse::read : virtio::DiskUse::overlay;
+        } else if (word.is_value("part")) {
+            if (!disk.path.empty() || word.value->empty()) {
+                refuse_option("--disk", text, "a disk is one FILE or has partitions, each with a file",
+                              kForm);
+            }
+            disk.parts.emplace_back(*word.value);
         } else if (word.is_flag("direct")) {
             disk.direct = true;
         } else if (word.is_value("queues")) {
@@ -56,11 +67,22 @@ DiskConfig DiskConfig::parse(const std::string& text) {
                           std::string{kForm} + "; a comma in a name is written twice");
         }
     }
+    if (disk.parts.size() > virtio::PartitionTable::kMostPartitions) {
+        refuse_option("--disk", "part=…", "it has " + std::to_string(disk.parts.size()) + " partitions",
+                      "give at most " + std::to_string(virtio::PartitionTable::kMostPartitions));
+    }
     return disk;
+}
+
+std::string DiskConfig::name(size_t number) const {
+    return id.empty() ? "disk" + std::to_string(number) : id;
 }
 
 std::string DiskConfig::text() const {
     std::string text = double_commas(path.string());
+    for (const std::filesystem::path& part : parts) {
+        text += (text.empty() ? "part=" : ",part=") + double_commas(part.string());
+    }
     text += id.empty() ? "" : ",id=" + double_commas(id);
     text += use == virtio::DiskUse::read ? ",readonly" : "";
     text += use == virtio::DiskUse::overlay ? ",overlay" : "";

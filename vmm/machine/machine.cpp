@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "devices/block/block.h"
+#include "devices/block/file_backend.h"
 #include "devices/console/descriptor_host.h"
 #include "devices/console/socket_host.h"
 #include "devices/net/net.h"
@@ -164,7 +165,7 @@ void Machine::add_virtio_devices(MachineFiles& files) {
     for (size_t number = 0; number < disks_.size(); ++number) {
         const virtio::DiskImage& image = disks_[number];
         const DiskConfig& disk = config_.disks[number];
-        const std::string name = disk.id.empty() ? "disk" + std::to_string(number) : disk.id;
+        const std::string name = disk.name(number);
         virtio_devices_->add(std::make_unique<virtio::Block>(
                                  virtio::BlockSettings{.size = image.size,
                                                        .block_size = image.block_size,

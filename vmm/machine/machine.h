@@ -12,7 +12,7 @@
 #include "base/event_loop.h"
 #include "base/guest_memory.h"
 #include "base/irq_line.h"
-#include "devices/block/file_backend.h"
+#include "devices/block/disk_image.h"
 #include "devices/bus/bus.h"
 #include "devices/console/console.h"
 #include "devices/console/console_host.h"

@@ -110,7 +110,10 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
         files.initramfs.push_back(open_input_file(path, "initramfs"));
     }
     for (const DiskConfig& disk : config.disks) {
-        files.disks.push_back(virtio::open_disk_image(disk.path, disk.use, disk.direct));
+        files.disks.push_back(disk.parts.empty()
+                                  ? virtio::open_disk_image(disk.path, disk.use, disk.direct)
+                                  : virtio::open_joined_image(disk.parts, disk.name(files.disks.size()),
+                                                              disk.use, disk.direct));
     }
     for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::tap) {

@@ -42,7 +42,7 @@ options::options_description describe() {
         ("disk", text()->value_name("FILE[,…]"),
          "disk in a file or block device; may be given several times; "
          "FILE[,id=NAME][,readonly|overlay][,direct]"
-         "[,queues=N][,iops=N][,bps=SIZE]")  //
+         "[,queues=N][,iops=N][,bps=SIZE]; part=FILE,part=FILE,… is one disk with these partitions")  //
         ("net", text()->value_name("KIND[,…]"),
          "network device; may be given several times; "
          "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback], "
