@@ -2,6 +2,7 @@
 
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <limits>
 #include <set>
@@ -104,14 +105,14 @@ void MachineConfig::check() const {
                     "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
                     "give less (--memory)"};
     }
-    const size_t devices = disks.size() + nets.size() + (vsock ? 1 : 0) + (rng ? 1 : 0);
+    const size_t devices = disks.size() + nets.size() + shares.size() + (vsock ? 1 : 0) + (rng ? 1 : 0);
     const bool is_pci = bus_in_use() == VirtioBus::pci;
     const uint32_t room = is_pci ? pci::PciBus::kSlots - 1 : arch::kMostMmioDevices;
     if (devices > room) {
         throw Error{ExitStatus::usage, "cannot make " + std::to_string(devices) + " virtio devices",
                     std::string{"with --bus "} + name_of(bus_in_use()) + " a machine has room for " +
                         std::to_string(room),
-                    "leave some out (--disk, --net, --vsock, --rng)"};
+                    "leave some out (--disk, --net, --share, --vsock, --rng)"};
     }
     if (is_pci && platform == boot::PlatformTables::fdt) {
         throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
@@ -121,6 +122,12 @@ void MachineConfig::check() const {
     for (const DiskConfig& disk : disks) {
         if (!disk.id.empty() && !ids.insert(disk.id).second) {
             refuse_option("--disk", disk.text(), "another disk has the same id", "give each its own");
+        }
+    }
+    std::set<std::string> tags;
+    for (const ShareConfig& share : shares) {
+        if (!tags.insert(share.tag).second) {
+            refuse_option("--share", share.text(), "another folder has the same tag", "give each its own");
         }
     }
     if (cmdline_raw && !cmdline.empty()) {
@@ -136,6 +143,10 @@ void MachineConfig::check() const {
 
 VirtioBus MachineConfig::bus_in_use() const {
     return bus.value_or(platform == boot::PlatformTables::fdt ? VirtioBus::mmio : VirtioBus::pci);
+}
+
+bool MachineConfig::shares_memory() const {
+    return !shares.empty() || std::ranges::any_of(disks, &DiskConfig::is_served);
 }
 
 std::string MachineConfig::whole_cmdline() const {
@@ -174,6 +185,11 @@ std::string MachineConfig::to_json() const {
         net_texts += (net_texts.empty() ? "" : ", ") + quoted(net.text());
     }
     json += ",\n  \"net\": [" + net_texts + "]";
+    std::string share_texts;
+    for (const ShareConfig& share : shares) {
+        share_texts += (share_texts.empty() ? "" : ", ") + quoted(share.text());
+    }
+    json += ",\n  \"share\": [" + share_texts + "]";
     if (vsock) {
         json += ",\n  \"vsock\": " + quoted(vsock->text());
     }

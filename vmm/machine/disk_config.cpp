@@ -13,7 +13,8 @@ namespace hull {
 namespace {
 
 constexpr const char* kForm =
-    "write FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE]";
+    "write FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE] or "
+    "socket=PATH[,id=NAME][,queues=N]";
 
 bool is_sound_id(const std::string& id) {
     return !id.empty() && id.size() <= VIRTIO_BLK_ID_BYTES &&
@@ -25,12 +26,20 @@ bool is_sound_id(const std::string& id) {
 DiskConfig DiskConfig::parse(const std::string& text) {
     std::vector<OptionWord> words = split_words(text);
     DiskConfig disk{.path = words.front().text, .id = {}};
+    if (words.front().is_value("socket")) {
+        disk.is_served = true;
+        disk.path = *words.front().value;
+    }
     words.erase(words.begin());
     if (disk.path.empty()) {
         refuse_option("--disk", text, "it names no file", kForm);
     }
     refuse_repeats("--disk", text, words);
     for (const OptionWord& word : words) {
+        if (disk.is_served && word.key != "id" && word.key != "queues") {
+            refuse_option("--disk", text, "'" + word.text + "' is for the server of the disk to do",
+                          "write socket=PATH[,id=NAME][,queues=N]");
+        }
         if (word.is_flag("readonly") || word.is_flag("overlay")) {
             if (disk.use != virtio::DiskUse::write) {
                 refuse_option("--disk", text, "what cannot be written needs no overlay",
@@ -60,7 +69,7 @@ DiskConfig DiskConfig::parse(const std::string& text) {
 }
 
 std::string DiskConfig::text() const {
-    std::string text = double_commas(path.string());
+    std::string text = (is_served ? "socket=" : "") + double_commas(path.string());
     text += id.empty() ? "" : ",id=" + double_commas(id);
     text += use == virtio::DiskUse::read ? ",readonly" : "";
     text += use == virtio::DiskUse::overlay ? ",overlay" : "";

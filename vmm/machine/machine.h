@@ -20,6 +20,7 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
+#include "devices/virtio/vhost_user.h"
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
@@ -34,12 +35,15 @@ namespace hull {
 struct MachineFiles {
     InputFile kernel;
     std::vector<InputFile> initramfs;
-    std::vector<virtio::DiskImage> disks;  ///< of MachineConfig::disks, in the same order
+    std::vector<virtio::DiskImage>
+        disks;  ///< of those MachineConfig::disks that are files, in the same order
+    std::vector<virtio::VhostUser> disk_servers;  ///< of those that are not, likewise
     std::vector<std::vector<virtio::NetLink>>
-        nets;                 ///< of MachineConfig::nets, likewise; a descriptor a queue
-    UniqueFd console_output;  ///< where the console's output goes
-    UniqueFd console_input;   ///< where its input comes from; none where there is no input
-    UniqueFd vsock;           ///< the listener of MachineConfig::vsock
+        nets;                               ///< of MachineConfig::nets, likewise; a descriptor a queue
+    std::vector<virtio::VhostUser> shares;  ///< of MachineConfig::shares, likewise
+    UniqueFd console_output;                ///< where the console's output goes
+    UniqueFd console_input;                 ///< where its input comes from; none where there is no input
+    UniqueFd vsock;                         ///< the listener of MachineConfig::vsock
     bool input_is_terminal = false;
 };
 
@@ -81,6 +85,9 @@ class Machine {
     void make_devices(MachineFiles& files);
     void attach(const arch::DevicePlace& place, BusDevice& device);
     void add_virtio_devices(MachineFiles& files);
+    [[nodiscard]] std::unique_ptr<virtio::VirtioDevice> make_disk(const virtio::DiskImage& image,
+                                                                  const DiskConfig& disk,
+                                                                  const std::string& name);
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);

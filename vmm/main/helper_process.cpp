@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <system_error>
 
@@ -19,9 +20,16 @@ namespace {
 
 constexpr int kFirstDescriptor = 3;
 
-/// In the new process: becomes the program. Nothing here allocates: the strings were made before the fork.
-[[noreturn]] void become(const char* file, char* const* arguments, const std::vector<int>& descriptors,
-                         pid_t keeper) {
+/// In the new process, whose keeper has one thread: becomes the program, or says why not into `told`.
+[[noreturn]] void become(const HelperProcess::Program& program, char* const* arguments, pid_t keeper,
+                         int told) {
+    const std::vector<int>& descriptors = program.descriptors;
+    if (program.prepare) {
+        if (const std::string why = program.prepare(); !why.empty()) {
+            [[maybe_unused]] const ssize_t written = write(told, why.data(), why.size());
+            _exit(127);
+        }
+    }
     setsid();  // what a terminal sends to the keeper is not for its helpers
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != keeper) {  // it died before the line above
@@ -48,8 +56,18 @@ constexpr int kFirstDescriptor = 3;
         dup2(spare + number - kFirstDescriptor, number);
     }
     close_range(static_cast<unsigned>(end), ~0U, 0);
-    execv(file, arguments);
+    execv(program.file.c_str(), arguments);
     _exit(127);
+}
+
+/// Everything until the end.
+std::string read_all(int fd) {
+    std::string text;
+    std::array<char, 512> part{};
+    for (ssize_t got = 0; (got = read(fd, part.data(), part.size())) > 0;) {
+        text.append(part.data(), static_cast<size_t>(got));
+    }
+    return text;
 }
 
 }  // namespace
@@ -73,6 +91,13 @@ HelperProcess::HelperProcess(const Program& program) {
         arguments.push_back(const_cast<char*>(argument.c_str()));
     }
     arguments.push_back(nullptr);
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        throw Error{ExitStatus::no_resources, tried, errno_text(errno),
+                    "raise the limit of files (ulimit -n)"};
+    }
+    UniqueFd told{ends[0]};
+    UniqueFd to_tell{ends[1]};
     const pid_t keeper = getpid();
     const pid_t pid = fork();
     if (pid < 0) {
@@ -80,12 +105,21 @@ HelperProcess::HelperProcess(const Program& program) {
                     "raise the limit of processes (ulimit -u)"};
     }
     if (pid == 0) {
-        become(program.file.c_str(), arguments.data(), program.descriptors, keeper);
+        become(program, arguments.data(), keeper, to_tell.get());
     }
     pidfd_ = open_pidfd(pid);
+    to_tell.reset();
+    if (const std::string why = read_all(told.get()); !why.empty()) {
+        end();
+        throw Error{ExitStatus::host_unfit, tried, why};
+    }
 }
 
 HelperProcess::~HelperProcess() {
+    end();
+}
+
+void HelperProcess::end() {
     if (!pidfd_.valid()) {
         return;
     }
@@ -94,6 +128,7 @@ HelperProcess::~HelperProcess() {
     while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &ignored, WEXITED) < 0 &&
            errno == EINTR) {
     }
+    pidfd_.reset();
 }
 
 std::filesystem::path own_program(const std::string& name) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "devices/block/served_disk.h"
 #include "devices/net/frame_stream.h"
 #include "devices/net/tap.h"
 #include "devices/vsock/host_socket.h"
@@ -21,6 +22,7 @@
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/options.h"
+#include "vmm/main/share_server.h"
 #include "vmm/main/terminal.h"
 #include "vmm/main/user_net.h"
 
@@ -75,9 +77,22 @@ std::vector<virtio::NetLink> open_tap_links(const NetConfig& net) {
     return links;
 }
 
-/// Opens what the machine gets; `user_nets` are started meanwhile and ready at the end.
-MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_nets) {
-    MachineFiles files;
+virtio::VhostUser open_disk_server(const DiskConfig& disk) {
+    return virtio::greet_vhost_user(virtio::connect_vhost_user(disk.path),
+                                    virtio::served_disk_kind(disk.queues),
+                                    "cannot use the disk's server at '" + disk.path.string() + "'",
+                                    "is a vhost-user-blk server listening there?");
+}
+
+/// The programs that work for a machine.
+struct Helpers {
+    std::vector<UserNet> user_nets;
+    std::vector<HelperProcess> share_servers;
+};
+
+/// Opens what the machine gets; the helpers are started meanwhile and ready at the end.
+void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpers) {
+    std::vector<UserNet>& user_nets = helpers.user_nets;
     // First, since they take the longest.
     for (const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::user) {
@@ -89,7 +104,11 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
         files.initramfs.push_back(open_input_file(path, "initramfs"));
     }
     for (const DiskConfig& disk : config.disks) {
-        files.disks.push_back(virtio::open_disk_image(disk.path, disk.use, disk.direct));
+        if (disk.is_served) {
+            files.disk_servers.push_back(open_disk_server(disk));
+        } else {
+            files.disks.push_back(virtio::open_disk_image(disk.path, disk.use, disk.direct));
+        }
     }
     for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::tap) {
@@ -100,6 +119,11 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
             files.nets.emplace_back().push_back({(user_net++)->take_link(), UniqueFd{}});
         }
     }
+    for (const ShareConfig& share : config.shares) {
+        ShareServer server = start_share_server(share);
+        helpers.share_servers.push_back(std::move(server.process));
+        files.shares.push_back(std::move(server.connection));
+    }
     files.console_output = open_console_output(config.console);
     if (config.console.kind == ConsoleConfig::Kind::stdio) {
         files.console_input = duplicate(STDIN_FILENO);
@@ -107,7 +131,6 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
     for (UserNet& user_net : user_nets) {
         user_net.wait_until_ready();
     }
-    return files;
 }
 
 /// For the threads to come. Of the default's 8 MiB nothing is used but a first few KiB, and these lie on a
@@ -147,8 +170,9 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         std::fputs(config.to_json().c_str(), stdout);
         return ExitStatus::success;
     }
-    std::vector<UserNet> user_nets;
-    MachineFiles files = open_files(config, user_nets);
+    MachineFiles files;
+    Helpers helpers;  // ended before their connections are, which they would report
+    open_files(config, files, helpers);
     // The last to be made: its file is removed as this function is left, which the machine's process never
     // does.
     std::optional<virtio::VsockListener> vsock;
