@@ -2,15 +2,18 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/hull_process.h"
+#include "tests/support/vhost_user_server.h"
 
 namespace hull::test {
 namespace {
@@ -115,6 +118,33 @@ TEST_F(BadInput, Vsock) {
     const std::string path = folder_ / "vsock";
     expect(kBadFile, "cannot", {"boot", "--kernel", "@text", "--vsock", "cid=3,socket=" + path});
     EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(BadInput, ServersAndShares) {
+    expect(kBadFile, "No such file", {"boot", "--kernel", "KERNEL", "--disk", "socket=/nonexistent/socket"});
+    const std::string file = write("no-socket", "x");
+    expect(kBadFile, "Connection refused", {"boot", "--kernel", "KERNEL", "--disk", "socket=" + file});
+    expect(kUsage, "'readonly'", {"boot", "--kernel", "KERNEL", "--disk", "socket=x,readonly"});
+    expect(kBadFile, "No such file", {"boot", "--kernel", "KERNEL", "--share", "tag=t,path=/nonexistent"});
+    expect(kBadFile, "Not a directory", {"boot", "--kernel", "KERNEL", "--share", "tag=t,path=" + file});
+    expect(kUsage, "same tag",
+           {"boot", "--kernel", "KERNEL", "--share", "tag=t,path=/", "--share", "tag=t,path=/tmp"});
+    expect(kUsage, "1 to 36", {"boot", "--kernel", "KERNEL", "--share", "path=/"});
+
+    // A server that speaks something else.
+    const fs::path socket = folder_ / "wrong-server";
+    const UniqueFd listener = listen_at(socket);
+    std::thread server{[&] {
+        const UniqueFd connection{accept(listener.get(), nullptr, nullptr)};
+        char question[12];
+        recv(connection.get(), question, sizeof question, MSG_WAITALL);
+        [[maybe_unused]] const ssize_t sent =
+            ::write(connection.get(), "220 mail.example ESMTP ready\r\n", 30);
+        recv(connection.get(), question, sizeof question, MSG_WAITALL);
+    }};
+    expect(kBadFile, "no answer to request 1 of vhost-user",
+           {"boot", "--kernel", "KERNEL", "--disk", "socket=" + socket.string()});
+    server.join();
 }
 
 TEST_F(BadInput, Sizes) {

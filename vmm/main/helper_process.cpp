@@ -1,6 +1,7 @@
 #include "vmm/main/helper_process.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string_view>
 #include <system_error>
 
 #include "base/error.h"
@@ -20,10 +22,31 @@ namespace {
 
 constexpr int kFirstDescriptor = 3;
 
+bool write_file(const char* path, const std::string& text) {
+    const UniqueFd file{open(path, O_WRONLY | O_CLOEXEC)};
+    return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+/// In a new user namespace: makes the user root there.
+bool become_root(uid_t user, gid_t group) {
+    return write_file("/proc/self/setgroups", "deny") &&
+           write_file("/proc/self/uid_map", "0 " + std::to_string(user) + " 1") &&
+           write_file("/proc/self/gid_map", "0 " + std::to_string(group) + " 1");
+}
+
+/// As fork(), into these new namespaces.
+pid_t fork_into(unsigned long namespaces) {
+    return static_cast<pid_t>(syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+}
+
 /// In the new process, whose keeper has one thread: becomes the program, or says why not into `told`.
-[[noreturn]] void become(const HelperProcess::Program& program, char* const* arguments, pid_t keeper,
+[[noreturn]] void become(const HelperProcess::Program& program, char* const* arguments, int keeper_pidfd,
                          int told) {
     const std::vector<int>& descriptors = program.descriptors;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (is_readable(keeper_pidfd)) {  // it died before the line above
+        _exit(0);
+    }
     if (program.prepare) {
         if (const std::string why = program.prepare(); !why.empty()) {
             [[maybe_unused]] const ssize_t written = write(told, why.data(), why.size());
@@ -31,10 +54,6 @@ constexpr int kFirstDescriptor = 3;
         }
     }
     setsid();  // what a terminal sends to the keeper is not for its helpers
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != keeper) {  // it died before the line above
-        _exit(0);
-    }
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -98,14 +117,29 @@ HelperProcess::HelperProcess(const Program& program) {
     }
     UniqueFd told{ends[0]};
     UniqueFd to_tell{ends[1]};
-    const pid_t keeper = getpid();
-    const pid_t pid = fork();
+    const UniqueFd keeper = open_pidfd(getpid());
+    const uid_t user = geteuid();
+    const gid_t group = getegid();
+    constexpr unsigned long kApart = CLONE_NEWPID | CLONE_NEWNS;
+    pid_t pid = program.is_apart ? fork_into(kApart) : fork();
+    const bool is_in_user_namespace = pid < 0 && program.is_apart && errno == EPERM;
+    if (is_in_user_namespace) {
+        pid = fork_into(kApart | CLONE_NEWUSER);
+    }
     if (pid < 0) {
         throw Error{ExitStatus::no_resources, tried, errno_text(errno),
-                    "raise the limit of processes (ulimit -u)"};
+                    program.is_apart
+                        ? "it needs namespaces: permit users to make them, or raise the limit of "
+                          "processes (ulimit -u)"
+                        : "raise the limit of processes (ulimit -u)"};
     }
     if (pid == 0) {
-        become(program, arguments.data(), keeper, to_tell.get());
+        if (is_in_user_namespace && !become_root(user, group)) {
+            constexpr std::string_view kWhy = "its user namespace cannot be set up";
+            [[maybe_unused]] const ssize_t written = write(to_tell.get(), kWhy.data(), kWhy.size());
+            _exit(127);
+        }
+        become(program, arguments.data(), keeper.get(), to_tell.get());
     }
     pidfd_ = open_pidfd(pid);
     to_tell.reset();

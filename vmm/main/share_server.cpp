@@ -1,7 +1,6 @@
 #include "vmm/main/share_server.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -69,21 +68,6 @@ bool is_in_rust(const fs::path& file) {
     return help.find("--shared-dir") != std::string::npos;
 }
 
-bool write_file(const char* path, const std::string& text) {
-    const UniqueFd file{open(path, O_WRONLY | O_CLOEXEC)};
-    return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
-/// A mount namespace of its own, and where that is not permitted a user namespace around it.
-bool enter_namespaces() {
-    const std::string user = std::to_string(geteuid());
-    const std::string group = std::to_string(getegid());
-    return unshare(CLONE_NEWNS) == 0 ||
-           (unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/setgroups", "deny") &&
-            write_file("/proc/self/uid_map", "0 " + user + " 1") &&
-            write_file("/proc/self/gid_map", "0 " + group + " 1"));
-}
-
 /// It keeps one descriptor open for each file that the guest knows of.
 void raise_limit_of_files() {
     constexpr rlim_t kMany = 1'000'000;
@@ -99,9 +83,6 @@ void raise_limit_of_files() {
 std::string confine(const ShareConfig& share) {
     const auto failed = [](const std::string& what) { return what + ": " + errno_text(errno); };
     raise_limit_of_files();
-    if (!enter_namespaces()) {
-        return failed("it cannot enter namespaces of its own");
-    }
     if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
         return failed("its mount namespace cannot be made private");
     }
@@ -162,6 +143,7 @@ ShareServer start_share_server(const ShareConfig& share) {
                            .file = file,
                            .arguments = std::move(arguments),
                            .descriptors = {listener.get()},
+                           .is_apart = true,
                            .prepare = [&] { return confine(share); }}};
     listener.reset();
     return {std::move(process),
