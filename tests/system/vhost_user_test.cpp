@@ -81,7 +81,7 @@ TEST_P(ServedDisk, AQcow2ImageIsFormattedFilledAndReadBack) {
     const TemporaryFolder folder;
     const fs::path image = folder.path() / "image";
     const fs::path socket = folder.path() / "socket";
-    ASSERT_TRUE(run("qemu-img create -f qcow2 '" + image.string() + "' 64M"));
+    ASSERT_TRUE(run("qemu-img create -f qcow2 '" + image.string() + "' 16M"));
     {
         const StorageDaemon daemon{image, socket};
         HullProcess hull{boot(GetParam(), "", {"--disk", "socket=" + socket.string() + ",queues=2"}),
@@ -95,7 +95,7 @@ TEST_P(ServedDisk, AQcow2ImageIsFormattedFilledAndReadBack) {
             "echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda m && cmp m/busybox /bin/busybox && echo same\n"
             "echo kept >m/note; umount m; poweroff -f\n");
         EXPECT_EQ(hull.wait(), 0) << hull.err();
-        EXPECT_THAT(hull.out(), HasSubstr("131072\r\n"));
+        EXPECT_THAT(hull.out(), HasSubstr("32768\r\n"));
         EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
         EXPECT_EQ(hull.err(), "");
     }
@@ -103,8 +103,7 @@ TEST_P(ServedDisk, AQcow2ImageIsFormattedFilledAndReadBack) {
     const fs::path raw = folder.path() / "raw";
     ASSERT_TRUE(run("qemu-img convert -O raw '" + image.string() + "' '" + raw.string() + "'"));
     EXPECT_TRUE(run("e2fsck -fn '" + raw.string() + "'"));
-    std::ifstream file{raw, std::ios::binary};
-    EXPECT_THAT((std::string{std::istreambuf_iterator<char>{file}, {}}), HasSubstr("kept\n"));
+    EXPECT_TRUE(run("grep -q kept '" + raw.string() + "'"));
 }
 
 TEST_P(ServedDisk, WhoseServerDiesGivesErrorsAndIsFoundAgain) {
