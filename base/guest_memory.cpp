@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
+#include <utility>
 
 namespace hull {
 
-GuestMemory::GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages)
-    : page_size_{pages == Mapping::Pages::huge ? uint64_t{2} << 20 : 4096} {
+GuestMemory::GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages, Sharing sharing)
+    : page_size_{pages == Mapping::Pages::huge ? uint64_t{2} << 20 : 4096}, sharing_{sharing} {
     for (const GuestRange& range : ranges) {
         if (raw(range.start()) % page_size_ != 0 || range.size() % page_size_ != 0) {
             throw std::invalid_argument{"a guest memory region is not made of whole pages"};
@@ -19,7 +20,10 @@ GuestMemory::GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages page
                 throw std::invalid_argument{"two guest memory regions overlap"};
             }
         }
-        regions_.push_back({range, Mapping::anonymous(range.size(), pages)});
+        UniqueFd fd;
+        Mapping mapping = sharing == Sharing::shareable ? Mapping::shareable(range.size(), pages, fd)
+                                                        : Mapping::anonymous(range.size(), pages);
+        regions_.push_back({range, std::move(mapping), std::move(fd)});
     }
     std::sort(regions_.begin(), regions_.end(),
               [](const Region& a, const Region& b) { return a.range.start() < b.range.start(); });
@@ -47,7 +51,9 @@ bool GuestMemory::discard(const GuestRange& range) {
     const auto memory = slice(range);
     // Checked here, since madvise() rounds sizes, each kind of page its own way.
     const bool whole_pages = raw(range.start()) % page_size_ == 0 && range.size() % page_size_ == 0;
-    return memory && whole_pages && madvise(memory->data(), memory->size(), MADV_DONTNEED) == 0;
+    // Of a memfd the mapping alone would be given up, and the pages kept.
+    const int how = sharing_ == Sharing::shareable ? MADV_REMOVE : MADV_DONTNEED;
+    return memory && whole_pages && madvise(memory->data(), memory->size(), how) == 0;
 }
 
 bool GuestMemory::read_bytes(GuestAddress address, std::span<std::byte> target) const {

@@ -68,12 +68,18 @@ class GuestMemory {
     struct Region {
         GuestRange range;
         Mapping mapping;
+        UniqueFd fd;  ///< of the memfd that the mapping is the whole of; none for Sharing::none
+    };
+    /// Who can see the memory.
+    enum class Sharing {
+        none,       ///< this process alone
+        shareable,  ///< whoever is given the regions' descriptors; each first touch of a page costs more
     };
 
     /// Regions of zeros at the given ranges. Every size is a multiple of the page size (4 KiB; for
     /// Pages::huge 2 MiB) and ranges do not overlap; std::invalid_argument otherwise. Throws Error
     /// (no_resources) as Mapping does.
-    GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages);
+    GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages, Sharing sharing = Sharing::none);
 
     [[nodiscard]] const std::vector<Region>& regions() const { return regions_; }
     /// The sum of all regions in bytes.
@@ -110,7 +116,8 @@ class GuestMemory {
     [[nodiscard]] bool discard(const GuestRange& range);
 
   private:
-    uint64_t page_size_;           // of the backing, in bytes
+    uint64_t page_size_;  // of the backing, in bytes
+    Sharing sharing_;
     std::vector<Region> regions_;  // by address
 };
 

@@ -36,6 +36,9 @@ class Mapping {
     /// huge pages fit, left out of core dumps. Nothing is committed until touched, except that huge pages are
     /// reserved. Throws Error (no_resources) saying how much was wanted.
     static Mapping anonymous(size_t size, Pages pages);
+    /// The same as a memfd that other processes can map too: `fd` becomes its descriptor, and the mapping is
+    /// the whole of it. Its size is sealed, so that nobody can cut it off under the guest.
+    static Mapping shareable(size_t size, Pages pages, UniqueFd& fd);
 
     [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(address_); }
     [[nodiscard]] size_t size() const { return size_; }
@@ -43,6 +46,7 @@ class Mapping {
 
   private:
     Mapping(void* address, size_t size) : address_{address}, size_{size} {}
+    static Mapping aligned(size_t size, int flags, int fd);
     void reset();
 
     void* address_ = nullptr;

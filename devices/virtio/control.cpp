@@ -4,15 +4,9 @@
 
 #include <utility>
 
-#include "devices/virtio/ring_layout.h"
-
 namespace hull::virtio {
 
 namespace {
-
-/// What this code does for every device.
-constexpr uint64_t kCommonFeatures =
-    feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_EVENT_IDX) | feature(VIRTIO_RING_F_INDIRECT_DESC);
 
 constexpr uint8_t kFound = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
 
@@ -27,7 +21,7 @@ DeviceControl::DeviceControl(VirtioDevice& device, GuestMemory& memory,
       queues_(device.queue_sizes().size()) {}
 
 uint64_t DeviceControl::all_offered_features() const {
-    return device_.features() | kCommonFeatures;
+    return device_.features() | device_.ring_features();
 }
 
 uint32_t DeviceControl::offered_features(uint32_t half) const {

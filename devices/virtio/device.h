@@ -1,6 +1,8 @@
 // What every virtio device is to a transport, and the other way round.
 #pragma once
 
+#include <linux/virtio_config.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -8,6 +10,7 @@
 
 #include "base/guest_memory.h"
 #include "devices/virtio/queue.h"
+#include "devices/virtio/ring_layout.h"
 
 namespace hull::virtio {
 
@@ -41,6 +44,10 @@ struct Activation {
     DriverCalls& driver;
 };
 
+/// What VirtQueue does for every device.
+inline constexpr uint64_t kRingFeatures =
+    feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_EVENT_IDX) | feature(VIRTIO_RING_F_INDIRECT_DESC);
+
 /// A virtio device. It knows no transport. The transport calls one member at a time.
 class VirtioDevice {
   public:
@@ -48,8 +55,11 @@ class VirtioDevice {
 
     /// VIRTIO 1.2, 5: the device's ID.
     [[nodiscard]] virtual uint32_t type() const = 0;
-    /// What it offers beside what every device here has: VIRTIO_F_VERSION_1 and both features of the ring.
+    /// What it offers beside ring_features().
     [[nodiscard]] virtual uint64_t features() const = 0;
+    /// What whoever serves its queues can do: VIRTIO_F_VERSION_1 and both features of the ring, but for a
+    /// device whose queues another program serves.
+    [[nodiscard]] virtual uint64_t ring_features() const { return kRingFeatures; }
     /// The most entries of each queue; how many there are is how many queues it has.
     [[nodiscard]] virtual std::span<const uint16_t> queue_sizes() const = 0;
     /// Fills `data` from the configuration space at `offset`; bytes beyond it are left as they are (zeros).

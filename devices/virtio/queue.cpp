@@ -90,11 +90,16 @@ tl::expected<std::optional<DescriptorChain>, QueueError> VirtQueue::pop() {
         return tl::unexpected{collected.error()};
     }
     ++next_available_;
+    return begin(head);
+}
+
+/// The chain that was just collected.
+DescriptorChain VirtQueue::begin(uint16_t head) {
     Chain& chain = chains_[head];
     chain.in_flight = true;
     const std::span<const iovec> segments{chain.segments};
-    return DescriptorChain{head, segments.first(chain.readable), chain.readable_size,
-                           segments.subspan(chain.readable), chain.writable_size};
+    return {head, segments.first(chain.readable), chain.readable_size, segments.subspan(chain.readable),
+            chain.writable_size};
 }
 
 tl::expected<void, QueueError> VirtQueue::add_buffer(Chain& chain, uint64_t address, uint32_t length,
@@ -212,6 +217,66 @@ bool VirtQueue::ask_for_kicks() {
     // The wish is seen by the driver before its index is read here; as above, the other way round.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return available_index() != next_available_;
+}
+
+tl::expected<std::vector<uint16_t>, QueueError> VirtQueue::take_over() {
+    const uint16_t available = available_index();
+    const uint16_t used = field(used_, offsetof(vring_used, idx)).load(std::memory_order_relaxed);
+    const auto owed = static_cast<uint16_t>(available - used);
+    if (owed > size_) {
+        return tl::unexpected{QueueError{"more of its chains are owed than there are"}};
+    }
+    // How often each head was made available since some point in the past, less how often it was answered:
+    // 1 for those that are owed and 0 for all others, where that point is one at which no answers were out of
+    // order. It is moved back as far as the rings reach, and the longest history that makes sense is
+    // believed.
+    std::vector<int> balance(size_);
+    size_t nonsense = 0;  // how many are neither 0 nor 1
+    const auto count = [&](uint32_t head, int change) {
+        const auto is_nonsense = [&] { return balance[head] != 0 && balance[head] != 1; };
+        nonsense -= is_nonsense() ? 1 : 0;
+        balance[head] += change;
+        nonsense += is_nonsense() ? 1 : 0;
+    };
+    std::optional<std::vector<uint16_t>> heads;
+    for (uint16_t length = 1; length <= size_; ++length) {
+        const auto at = static_cast<uint16_t>(available - length);
+        const uint16_t head =
+            field(available_, ring_offset(at % size_, sizeof(uint16_t))).load(std::memory_order_relaxed);
+        vring_used_elem answer{};
+        if (length > owed) {
+            std::memcpy(&answer, used_ + ring_offset(at % size_, sizeof answer), sizeof answer);
+        }
+        if (head >= size_ || answer.id >= size_) {
+            break;
+        }
+        count(head, 1);
+        if (length > owed) {
+            count(answer.id, -1);
+        }
+        if (length >= owed && nonsense == 0) {
+            heads.emplace();
+            for (uint16_t index = 0; index < size_; ++index) {
+                if (balance[index] == 1) {
+                    heads->push_back(index);
+                }
+            }
+        }
+    }
+    if (owed > 0 && !heads) {
+        return tl::unexpected{QueueError{"it cannot be told which of its chains are owed"}};
+    }
+    next_available_ = available;
+    next_used_ = used;
+    told_used_ = used;
+    return owed > 0 ? std::move(*heads) : std::vector<uint16_t>{};
+}
+
+tl::expected<DescriptorChain, QueueError> VirtQueue::pop_owed(uint16_t head) {
+    if (auto collected = collect(head); !collected) {
+        return tl::unexpected{collected.error()};
+    }
+    return begin(head);
 }
 
 }  // namespace hull::virtio

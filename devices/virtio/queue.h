@@ -89,6 +89,16 @@ class VirtQueue {
         const std::byte* used;
     };
     [[nodiscard]] Areas areas() const { return {descriptors_, available_, used_}; }
+    /// The index in the available ring from which on nothing was popped or taken over.
+    [[nodiscard]] uint16_t next_available() const { return next_available_; }
+
+    /// Takes the queue back from another program that served it and does so no more: the heads of the chains
+    /// that are owed to the driver. Each is to be popped by pop_owed() and pushed; then the queue goes on
+    /// behind them. An error where the rings do not tell them: a guest scribbled there, or the program had
+    /// answered in an order that cannot be found out any more.
+    [[nodiscard]] tl::expected<std::vector<uint16_t>, QueueError> take_over();
+    /// As pop(), for one of these.
+    [[nodiscard]] tl::expected<DescriptorChain, QueueError> pop_owed(uint16_t head);
 
   private:
     struct Chain {
@@ -103,6 +113,7 @@ class VirtQueue {
     VirtQueue(const GuestMemory& memory, uint16_t size, uint64_t features);
 
     [[nodiscard]] uint16_t available_index() const;
+    [[nodiscard]] DescriptorChain begin(uint16_t head);
     [[nodiscard]] tl::expected<void, QueueError> collect(uint16_t head);
     [[nodiscard]] tl::expected<void, QueueError> add_buffer(Chain& chain, uint64_t address, uint32_t length,
                                                             bool writable);

@@ -1,10 +1,13 @@
 #include "base/guest_memory.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <functional>
+#include <initializer_list>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
@@ -175,9 +178,11 @@ std::string smaps_line(const void* address, const std::string& key) {
     return "";
 }
 
-TEST(GuestMemory, DiscardedMemoryReadsAsZeros) {
+class Discard : public testing::TestWithParam<GuestMemory::Sharing> {};
+
+TEST_P(Discard, DiscardedMemoryReadsAsZeros) {
     const GuestRange ranges[] = {GuestRange::of(0x10'0000, 0x10000)};
-    GuestMemory memory{ranges, Mapping::Pages::transparent};
+    GuestMemory memory{ranges, Mapping::Pages::transparent, GetParam()};
     const auto all = memory.slice(ranges[0]).value();
     std::ranges::fill(all, std::byte{7});
     EXPECT_FALSE(memory.discard(GuestRange::of(0x10'0000, 0x11000))) << "beyond the region";
@@ -187,6 +192,30 @@ TEST(GuestMemory, DiscardedMemoryReadsAsZeros) {
     EXPECT_TRUE(memory.discard(GuestRange::of(0x10'1000, 0x2000)));
     EXPECT_EQ(std::ranges::count(all, std::byte{7}), 0xe000);
     EXPECT_EQ(std::ranges::count(all.subspan(0x1000, 0x2000), std::byte{0}), 0x2000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharing, Discard,
+                         testing::Values(GuestMemory::Sharing::none, GuestMemory::Sharing::shareable),
+                         [](const auto& sharing) {
+                             return std::string{sharing.param == GuestMemory::Sharing::none ? "none"
+                                                                                            : "shareable"};
+                         });
+
+TEST(GuestMemory, ThatIsShareableIsSeenThroughItsDescriptorsAndCannotBeCutOff) {
+    const GuestRange ranges[] = {GuestRange::of(0, 0x2000), GuestRange::of(0x10'0000, 0x3000)};
+    GuestMemory memory{ranges, Mapping::Pages::transparent, GuestMemory::Sharing::shareable};
+    EXPECT_TRUE(memory.write(GuestAddress{0x10'1000}, uint32_t{0x12345678}));
+    for (const GuestMemory::Region& region : memory.regions()) {
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(region.mapping.data()) % (2 << 20), 0U);
+        EXPECT_NE(ftruncate(region.fd.get(), 0), 0) << "a program that has it could end the machine";
+        EXPECT_NE(smaps_line(region.mapping.data(), "VmFlags:").find(" dd"), std::string::npos);
+    }
+    const Mapping other = Mapping::shared(memory.regions()[1].fd.get(), 0x3000, "the memory again");
+    EXPECT_EQ(*reinterpret_cast<const uint32_t*>(other.data() + 0x1000), 0x12345678U);
+    other.bytes()[0x2000] = std::byte{9};
+    EXPECT_EQ(memory.read<uint8_t>(GuestAddress{0x10'2000}), 9);
+    EXPECT_TRUE(memory.discard(GuestRange::of(0x10'2000, 0x1000)));
+    EXPECT_EQ(other.bytes()[0x2000], std::byte{0}) << "the page is kept";
 }
 
 TEST(Mapping, AnonymousIsZeroAlignedAndLeftOutOfCoreDumps) {
@@ -223,9 +252,13 @@ TEST(Mapping, OfAFileShowsItsBytes) {
 }
 
 TEST(Mapping, HugePagesThatAreNotThereAreAnErrorForAPerson) {
-    test::expect_error([] { Mapping::anonymous(size_t{1} << 46, Mapping::Pages::huge); },
-                       ExitStatus::no_resources,
-                       {"67108864 MiB of huge pages", "vm.nr_hugepages=33554432", "--hugepages"});
+    UniqueFd fd;
+    for (const std::function<void()>& make : std::initializer_list<std::function<void()>>{
+             [] { Mapping::anonymous(size_t{1} << 46, Mapping::Pages::huge); },
+             [&] { Mapping::shareable(size_t{1} << 46, Mapping::Pages::huge, fd); }}) {
+        test::expect_error(make, ExitStatus::no_resources,
+                           {"67108864 MiB of huge pages", "vm.nr_hugepages=33554432", "--hugepages"});
+    }
 }
 
 }  // namespace

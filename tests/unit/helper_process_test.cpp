@@ -95,6 +95,30 @@ TEST(HelperProcess, EndsWithAKeeperThatIsKilled) {
     EXPECT_TRUE(has_ended(pid));
 }
 
+TEST(HelperProcess, IsPreparedBeforeItIsTheProgramAndTellsWhatFails) {
+    auto [out, in] = make_pipe();
+    const HelperProcess::Program program{.name = "sh",
+                                         .file = "/bin/sh",
+                                         .arguments = {"-c", "echo $PREPARED >&3"},
+                                         .descriptors = {in.get()},
+                                         .prepare = [] {
+                                             setenv("PREPARED", "yes", 1);
+                                             return std::string{};
+                                         }};
+    const HelperProcess helper{program};
+    in.reset();
+    EXPECT_EQ(read_all(out.get()), "yes\n");
+    EXPECT_EQ(getenv("PREPARED"), nullptr);
+    test::expect_error(
+        [] {
+            HelperProcess{
+                {.name = "sh", .file = "/bin/sh", .arguments = {}, .descriptors = {}, .prepare = [] {
+                     return std::string{"it cannot be confined"};
+                 }}};
+        },
+        ExitStatus::host_unfit, {"cannot start sh ('/bin/sh'): it cannot be confined"});
+}
+
 TEST(HelperProcess, APartOfHullThatIsMissingIsTold) {
     test::expect_error(
         [] { HelperProcess{{.name = "none", .file = "/nowhere/none", .arguments = {}, .descriptors = {}}}; },

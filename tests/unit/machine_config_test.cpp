@@ -263,7 +263,7 @@ TEST(MachineConfig, EachFaultIsTold) {
          {"15 virtio devices", "with --bus mmio", "room for 14", "--disk"}},
         {"no room for consoles",
          [](MachineConfig& c) {
-             c.disks.resize(30, DiskConfig{.path = "d", .id = {}});
+             c.disks.resize(30, DiskConfig{.path = "d", .parts = {}, .id = {}});
              c.console.virtio = true;
              c.ports = {PortConfig::parse("a,file=x")};
          },
@@ -303,6 +303,12 @@ TEST(MachineConfig, EachFaultIsTold) {
          },
          ExitStatus::usage,
          {"'b,id=x'", "same id"}},
+        {"two folders of one tag",
+         [](MachineConfig& c) {
+             c.shares = {ShareConfig::parse("tag=x,path=/a"), ShareConfig::parse("tag=x,path=/b")};
+         },
+         ExitStatus::usage,
+         {"'tag=x,path=/b'", "same tag"}},
         {"two command lines",
          [](MachineConfig& c) {
              c.cmdline = "a";
@@ -369,6 +375,54 @@ TEST(Vsock, IsAnAddressAndASocket) {
         SCOPED_TRACE(row.text);
         expect_error([&] { VsockConfig::parse(row.text); }, ExitStatus::usage, row.told);
     }
+}
+
+TEST(ShareConfig, WrongFormsAreTold) {
+    struct Row {
+        std::string text;
+        std::initializer_list<std::string_view> told;
+    };
+    const Row rows[] = {
+        {"", {"--share ''", "no meaning", "tag=T,path=DIR"}},
+        {"/folder", {"'/folder' has no meaning"}},
+        {"tag=t", {"names no folder"}},
+        {"tag=t,path=", {"names no folder"}},
+        {"path=/x", {"1 to 36"}},
+        {"tag=,path=/x", {"1 to 36"}},
+        {"tag=" + std::string(37, 't') + ",path=/x", {"1 to 36"}},
+        {std::string{"tag=a\0b,path=/x", 16}, {"cannot use --share 'tag=a"}},
+        {"tag=t,path=/x,readonly=yes", {"'readonly=yes' has no meaning"}},
+        {"tag=t,path=/x,path=/y", {"'path' comes twice"}},
+        {"tag=t,path=/x,fast", {"'fast' has no meaning", "written twice"}},
+    };
+    for (const Row& row : rows) {
+        expect_error([&] { ShareConfig::parse(row.text); }, ExitStatus::usage, row.told);
+    }
+    EXPECT_EQ(ShareConfig::parse("tag=" + std::string(36, 't') + ",path=/x").tag.size(), 36U);
+}
+
+TEST(DiskConfig, WhatTheServerOfADiskDecidesIsNotTaken) {
+    for (const std::string more : {"readonly", "overlay", "direct", "iops=5", "bps=5M", "x"}) {
+        expect_error([&] { DiskConfig::parse("socket=/s," + more); }, ExitStatus::usage,
+                     {"'" + more + "' is for the server", "socket=PATH"});
+    }
+    expect_error([] { DiskConfig::parse("socket="); }, ExitStatus::usage, {"names no file"});
+    const DiskConfig disk = DiskConfig::parse("socket=/s,id=x,queues=3");
+    EXPECT_TRUE(disk.is_served);
+    EXPECT_EQ(disk.path, "/s");
+    EXPECT_EQ(disk.queues, 3U);
+    EXPECT_FALSE(DiskConfig::parse("./socket=/s").is_served);
+}
+
+TEST(MachineConfig, MemoryIsSharedOnlyWhereSomebodyMustSeeIt) {
+    MachineConfig config = good();
+    config.disks = {DiskConfig::parse("/d")};
+    EXPECT_FALSE(config.shares_memory()) << "a memfd costs";
+    config.disks.push_back(DiskConfig::parse("socket=/s"));
+    EXPECT_TRUE(config.shares_memory());
+    config.disks.clear();
+    config.shares = {ShareConfig::parse("tag=t,path=/")};
+    EXPECT_TRUE(config.shares_memory());
 }
 
 TEST(NetConfig, WrongFormsAreTold) {
@@ -473,7 +527,9 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.memory = 5ULL << 30;
     config.platform = boot::PlatformTables::fdt;
     config.hugepages = true;
-    config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e")};
+    config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e"),
+                    DiskConfig::parse("socket=/s,,1,queues=2,id=q")};
+    config.shares = {ShareConfig::parse("tag=src,path=/a,,b,readonly"), ShareConfig::parse("path=.,tag=t=1")};
     config.bus = VirtioBus::mmio;
     config.nets = {
         NetConfig::parse("tap=t0"),
@@ -501,10 +557,13 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"hugepages", "true"},
         {"disk", "/d,,1,readonly"},
         {"disk", "/e"},
+        {"disk", "socket=/s,,1,id=q,queues=2"},
         {"net", "tap=t0"},
         {"net", "tap=t,,1,queues=2,vhost=off,mac=02:ab:cd:00:00:01,mtu=9000,pps=5,bps=2048K"},
         {"net", "user,forward=127.0.0.1:1:2,restrict,host-loopback"},
         {"net", "socket=/s,,1,mtu=2000"},
+        {"share", "tag=src,path=/a,,b,readonly"},
+        {"share", "tag=t=1,path=."},
         {"vsock", "cid=3,socket=/run/v"},
         {"rng", "true"},
         {"console", "virtio:file:/tmp/out"},

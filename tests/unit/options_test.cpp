@@ -193,6 +193,7 @@ TEST_F(OptionsTest, WhatADryRunPrintsMakesTheSameMachine) {
         {"--cmdline", "x y", "--platform", "fdt", "--hugepages", "--rng", "--console", "file:/o",
          "--stop-timeout", "0.001"},
         {"--disk", "a,,b,id=x,,y,readonly,direct,queues=64", "--disk", "c"},
+        {"--share", "tag=a,path=/b,,c,readonly", "--share", "tag=d,path=e", "--disk", "socket=s,queues=2"},
         {"--bus", "mmio", "--net", "tap=a", "--net", "tap=b,mac=02:00:00:00:00:01"},
         {"--bus", "pci", "--vsock", "cid=3,socket=/a,,b"},
         {"--bus", "pci", "--console", "virtio", "--port", "p,file=a,,b", "--port", "q,pipe=c"},
@@ -220,9 +221,10 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
     for (const char* option :
-         {"--kernel", "--initramfs",    "--cmdline", "--cmdline-raw", "--cpus",    "--memory", "--platform",
-          "--bus",    "--hugepages",    "--disk",    "--net",         "--vsock",   "--rng",    "--console",
-          "--port",   "--stop-timeout", "--config",  "--timing",      "--dry-run", "--help"}) {
+         {"--kernel",   "--initramfs", "--cmdline",   "--cmdline-raw", "--cpus",         "--memory",
+          "--platform", "--bus",       "--hugepages", "--disk",        "--net",          "--share",
+          "--vsock",    "--rng",       "--console",   "--port",        "--stop-timeout", "--config",
+          "--timing",   "--dry-run",   "--help"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }
 }

@@ -330,5 +330,128 @@ TEST_F(VirtQueueTest, AnIndirectTableIsRefusedWhereItWasNotNegotiated) {
     EXPECT_FALSE(queue.pop().has_value());
 }
 
+/// The driver's side of a queue whose requests another program answers, in the order that a test wants.
+class TakeOver : public VirtQueueTest {
+  protected:
+    void request(int head) {
+        const Buffer buffer[] = {{kData, 4, true}};
+        driver_.add(buffer, static_cast<uint16_t>(head));
+    }
+    /// As the other program does it.
+    void answer(int head) {
+        const uint64_t used = raw(driver_.config().device_area);
+        ASSERT_TRUE(memory_.write(GuestAddress{used + 4 + 8 * (answered_ % kSize)},
+                                  vring_used_elem{static_cast<uint32_t>(head), 0}));
+        ASSERT_TRUE(memory_.write(GuestAddress{used + 2}, ++answered_));
+    }
+    void set_used_index(uint16_t index) {
+        answered_ = index;
+        ASSERT_TRUE(memory_.write(GuestAddress{raw(driver_.config().device_area) + 2}, index));
+    }
+    /// What is owed, and what the queue does then.
+    std::vector<uint16_t> owed() {
+        VirtQueue queue = make();
+        const auto heads = queue.take_over();
+        EXPECT_TRUE(heads) << heads.error().what;
+        for (const uint16_t head : heads.value()) {
+            auto chain = queue.pop_owed(head);
+            EXPECT_TRUE(chain);
+            queue.push(std::move(*chain), 0);
+            ++answered_;
+        }
+        EXPECT_FALSE(queue.pop().value()) << "something is left";
+        EXPECT_TRUE(queue.take_over().value().empty());
+        request(7);
+        EXPECT_EQ(pop(queue).head(), 7);
+        return heads.value();
+    }
+    uint16_t answered_ = 0;
+};
+
+TEST_F(TakeOver, NothingIsOwedOfAFreshQueue) {
+    EXPECT_THAT(owed(), testing::ElementsAre());
+}
+
+TEST_F(TakeOver, AllThatWasNeverAnsweredIsOwed) {
+    for (const int head : {3, 0, 6}) {
+        request(head);
+    }
+    EXPECT_THAT(owed(), testing::UnorderedElementsAre(0, 3, 6));
+}
+
+TEST_F(TakeOver, AFullQueueMayBeOwed) {
+    for (uint16_t head = 0; head < kSize; ++head) {
+        request(head);
+    }
+    EXPECT_EQ(owed().size(), kSize);
+}
+
+TEST_F(TakeOver, AnswersOutOfOrderAreSeen) {
+    // Heads are used again and again, as drivers do.
+    for (int round = 0; round < 5; ++round) {
+        for (const int head : {0, 1, 2}) {
+            request(head);
+        }
+        for (const int head : {2, 0, 1}) {
+            answer(head);
+        }
+    }
+    for (const int head : {4, 1, 0, 2}) {
+        request(head);
+    }
+    answer(0);
+    answer(2);
+    request(2);
+    EXPECT_THAT(owed(), testing::UnorderedElementsAre(4, 1, 2));
+}
+
+TEST_F(TakeOver, OneThatIsStuckIsFoundAmongManyThatPass) {
+    request(5);
+    for (int round = 0; round < 3; ++round) {
+        request(1);
+        answer(1);
+    }
+    EXPECT_THAT(owed(), testing::UnorderedElementsAre(5));
+}
+
+TEST_F(TakeOver, IndicesWrap) {
+    driver_.set_available_index(0xfffe);
+    set_used_index(0xfffe);
+    for (const int head : {1, 2, 3}) {
+        request(head);
+    }
+    answer(2);
+    EXPECT_THAT(owed(), testing::UnorderedElementsAre(1, 3));
+}
+
+TEST_F(TakeOver, WhatMakesNoSenseIsAnError) {
+    const auto row = [&](const char* what, const std::function<void()>& scribble) {
+        ASSERT_TRUE(memory_.discard(GuestRange::of(0, kEnd)));
+        driver_.set_available_index(0);
+        set_used_index(0);
+        scribble();
+        VirtQueue queue = make();
+        EXPECT_FALSE(queue.take_over()) << what;
+    };
+    row("more than there are", [&] { driver_.set_available_index(kSize + 1); });
+    row("used before it was available", [&] { set_used_index(1); });
+    row("no head", [&] {
+        request(0);
+        ASSERT_TRUE(memory_.write(GuestAddress{raw(driver_.config().driver_area) + 4}, uint16_t{kSize}));
+    });
+    row("the same twice", [&] {
+        request(1);
+        request(1);
+    });
+}
+
+TEST_F(TakeOver, AnOwedChainIsCheckedAsEveryOther) {
+    const Buffer outside[] = {{kEnd, 4, true}};
+    driver_.add(outside, 1);
+    VirtQueue queue = make();
+    ASSERT_EQ(queue.take_over().value().size(), 1U);
+    EXPECT_FALSE(queue.pop_owed(1));
+}
+
 }  // namespace
 }  // namespace hull::virtio

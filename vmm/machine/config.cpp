@@ -2,6 +2,7 @@
 
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <limits>
 #include <set>
@@ -79,7 +80,7 @@ void MachineConfig::check() const {
                     "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
                     "give less (--memory)"};
     }
-    const size_t devices = disks.size() + nets.size() + (vsock ? 1 : 0) + (rng ? 1 : 0) +
+    const size_t devices = disks.size() + nets.size() + shares.size() + (vsock ? 1 : 0) + (rng ? 1 : 0) +
                            (console.virtio ? 1 : 0) + (ports.empty() ? 0 : 1);
     const bool is_pci = bus_in_use() == VirtioBus::pci;
     const uint32_t room = is_pci ? pci::PciBus::kSlots - 1 : arch::kMostMmioDevices;
@@ -87,7 +88,7 @@ void MachineConfig::check() const {
         throw Error{ExitStatus::usage, "cannot make " + std::to_string(devices) + " virtio devices",
                     std::string{"with --bus "} + name_of(bus_in_use()) + " a machine has room for " +
                         std::to_string(room),
-                    "leave some out (--disk, --net, --vsock, --rng, --console virtio, --port)"};
+                    "leave some out (--disk, --net, --share, --vsock, --rng, --console virtio, --port)"};
     }
     if (is_pci && platform == boot::PlatformTables::fdt) {
         throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
@@ -97,6 +98,12 @@ void MachineConfig::check() const {
     for (const DiskConfig& disk : disks) {
         if (!disk.id.empty() && !ids.insert(disk.id).second) {
             refuse_option("--disk", disk.text(), "another disk has the same id", "give each its own");
+        }
+    }
+    std::set<std::string> tags;
+    for (const ShareConfig& share : shares) {
+        if (!tags.insert(share.tag).second) {
+            refuse_option("--share", share.text(), "another folder has the same tag", "give each its own");
         }
     }
     if (ports.size() > virtio::Console::kMostPorts) {
@@ -123,6 +130,10 @@ void MachineConfig::check() const {
 
 VirtioBus MachineConfig::bus_in_use() const {
     return bus.value_or(platform == boot::PlatformTables::fdt ? VirtioBus::mmio : VirtioBus::pci);
+}
+
+bool MachineConfig::shares_memory() const {
+    return !shares.empty() || std::ranges::any_of(disks, &DiskConfig::is_served);
 }
 
 std::string MachineConfig::whole_cmdline() const {
@@ -162,6 +173,11 @@ std::string MachineConfig::to_json() const {
         net_texts += (net_texts.empty() ? "" : ", ") + quoted(net.text());
     }
     json += ",\n  \"net\": [" + net_texts + "]";
+    std::string share_texts;
+    for (const ShareConfig& share : shares) {
+        share_texts += (share_texts.empty() ? "" : ", ") + quoted(share.text());
+    }
+    json += ",\n  \"share\": [" + share_texts + "]";
     if (vsock) {
         json += ",\n  \"vsock\": " + quoted(vsock->text());
     }

@@ -12,6 +12,7 @@
 #include "vmm/machine/console_config.h"
 #include "vmm/machine/disk_config.h"
 #include "vmm/machine/net_config.h"
+#include "vmm/machine/share_config.h"
 #include "vmm/machine/vsock_config.h"
 
 namespace hull {
@@ -36,8 +37,9 @@ struct MachineConfig {
     boot::PlatformTables platform = boot::PlatformTables::acpi;
     std::optional<VirtioBus> bus;  ///< none: what suits the platform
     bool hugepages = false;
-    std::vector<DiskConfig> disks;  ///< in the order in which the guest finds them
-    std::vector<NetConfig> nets;    ///< likewise
+    std::vector<DiskConfig> disks;    ///< in the order in which the guest finds them
+    std::vector<NetConfig> nets;      ///< likewise
+    std::vector<ShareConfig> shares;  ///< likewise
     std::optional<VsockConfig> vsock;
     bool rng = false;  ///< a virtio entropy device
     ConsoleConfig console;
@@ -49,6 +51,8 @@ struct MachineConfig {
     /// wrong.
     void check() const;
     [[nodiscard]] VirtioBus bus_in_use() const;
+    /// Whether another program has to see the guest's memory.
+    [[nodiscard]] bool shares_memory() const;
     /// The command line as the guest gets it.
     [[nodiscard]] std::string whole_cmdline() const;
     /// The configuration as JSON, two spaces deep, with a final newline: what --dry-run prints and --config

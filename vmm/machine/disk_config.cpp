@@ -13,9 +13,8 @@ namespace hull {
 namespace {
 
 constexpr const char* kForm =
-    "write FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE], or "
-    "part=FILE,part=FILE,… "
-    "for a disk of partitions";
+    "write FILE[,id=NAME][,readonly|overlay][,direct][,queues=N][,iops=N][,bps=SIZE], "
+    "part=FILE,part=FILE,… for a disk of partitions, or socket=PATH[,id=NAME][,queues=N]";
 
 bool is_sound_id(const std::string& id) {
     return !id.empty() && id.size() <= VIRTIO_BLK_ID_BYTES &&
@@ -28,7 +27,8 @@ DiskConfig DiskConfig::parse(const std::string& text) {
     std::vector<OptionWord> words = split_words(text);
     DiskConfig disk{.path = {}, .parts = {}, .id = {}};
     if (!words.front().is_value("part")) {
-        disk.path = words.front().text;
+        disk.is_served = words.front().is_value("socket");
+        disk.path = disk.is_served ? *words.front().value : words.front().text;
         words.erase(words.begin());
         if (disk.path.empty()) {
             refuse_option("--disk", text, "it names no file", kForm);
@@ -36,6 +36,10 @@ DiskConfig DiskConfig::parse(const std::string& text) {
     }
     refuse_repeats("--disk", text, words, "part");
     for (const OptionWord& word : words) {
+        if (disk.is_served && word.key != "id" && word.key != "queues") {
+            refuse_option("--disk", text, "'" + word.text + "' is for the server of the disk to do",
+                          "write socket=PATH[,id=NAME][,queues=N]");
+        }
         if (word.is_flag("readonly") || word.is_flag("overlay")) {
             if (disk.use != virtio::DiskUse::write) {
                 refuse_option("--disk", text, "what cannot be written needs no overlay",
@@ -79,7 +83,7 @@ std::string DiskConfig::name(size_t number) const {
 }
 
 std::string DiskConfig::text() const {
-    std::string text = double_commas(path.string());
+    std::string text = (is_served ? "socket=" : "") + double_commas(path.string());
     for (const std::filesystem::path& part : parts) {
         text += (text.empty() ? "part=" : ",part=") + double_commas(part.string());
     }

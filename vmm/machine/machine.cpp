@@ -11,10 +11,13 @@
 #include "base/random.h"
 #include "devices/block/block.h"
 #include "devices/block/file_backend.h"
+#include "devices/block/served_disk.h"
 #include "devices/console/descriptor_host.h"
 #include "devices/console/socket_host.h"
+#include "devices/fs/share.h"
 #include "devices/net/net.h"
 #include "devices/rng/rng.h"
+#include "devices/virtio/vhost_user_device.h"
 #include "devices/vsock/vsock.h"
 
 namespace hull {
@@ -77,7 +80,8 @@ void check_host(const Kvm& kvm, const MachineConfig& config) {
 Machine::Machine(const MachineConfig& config, MachineFiles files, Timeline& timeline)
     : config_{config},
       timeline_{timeline},
-      memory_{arch::memory_layout(config.memory), pages_of(config)},
+      memory_{arch::memory_layout(config.memory), pages_of(config),
+              config.shares_memory() ? GuestMemory::Sharing::shareable : GuestMemory::Sharing::none},
       vm_{kvm_},
       platform_{.cpus = config.cpus, .memory = arch::memory_layout(config.memory), .devices = {}},
       surroundings_{ports_, memory_bus_,
@@ -162,20 +166,19 @@ void Machine::add_virtio_devices(MachineFiles& files) {
         VirtioDevices::Surroundings{
             .vm = vm_, .memory = memory_, .ports = ports_, .memory_bus = memory_bus_, .platform = platform_});
     disks_ = std::move(files.disks);
-    for (size_t number = 0; number < disks_.size(); ++number) {
-        const virtio::DiskImage& image = disks_[number];
+    auto image = disks_.begin();
+    auto server = files.disk_servers.begin();
+    for (size_t number = 0; number < config_.disks.size(); ++number) {
         const DiskConfig& disk = config_.disks[number];
         const std::string name = disk.name(number);
-        virtio_devices_->add(std::make_unique<virtio::Block>(
-                                 virtio::BlockSettings{.size = image.size,
-                                                       .block_size = image.block_size,
-                                                       .readonly = image.readonly,
-                                                       .id = name,
-                                                       .requests_per_second = disk.iops,
-                                                       .bytes_per_second = disk.bps,
-                                                       .queues = static_cast<uint16_t>(disk.queues)},
-                                 virtio::make_file_backends(image)),
-                             name);
+        if (disk.is_served) {
+            virtio_devices_->add(
+                std::make_unique<virtio::VhostUserDevice>(virtio::served_disk_kind(disk.queues),
+                                                          std::move(*server++), disk.path, name),
+                name);
+        } else {
+            virtio_devices_->add(make_disk(*image++, disk, name), name);
+        }
     }
     for (size_t number = 0; number < files.nets.size(); ++number) {
         const NetConfig& net = config_.nets[number];
@@ -190,6 +193,13 @@ void Machine::add_virtio_devices(MachineFiles& files) {
                                                               .name = name},
                                           std::move(files.nets[number])),
             name);
+    }
+    for (size_t number = 0; number < files.shares.size(); ++number) {
+        const ShareConfig& share = config_.shares[number];
+        virtio_devices_->add(
+            std::make_unique<virtio::VhostUserDevice>(virtio::share_kind(share.tag),
+                                                      std::move(files.shares[number]), "", share.tag),
+            share.tag);
     }
     if (config_.vsock) {
         virtio_devices_->add(
@@ -228,6 +238,19 @@ void Machine::add_ports(MachineFiles& files) {
     auto device = std::make_unique<virtio::Console>(std::move(ports));
     ports_device_ = device.get();
     virtio_devices_->add(std::move(device), "ports");
+}
+
+std::unique_ptr<virtio::VirtioDevice> Machine::make_disk(const virtio::DiskImage& image,
+                                                         const DiskConfig& disk, const std::string& name) {
+    return std::make_unique<virtio::Block>(
+        virtio::BlockSettings{.size = image.size,
+                              .block_size = image.block_size,
+                              .readonly = image.readonly,
+                              .id = name,
+                              .requests_per_second = disk.iops,
+                              .bytes_per_second = disk.bps,
+                              .queues = static_cast<uint16_t>(disk.queues)},
+        virtio::make_file_backends(image));
 }
 
 std::optional<Timeline::Clock::time_point> Machine::first_line_time() const {

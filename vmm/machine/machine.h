@@ -23,6 +23,7 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
+#include "devices/virtio/vhost_user.h"
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
@@ -44,13 +45,16 @@ struct PortFiles {
 struct MachineFiles {
     InputFile kernel;
     std::vector<InputFile> initramfs;
-    std::vector<virtio::DiskImage> disks;  ///< of MachineConfig::disks, in the same order
+    std::vector<virtio::DiskImage>
+        disks;  ///< of those MachineConfig::disks that are files, in the same order
+    std::vector<virtio::VhostUser> disk_servers;  ///< of those that are not, likewise
     std::vector<std::vector<virtio::NetLink>>
-        nets;                      ///< of MachineConfig::nets, likewise; a descriptor a queue
-    std::vector<PortFiles> ports;  ///< of MachineConfig::ports, likewise
-    UniqueFd vsock;                ///< the listener of MachineConfig::vsock
-    UniqueFd console_output;       ///< where the console's output goes
-    UniqueFd console_input;        ///< where its input comes from; none where there is no input
+        nets;                               ///< of MachineConfig::nets, likewise; a descriptor a queue
+    std::vector<virtio::VhostUser> shares;  ///< of MachineConfig::shares, likewise
+    std::vector<PortFiles> ports;           ///< of MachineConfig::ports, likewise
+    UniqueFd vsock;                         ///< the listener of MachineConfig::vsock
+    UniqueFd console_output;                ///< where the console's output goes
+    UniqueFd console_input;                 ///< where its input comes from; none where there is no input
     bool input_is_terminal = false;
 };
 
@@ -95,6 +99,9 @@ class Machine {
     void make_console(MachineFiles& files);
     void add_virtio_devices(MachineFiles& files);
     void add_ports(MachineFiles& files);
+    [[nodiscard]] std::unique_ptr<virtio::VirtioDevice> make_disk(const virtio::DiskImage& image,
+                                                                  const DiskConfig& disk,
+                                                                  const std::string& name);
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);

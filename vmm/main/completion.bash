@@ -12,6 +12,7 @@ _hull() {
             return ;;
         --platform) mapfile -t COMPREPLY < <(compgen -W 'acpi fdt' -- "$word"); return ;;
         --bus) mapfile -t COMPREPLY < <(compgen -W 'pci mmio' -- "$word"); return ;;
+        --share) mapfile -t COMPREPLY < <(compgen -W 'tag=' -- "$word"); compopt -o nospace; return ;;
         --net)
             compopt -o nospace
             mapfile -t COMPREPLY < <(compgen -W 'user tap= socket=' -- "$word")
@@ -22,7 +23,7 @@ _hull() {
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --bus --hugepages --disk --net --vsock --rng --console --port --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+                --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

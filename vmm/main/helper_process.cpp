@@ -1,6 +1,7 @@
 #include "vmm/main/helper_process.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -8,7 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <string_view>
 #include <system_error>
 
 #include "base/error.h"
@@ -19,14 +22,38 @@ namespace {
 
 constexpr int kFirstDescriptor = 3;
 
-/// In the new process: becomes the program. Nothing here allocates: the strings were made before the fork.
-[[noreturn]] void become(const char* file, char* const* arguments, const std::vector<int>& descriptors,
-                         pid_t keeper) {
-    setsid();  // what a terminal sends to the keeper is not for its helpers
+bool write_file(const char* path, const std::string& text) {
+    const UniqueFd file{open(path, O_WRONLY | O_CLOEXEC)};
+    return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+/// In a new user namespace: makes the user root there.
+bool become_root(uid_t user, gid_t group) {
+    return write_file("/proc/self/setgroups", "deny") &&
+           write_file("/proc/self/uid_map", "0 " + std::to_string(user) + " 1") &&
+           write_file("/proc/self/gid_map", "0 " + std::to_string(group) + " 1");
+}
+
+/// As fork(), into these new namespaces.
+pid_t fork_into(unsigned long namespaces) {
+    return static_cast<pid_t>(syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+}
+
+/// In the new process, whose keeper has one thread: becomes the program, or says why not into `told`.
+[[noreturn]] void become(const HelperProcess::Program& program, char* const* arguments, int keeper_pidfd,
+                         int told) {
+    const std::vector<int>& descriptors = program.descriptors;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != keeper) {  // it died before the line above
+    if (is_readable(keeper_pidfd)) {  // it died before the line above
         _exit(0);
     }
+    if (program.prepare) {
+        if (const std::string why = program.prepare(); !why.empty()) {
+            [[maybe_unused]] const ssize_t written = write(told, why.data(), why.size());
+            _exit(127);
+        }
+    }
+    setsid();  // what a terminal sends to the keeper is not for its helpers
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -48,8 +75,18 @@ constexpr int kFirstDescriptor = 3;
         dup2(spare + number - kFirstDescriptor, number);
     }
     close_range(static_cast<unsigned>(end), ~0U, 0);
-    execv(file, arguments);
+    execv(program.file.c_str(), arguments);
     _exit(127);
+}
+
+/// Everything until the end.
+std::string read_all(int fd) {
+    std::string text;
+    std::array<char, 512> part{};
+    for (ssize_t got = 0; (got = read(fd, part.data(), part.size())) > 0;) {
+        text.append(part.data(), static_cast<size_t>(got));
+    }
+    return text;
 }
 
 }  // namespace
@@ -73,19 +110,50 @@ HelperProcess::HelperProcess(const Program& program) {
         arguments.push_back(const_cast<char*>(argument.c_str()));
     }
     arguments.push_back(nullptr);
-    const pid_t keeper = getpid();
-    const pid_t pid = fork();
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        throw Error{ExitStatus::no_resources, tried, errno_text(errno),
+                    "raise the limit of files (ulimit -n)"};
+    }
+    UniqueFd told{ends[0]};
+    UniqueFd to_tell{ends[1]};
+    const UniqueFd keeper = open_pidfd(getpid());
+    const uid_t user = geteuid();
+    const gid_t group = getegid();
+    constexpr unsigned long kApart = CLONE_NEWPID | CLONE_NEWNS;
+    pid_t pid = program.is_apart ? fork_into(kApart) : fork();
+    const bool is_in_user_namespace = pid < 0 && program.is_apart && errno == EPERM;
+    if (is_in_user_namespace) {
+        pid = fork_into(kApart | CLONE_NEWUSER);
+    }
     if (pid < 0) {
         throw Error{ExitStatus::no_resources, tried, errno_text(errno),
-                    "raise the limit of processes (ulimit -u)"};
+                    program.is_apart
+                        ? "it needs namespaces: permit users to make them, or raise the limit of "
+                          "processes (ulimit -u)"
+                        : "raise the limit of processes (ulimit -u)"};
     }
     if (pid == 0) {
-        become(program.file.c_str(), arguments.data(), program.descriptors, keeper);
+        if (is_in_user_namespace && !become_root(user, group)) {
+            constexpr std::string_view kWhy = "its user namespace cannot be set up";
+            [[maybe_unused]] const ssize_t written = write(to_tell.get(), kWhy.data(), kWhy.size());
+            _exit(127);
+        }
+        become(program, arguments.data(), keeper.get(), to_tell.get());
     }
     pidfd_ = open_pidfd(pid);
+    to_tell.reset();
+    if (const std::string why = read_all(told.get()); !why.empty()) {
+        end();
+        throw Error{ExitStatus::host_unfit, tried, why};
+    }
 }
 
 HelperProcess::~HelperProcess() {
+    end();
+}
+
+void HelperProcess::end() {
     if (!pidfd_.valid()) {
         return;
     }
@@ -94,6 +162,7 @@ HelperProcess::~HelperProcess() {
     while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &ignored, WEXITED) < 0 &&
            errno == EINTR) {
     }
+    pidfd_.reset();
 }
 
 std::filesystem::path own_program(const std::string& name) {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,9 +25,17 @@ class HelperProcess {
         std::vector<std::string> arguments;  ///< without the program's own name
         std::vector<int> descriptors;        ///< what it gets as 3, 4 and so on; nothing else but standard
                                              ///< error stays open, input and output are empty
+        /// Whether it gets pid and mount namespaces of its own. With the first all that it starts ends with
+        /// it. Where the user may not make them, they are in a user namespace in which the user is root and
+        /// nobody else exists.
+        bool is_apart = false;
+        /// What the new process does before it becomes the program: it confines itself. Answers a clause
+        /// that says what failed; empty where nothing did.
+        std::function<std::string()> prepare = nullptr;
     };
 
-    /// Starts it. Throws Error (no_resources, or bad_file where there is no such program).
+    /// Starts it. Throws Error (no_resources, bad_file where there is no such program, or host_unfit where it
+    /// cannot be prepared).
     explicit HelperProcess(const Program& program);
     HelperProcess(HelperProcess&& other) noexcept = default;
     HelperProcess& operator=(HelperProcess&& other) = delete;
@@ -37,6 +46,8 @@ class HelperProcess {
     [[nodiscard]] int pidfd() const { return pidfd_.get(); }
 
   private:
+    void end();
+
     UniqueFd pidfd_;
 };
 

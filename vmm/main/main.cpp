@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "devices/block/served_disk.h"
 #include "devices/net/frame_stream.h"
 #include "devices/net/tap.h"
 #include "vmm/arch/arch.h"
@@ -21,6 +22,7 @@
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
 #include "vmm/main/options.h"
+#include "vmm/main/share_server.h"
 #include "vmm/main/terminal.h"
 #include "vmm/main/user_net.h"
 
@@ -96,9 +98,22 @@ PortFiles open_port(const PortConfig& port, MadeFiles& made) {
     return {.listener = {}, .input = {}, .output = std::move(file)};
 }
 
-/// Opens what the machine gets; `user_nets` are started meanwhile and ready at the end.
-MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_nets, MadeFiles& made) {
-    MachineFiles files;
+virtio::VhostUser open_disk_server(const DiskConfig& disk) {
+    return virtio::greet_vhost_user(virtio::connect_vhost_user(disk.path),
+                                    virtio::served_disk_kind(disk.queues),
+                                    "cannot use the disk's server at '" + disk.path.string() + "'",
+                                    "is a vhost-user-blk server listening there?");
+}
+
+/// The programs that work for a machine.
+struct Helpers {
+    std::vector<UserNet> user_nets;
+    std::vector<HelperProcess> share_servers;
+};
+
+/// Opens what the machine gets; the helpers are started meanwhile and ready at the end.
+void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpers, MadeFiles& made) {
+    std::vector<UserNet>& user_nets = helpers.user_nets;
     // First, since they take the longest.
     for (const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::user) {
@@ -110,10 +125,15 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
         files.initramfs.push_back(open_input_file(path, "initramfs"));
     }
     for (const DiskConfig& disk : config.disks) {
-        files.disks.push_back(disk.parts.empty()
-                                  ? virtio::open_disk_image(disk.path, disk.use, disk.direct)
-                                  : virtio::open_joined_image(disk.parts, disk.name(files.disks.size()),
-                                                              disk.use, disk.direct));
+        if (disk.is_served) {
+            files.disk_servers.push_back(open_disk_server(disk));
+        } else if (disk.parts.empty()) {
+            files.disks.push_back(virtio::open_disk_image(disk.path, disk.use, disk.direct));
+        } else {
+            const auto number = static_cast<size_t>(&disk - config.disks.data());
+            files.disks.push_back(
+                virtio::open_joined_image(disk.parts, disk.name(number), disk.use, disk.direct));
+        }
     }
     for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::tap) {
@@ -123,6 +143,11 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
         } else {
             files.nets.emplace_back().push_back({(user_net++)->take_link(), UniqueFd{}});
         }
+    }
+    for (const ShareConfig& share : config.shares) {
+        ShareServer server = start_share_server(share);
+        helpers.share_servers.push_back(std::move(server.process));
+        files.shares.push_back(std::move(server.connection));
     }
     for (const PortConfig& port : config.ports) {
         files.ports.push_back(open_port(port, made));
@@ -137,7 +162,6 @@ MachineFiles open_files(const MachineConfig& config, std::vector<UserNet>& user_
     for (UserNet& user_net : user_nets) {
         user_net.wait_until_ready();
     }
-    return files;
 }
 
 /// For the threads to come. Of the default's 8 MiB nothing is used but a first few KiB, and these lie on a
@@ -177,9 +201,10 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         std::fputs(config.to_json().c_str(), stdout);
         return ExitStatus::success;
     }
-    std::vector<UserNet> user_nets;
     MadeFiles made;
-    MachineFiles files = open_files(config, user_nets, made);
+    MachineFiles files;
+    Helpers helpers;  // ended before their connections are, which they would report
+    open_files(config, files, helpers, made);
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();

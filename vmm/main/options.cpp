@@ -42,12 +42,15 @@ options::options_description describe() {
         ("disk", text()->value_name("FILE[,…]"),
          "disk in a file or block device; may be given several times; "
          "FILE[,id=NAME][,readonly|overlay][,direct]"
-         "[,queues=N][,iops=N][,bps=SIZE]; part=FILE,part=FILE,… is one disk with these partitions")  //
+         "[,queues=N][,iops=N][,bps=SIZE], part=FILE,part=FILE,… for one disk with these partitions, or "
+         "socket=PATH[,id=NAME][,queues=N] for what a vhost-user-blk server has there")  //
         ("net", text()->value_name("KIND[,…]"),
          "network device; may be given several times; "
          "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback], "
          "tap=NAME[,queues=N][,vhost=on|off] or socket=PATH, and behind any of them "
          "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")  //
+        ("share", text()->value_name("tag=T,path=DIR[,readonly]"),
+         "folder that the guest can mount (mount -t virtiofs T /mnt); may be given several times")  //
         ("vsock", text()->value_name("cid=N,…"),
          "socket device (virtio-vsock) for streams between the guest and unix sockets of the host; "
          "cid=N,socket=PATH")                                                                 //
@@ -100,6 +103,13 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.nets.clear();
         for (const std::string& text : values) {
             config.nets.push_back(NetConfig::parse(text));
+        }
+        return true;
+    }
+    if (key == "share") {
+        config.shares.clear();
+        for (const std::string& text : values) {
+            config.shares.push_back(ShareConfig::parse(text));
         }
         return true;
     }

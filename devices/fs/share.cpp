@@ -1,0 +1,40 @@
+#include "devices/fs/share.h"
+
+#include <linux/fuse.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace hull::virtio {
+
+namespace {
+
+/// A queue for what must not wait, and one for requests, as many as every virtiofsd serves.
+constexpr uint32_t kRequestQueues = 1;
+
+/// 5.11.6: what is to be answered has room for the answer's header; what only tells something has none.
+uint32_t refuse(const DescriptorChain& request) {
+    ChainReader reader = request.reader();
+    ChainWriter writer = request.writer();
+    const auto header = reader.read<fuse_in_header>();
+    const fuse_out_header answer{.len = sizeof answer, .error = -EIO, .unique = header ? header->unique : 0};
+    return writer.write(answer) ? sizeof answer : 0;
+}
+
+}  // namespace
+
+VhostUserKind share_kind(const std::string& tag) {
+    virtio_fs_config config{};
+    std::ranges::copy(tag, config.tag);
+    config.num_request_queues = kRequestQueues;
+    const auto bytes = std::as_bytes(std::span{&config, 1});
+    return {.type = VIRTIO_ID_FS,
+            .features = 0,
+            .queue_sizes = std::vector<uint16_t>(1 + kRequestQueues, kMaxQueueSize),
+            .configuration_size = 0,
+            .make_configuration =
+                [seen = std::vector<std::byte>{bytes.begin(), bytes.end()}](auto) { return seen; },
+            .refuse = refuse};
+}
+
+}  // namespace hull::virtio

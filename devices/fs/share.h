@@ -1,0 +1,18 @@
+// A shared folder (VIRTIO 1.2, 5.11), whose queues virtiofsd serves.
+#pragma once
+
+#include <linux/virtio_fs.h>
+
+#include <string>
+
+#include "devices/virtio/vhost_user_device.h"
+
+namespace hull::virtio {
+
+/// The most bytes of a tag.
+inline constexpr size_t kMostTag = sizeof(virtio_fs_config::tag);
+
+/// `tag` is the name by which the guest mounts it: 1 to kMostTag bytes, none of them zero.
+VhostUserKind share_kind(const std::string& tag);
+
+}  // namespace hull::virtio

@@ -1,0 +1,323 @@
+#include "devices/virtio/vhost_user.h"
+
+#include <linux/virtio_config.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "devices/virtio/vhost_user_layout.h"
+
+namespace hull::virtio {
+
+namespace {
+
+using namespace vhost_user;
+
+using Clock = std::chrono::steady_clock;
+
+tl::unexpected<std::string> failure(std::string why) {
+    return tl::unexpected{std::move(why)};
+}
+
+template <typename T>
+std::span<const std::byte> bytes_of(const T& value) {
+    return std::as_bytes(std::span{&value, 1});
+}
+
+/// Sleeps until the socket can take or give something; false when `until` has passed.
+bool wait_for(int socket, short what, Clock::time_point until) {
+    for (;;) {
+        const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+        pollfd entry{socket, what, 0};
+        const int ready = poll(&entry, 1, static_cast<int>(std::max<int64_t>(rest.count(), 0)));
+        if (ready > 0) {
+            return true;
+        }
+        if (ready == 0 && Clock::now() >= until) {
+            return false;
+        }
+    }
+}
+
+/// Fills `target` from the socket.
+VhostUserResult<void> receive_all(int socket, std::span<std::byte> target, Clock::time_point until) {
+    while (!target.empty()) {
+        // Without room for descriptors: those that come with it are closed by the kernel.
+        const ssize_t got = recv(socket, target.data(), target.size(), MSG_DONTWAIT);
+        if (got > 0) {
+            target = target.subspan(static_cast<size_t>(got));
+        } else if (got == 0) {
+            return failure("it has closed the connection");
+        } else if (errno == EAGAIN) {
+            if (!wait_for(socket, POLLIN, until)) {
+                return failure("it does not answer");
+            }
+        } else if (errno != EINTR) {
+            return failure(errno_text(errno));
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string& name = path.native();
+    if (name.empty() || name.size() >= sizeof address.sun_path) {
+        return failure("a socket's path has 1 to 107 bytes");
+    }
+    std::ranges::copy(name, address.sun_path);
+    UniqueFd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    // A server whose queue of connections is full would let it wait, hence a limit.
+    const timeval patience{.tv_sec = VhostUser::kPatience.count(), .tv_usec = 0};
+    if (!socket.valid() ||
+        setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
+        connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        return failure(errno == EAGAIN ? "it does not take the connection" : errno_text(errno));
+    }
+    return socket;
+}
+
+VhostUserResult<VhostUser> VhostUser::open(UniqueFd socket, size_t configuration_size,
+                                           std::chrono::milliseconds patience) {
+    VhostUser server{std::move(socket), patience};
+    if (const auto done = server.negotiate(configuration_size); !done) {
+        return failure(done.error());
+    }
+    return server;
+}
+
+VhostUserResult<void> VhostUser::negotiate(size_t configuration_size) {
+    const auto features = ask_number(kGetFeatures);
+    if (!features) {
+        return failure(features.error());
+    }
+    if ((*features & feature(kProtocolFeatures)) == 0 || (*features & feature(VIRTIO_F_VERSION_1)) == 0) {
+        return failure("it speaks a vhost-user from before protocol features or VIRTIO 1.0");
+    }
+    features_ = *features & ~feature(kProtocolFeatures);
+    const auto protocol = ask_number(kGetProtocolFeatures);
+    if (!protocol) {
+        return failure(protocol.error());
+    }
+    const uint64_t wanted =
+        feature(kMultiQueue) | feature(kReplyAck) | (configuration_size > 0 ? feature(kConfig) : 0);
+    const uint64_t agreed = *protocol & wanted;
+    if (const auto done = tell(kSetProtocolFeatures, bytes_of(agreed)); !done) {
+        return done;
+    }
+    acknowledges_ = (agreed & feature(kReplyAck)) != 0;
+    if ((agreed & feature(kMultiQueue)) != 0) {
+        const auto queues = ask_number(kGetQueueNum);
+        if (!queues || *queues == 0) {
+            return failure(queues ? "it serves no queues" : queues.error());
+        }
+        most_queues_ = *queues;
+    }
+    if (const auto done = tell(kSetOwner, {}); !done) {
+        return done;
+    }
+    if (configuration_size == 0) {
+        return {};
+    }
+    if ((agreed & feature(kConfig)) == 0) {
+        return failure("it has no configuration space");
+    }
+    return ask_configuration(configuration_size);
+}
+
+VhostUserResult<void> VhostUser::ask_configuration(size_t size) {
+    std::vector<std::byte> message(sizeof(ConfigHeader) + size);
+    const ConfigHeader wanted{.offset = 0, .size = static_cast<uint32_t>(size), .flags = 0};
+    std::memcpy(message.data(), &wanted, sizeof wanted);
+    if (const auto sent = send(kGetConfig, 0, message, {}); !sent) {
+        return sent;
+    }
+    if (const auto received = receive(kGetConfig, message); !received) {
+        return received;
+    }
+    ConfigHeader given{};
+    std::memcpy(&given, message.data(), sizeof given);
+    if (given.offset != 0 || given.size != size) {
+        return failure("it answers with another part of the configuration space");
+    }
+    configuration_.assign(message.begin() + sizeof given, message.end());
+    return {};
+}
+
+VhostUserResult<void> VhostUser::start(uint64_t features, const GuestMemory& memory,
+                                       std::span<const VhostUserRing> rings) {
+    const uint64_t accepted = features | feature(kProtocolFeatures);
+    auto done = tell(kSetFeatures, bytes_of(accepted));
+    if (done) {
+        done = share_memory(memory);
+    }
+    for (const VhostUserRing& ring : rings) {
+        if (done) {
+            done = start_ring(ring);
+        }
+    }
+    for (const VhostUserRing& ring : rings) {
+        if (done) {
+            done = tell(kSetVringEnable, bytes_of(VringState{.index = ring.index, .num = 1}));
+        }
+        // A kick starts a ring, and one that came before would be missed.
+        signal_eventfd(ring.kick_fd);
+    }
+    return done;
+}
+
+VhostUserResult<void> VhostUser::share_memory(const GuestMemory& memory) {
+    MemoryTable table{};
+    std::array<int, kMostRegions> fds{};
+    for (const GuestMemory::Region& region : memory.regions()) {
+        if (table.count == kMostRegions || !region.fd.valid()) {
+            return failure("the guest's memory cannot be shared");
+        }
+        table.regions[table.count] = {.guest_address = raw(region.range.start()),
+                                      .size = region.range.size(),
+                                      .user_address = reinterpret_cast<uint64_t>(region.mapping.data()),
+                                      .mmap_offset = 0};
+        fds[table.count++] = region.fd.get();
+    }
+    const size_t size = offsetof(MemoryTable, regions) + table.count * sizeof(Region);
+    return tell(kSetMemTable, bytes_of(table).first(size), std::span{fds}.first(table.count));
+}
+
+VhostUserResult<void> VhostUser::start_ring(const VhostUserRing& ring) {
+    const VirtQueue::Areas areas = ring.queue->areas();
+    const VringAddr addresses{.index = ring.index,
+                              .flags = 0,
+                              .descriptor = reinterpret_cast<uint64_t>(areas.descriptors),
+                              .used = reinterpret_cast<uint64_t>(areas.used),
+                              .available = reinterpret_cast<uint64_t>(areas.available),
+                              .log = 0};
+    const uint64_t index = ring.index;
+    auto done = tell(kSetVringNum, bytes_of(VringState{.index = ring.index, .num = ring.queue->size()}));
+    if (done) {
+        done = tell(kSetVringBase,
+                    bytes_of(VringState{.index = ring.index, .num = ring.queue->next_available()}));
+    }
+    if (done) {
+        done = tell(kSetVringAddr, bytes_of(addresses));
+    }
+    if (done) {
+        done = tell(kSetVringCall, bytes_of(index), std::span{&ring.call_fd, 1});
+    }
+    if (done) {
+        done = tell(kSetVringErr, bytes_of(index), std::span{&ring.err_fd, 1});
+    }
+    return done ? tell(kSetVringKick, bytes_of(index), std::span{&ring.kick_fd, 1}) : done;
+}
+
+VhostUserResult<void> VhostUser::stop(std::span<const VhostUserRing> rings) {
+    for (const VhostUserRing& ring : rings) {
+        VringState state{.index = ring.index, .num = 0};
+        auto done = tell(kSetVringEnable, bytes_of(state));
+        if (done) {
+            done = send(kGetVringBase, 0, bytes_of(state), {});
+        }
+        if (done) {
+            done = receive(kGetVringBase, std::as_writable_bytes(std::span{&state, 1}));
+        }
+        if (!done || state.index != ring.index) {
+            return done ? failure("it answers for another queue") : done;
+        }
+    }
+    return {};
+}
+
+VhostUserResult<void> VhostUser::tell(uint32_t request, std::span<const std::byte> payload,
+                                      std::span<const int> fds) {
+    auto done = send(request, acknowledges_ ? kNeedReply : 0, payload, fds);
+    if (done && acknowledges_) {
+        uint64_t refusal = 0;
+        done = receive(request, std::as_writable_bytes(std::span{&refusal, 1}));
+        if (done && refusal != 0) {
+            return failure("it refuses request " + std::to_string(request));
+        }
+    }
+    return done;
+}
+
+VhostUserResult<uint64_t> VhostUser::ask_number(uint32_t request) {
+    uint64_t number = 0;
+    auto done = send(request, 0, {}, {});
+    if (done) {
+        done = receive(request, std::as_writable_bytes(std::span{&number, 1}));
+    }
+    if (!done) {
+        return failure(done.error());
+    }
+    return number;
+}
+
+VhostUserResult<void> VhostUser::send(uint32_t request, uint32_t flags, std::span<const std::byte> payload,
+                                      std::span<const int> fds) {
+    std::array<std::byte, sizeof(Header) + sizeof(ConfigHeader) + kMostConfig + sizeof(MemoryTable)> buffer{};
+    const Header header{
+        .request = request, .flags = kVersion | flags, .size = static_cast<uint32_t>(payload.size())};
+    std::memcpy(buffer.data(), &header, sizeof header);
+    std::ranges::copy(payload, buffer.begin() + sizeof header);
+    std::span<std::byte> rest = std::span{buffer}.first(sizeof header + payload.size());
+
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMostRegions * sizeof(int))> control{};
+    const Clock::time_point until = Clock::now() + patience_;
+    bool fds_sent = fds.empty();
+    while (!rest.empty()) {
+        iovec data{rest.data(), rest.size()};
+        msghdr message{};
+        message.msg_iov = &data;
+        message.msg_iovlen = 1;
+        if (!fds_sent) {
+            message.msg_control = control.data();
+            message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+            cmsghdr* rights = CMSG_FIRSTHDR(&message);
+            rights->cmsg_level = SOL_SOCKET;
+            rights->cmsg_type = SCM_RIGHTS;
+            rights->cmsg_len = CMSG_LEN(fds.size_bytes());
+            std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
+        }
+        const ssize_t sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent > 0) {
+            fds_sent = true;
+            rest = rest.subspan(static_cast<size_t>(sent));
+        } else if (errno == EAGAIN) {
+            if (!wait_for(socket_.get(), POLLOUT, until)) {
+                return failure("it does not read what it is sent");
+            }
+        } else if (errno != EINTR) {
+            return failure(errno == EPIPE || errno == ECONNRESET ? "it has closed the connection"
+                                                                 : errno_text(errno));
+        }
+    }
+    return {};
+}
+
+VhostUserResult<void> VhostUser::receive(uint32_t request, std::span<std::byte> payload) {
+    const Clock::time_point until = Clock::now() + patience_;
+    Header header{};
+    if (const auto got = receive_all(socket_.get(), std::as_writable_bytes(std::span{&header, 1}), until);
+        !got) {
+        return got;
+    }
+    if (header.request != request || (header.flags & kVersionMask) != kVersion ||
+        (header.flags & kReply) == 0) {
+        return failure("what it sends is no answer to request " + std::to_string(request) + " of vhost-user");
+    }
+    if (header.size != payload.size()) {
+        return failure("its answer to request " + std::to_string(request) + " of vhost-user has " +
+                       std::to_string(header.size) + " bytes instead of " + std::to_string(payload.size()));
+    }
+    return receive_all(socket_.get(), payload, until);
+}
+
+}  // namespace hull::virtio

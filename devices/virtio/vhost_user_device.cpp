@@ -1,0 +1,234 @@
+#include "devices/virtio/vhost_user_device.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace hull::virtio {
+
+namespace {
+
+/// How long a back end that has closed its connection may still end what it had begun.
+constexpr int kSettleMs = 200;
+/// How often a back end that is gone is looked for.
+constexpr std::chrono::milliseconds kLookAgain{1000};
+
+/// Sleeps until `stop_fd` is readable; false where `most_ms` passed before.
+bool is_stopped_within(int stop_fd, int most_ms) {
+    pollfd entry{stop_fd, POLLIN, 0};
+    return poll(&entry, 1, most_ms) > 0;
+}
+
+/// Why a back end cannot serve such a device, or nothing.
+std::string misfit(const VhostUser& server, const VhostUserKind& kind) {
+    return server.most_queues() >= kind.queue_sizes.size()
+               ? ""
+               : "it serves " + std::to_string(server.most_queues()) + " queues, and " +
+                     std::to_string(kind.queue_sizes.size()) + " are wanted";
+}
+
+}  // namespace
+
+VhostUser greet_vhost_user(VhostUserResult<UniqueFd> socket, const VhostUserKind& kind,
+                           const std::string& tried, const std::string& advice) {
+    if (!socket) {
+        throw Error{ExitStatus::bad_file, tried, socket.error(), advice};
+    }
+    auto server = VhostUser::open(std::move(*socket), kind.configuration_size);
+    const std::string why = server ? misfit(*server, kind) : server.error();
+    if (!why.empty()) {
+        throw Error{ExitStatus::bad_file, tried, why, advice};
+    }
+    return std::move(*server);
+}
+
+VhostUserDevice::VhostUserDevice(VhostUserKind kind, VhostUser server, std::filesystem::path path,
+                                 std::string name)
+    : kind_{std::move(kind)},
+      path_{std::move(path)},
+      name_{std::move(name)},
+      features_{server.features()},
+      configuration_{kind_.make_configuration(server.configuration())},
+      server_{std::move(server)} {}
+
+void VhostUserDevice::read_configuration(uint64_t offset, std::span<std::byte> data) const {
+    const std::lock_guard lock{configuration_mutex_};
+    if (offset < configuration_.size()) {
+        const auto rest = std::span{configuration_}.subspan(static_cast<size_t>(offset));
+        std::memcpy(data.data(), rest.data(), std::min(data.size(), rest.size()));
+    }
+}
+
+void VhostUserDevice::activate(Activation activation) {
+    look_again_ = {};
+    accepted_ = activation.features;
+    memory_ = &activation.memory;
+    driver_ = &activation.driver;
+    for (ActiveQueue& queue : activation.queues) {
+        queues_.emplace_back(std::move(queue));
+    }
+    worker_.emplace(name_, [this](int stop_fd) { serve(stop_fd); });
+}
+
+void VhostUserDevice::reset() {
+    worker_.reset();
+    queues_.clear();
+}
+
+std::vector<VhostUserRing> VhostUserDevice::rings() const {
+    std::vector<VhostUserRing> rings;
+    for (const Queue& queue : queues_) {
+        rings.push_back({.index = queue.active.index,
+                         .queue = &queue.active.queue,
+                         .kick_fd = queue.active.kick_fd,
+                         .call_fd = queue.call.get(),
+                         .err_fd = error_.get()});
+    }
+    return rings;
+}
+
+bool VhostUserDevice::is_served() {
+    // It may have gone, or been replaced by another, while nobody looked.
+    if (server_ && is_readable(server_->fd())) {
+        server_.reset();
+    }
+    if (!server_) {
+        reconnect();
+    }
+    return server_.has_value();
+}
+
+void VhostUserDevice::serve(int stop_fd) {
+    while (!is_readable(stop_fd)) {
+        if (!is_served()) {
+            if (!refuse_owed()) {
+                return;
+            }
+            wait_for_server(stop_fd);
+            continue;
+        }
+        const auto started = server_->start(accepted_, *memory_, rings());
+        const std::string why = started ? pass_calls(stop_fd) : started.error();
+        if (why.empty()) {
+            if (!server_->stop(rings())) {
+                server_.reset();
+            }
+            return;
+        }
+        log_warning(name_ + ": its server is lost (" + why + "), and the guest gets errors" +
+                    (path_.empty() ? "" : " until it is back"));
+        server_is_missed_ = true;
+        server_.reset();
+        if (is_stopped_within(stop_fd, kSettleMs) || !refuse_owed()) {
+            return;
+        }
+    }
+}
+
+/// Until the device is to stop, or until the back end is lost: then the answer says how.
+std::string VhostUserDevice::pass_calls(int stop_fd) {
+    std::vector<pollfd> entries{{stop_fd, POLLIN, 0}, {server_->fd(), POLLIN, 0}, {error_.get(), POLLIN, 0}};
+    const size_t first_call = entries.size();
+    for (const Queue& queue : queues_) {
+        entries.push_back({queue.call.get(), POLLIN, 0});
+    }
+    for (;;) {
+        if (poll(entries.data(), entries.size(), -1) < 0) {
+            continue;
+        }
+        for (size_t index = 0; index < queues_.size(); ++index) {
+            if (entries[first_call + index].revents != 0) {
+                drain_eventfd(queues_[index].call.get());
+                driver_->used_buffers(queues_[index].active.index);
+            }
+        }
+        if (entries[0].revents != 0) {
+            return "";
+        }
+        if (entries[1].revents != 0) {
+            return "its connection has ended";
+        }
+        if (entries[2].revents != 0) {
+            drain_eventfd(error_.get());
+            driver_->needs_reset("its server finds a queue broken");
+        }
+    }
+}
+
+/// Answers all requests that nobody serves; false where a queue is broken, and the driver told.
+bool VhostUserDevice::refuse_owed() {
+    for (Queue& queue : queues_) {
+        VirtQueue& rings = queue.active.queue;
+        const auto heads = rings.take_over();
+        if (!heads) {
+            driver_->needs_reset(heads.error().what);
+            return false;
+        }
+        for (const uint16_t head : *heads) {
+            auto chain = rings.pop_owed(head);
+            if (!chain) {
+                driver_->needs_reset(chain.error().what);
+                return false;
+            }
+            const uint32_t written = kind_.refuse(*chain);
+            rings.push(std::move(*chain), written);
+        }
+        if (!heads->empty()) {
+            driver_->used_buffers(queue.active.index);
+        }
+    }
+    return true;
+}
+
+/// Until it is time to look for the back end again; sooner where the driver wants something, which is refused
+/// then.
+void VhostUserDevice::wait_for_server(int stop_fd) {
+    std::vector<pollfd> entries{{stop_fd, POLLIN, 0}};
+    bool is_late = false;  // whether the driver made chains available before it knew that it should kick
+    for (Queue& queue : queues_) {
+        entries.push_back({queue.active.kick_fd, POLLIN, 0});
+        is_late = queue.active.queue.ask_for_kicks() || is_late;
+    }
+    const int most_ms = path_.empty() ? -1 : static_cast<int>(kLookAgain.count());
+    if (poll(entries.data(), entries.size(), is_late ? 0 : most_ms) > 0) {
+        for (size_t index = 0; index < queues_.size(); ++index) {
+            if (entries[1 + index].revents != 0) {
+                drain_eventfd(queues_[index].active.kick_fd);
+            }
+        }
+    }
+}
+
+void VhostUserDevice::reconnect() {
+    const auto now = std::chrono::steady_clock::now();
+    if (path_.empty() || now < look_again_) {
+        return;
+    }
+    look_again_ = now + kLookAgain;
+    auto socket = connect_vhost_user(path_);
+    if (!socket) {
+        return;
+    }
+    auto server = VhostUser::open(std::move(*socket), kind_.configuration_size);
+    if (!server || !misfit(*server, kind_).empty() || (accepted_ & ~server->features()) != 0) {
+        return;
+    }
+    bool is_new = false;
+    {
+        const std::lock_guard lock{configuration_mutex_};
+        auto configuration = kind_.make_configuration(server->configuration());
+        is_new = configuration != configuration_;
+        configuration_ = std::move(configuration);
+    }
+    if (is_new) {
+        driver_->configuration_changed();
+    }
+    server_.emplace(std::move(*server));
+    if (std::exchange(server_is_missed_, false)) {
+        log_warning(name_ + ": its server is back");
+    }
+}
+
+}  // namespace hull::virtio

@@ -1,0 +1,154 @@
+#include "vmm/main/share_server.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "devices/fs/share.h"
+
+namespace hull {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Where the folder is mounted in the server's namespace: in a fresh tmpfs, which also holds what the server
+/// in C writes and an ordinary user may not write elsewhere.
+constexpr const char* kScratch = "/var/run";
+constexpr const char* kMounted = "/var/run/hull-share";
+
+/// Where distributions have it: Debian 12, Debian 13 and most others.
+fs::path find_virtiofsd() {
+    for (const char* file : {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"}) {
+        if (access(file, X_OK) == 0) {
+            return file;
+        }
+    }
+    const char* variable = std::getenv("PATH");
+    std::string rest = variable == nullptr ? "" : variable;
+    while (!rest.empty()) {
+        const size_t colon = rest.find(':');
+        const fs::path file = fs::path{rest.substr(0, colon)} / "virtiofsd";
+        if (file.is_absolute() && access(file.c_str(), X_OK) == 0) {
+            return file;
+        }
+        rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
+    }
+    throw Error{ExitStatus::bad_file, "cannot share folders (--share)", "virtiofsd is not installed",
+                "install it (Debian 12: qemu-system-common, Debian 13: virtiofsd)"};
+}
+
+/// Whether the program takes the options of the one in Rust.
+bool is_in_rust(const fs::path& file) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        throw Error{ExitStatus::no_resources, "cannot make a pipe", errno_text(errno)};
+    }
+    const UniqueFd out{ends[0]};
+    UniqueFd in{ends[1]};
+    const HelperProcess helper{{.name = "virtiofsd",
+                                .file = "/bin/sh",
+                                .arguments = {"-c", "exec \"$0\" --help >&3 2>&3", file.string()},
+                                .descriptors = {in.get()}}};
+    in.reset();
+    std::string help;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = read(out.get(), part.data(), part.size())) > 0;) {
+        help.append(part.data(), static_cast<size_t>(got));
+    }
+    return help.find("--shared-dir") != std::string::npos;
+}
+
+/// It keeps one descriptor open for each file that the guest knows of.
+void raise_limit_of_files() {
+    constexpr rlim_t kMany = 1'000'000;
+    const rlimit many{.rlim_cur = kMany, .rlim_max = kMany};
+    rlimit limit{};
+    if (setrlimit(RLIMIT_NOFILE, &many) != 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/// In the new process: what fails, or nothing.
+std::string confine(const ShareConfig& share) {
+    const auto failed = [](const std::string& what) { return what + ": " + errno_text(errno); };
+    raise_limit_of_files();
+    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+        return failed("its mount namespace cannot be made private");
+    }
+    const UniqueFd folder{
+        open_tree(AT_FDCWD, share.path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)};
+    if (!folder.valid()) {
+        return failed("the folder cannot be mounted");
+    }
+    mount_attr readonly{};
+    readonly.attr_set = MOUNT_ATTR_RDONLY;
+    if (share.readonly &&
+        mount_setattr(folder.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &readonly, sizeof readonly) != 0) {
+        return failed("the folder cannot be mounted read-only");
+    }
+    if (mount("tmpfs", kScratch, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0 ||
+        mkdir(kMounted, 0755) != 0 ||
+        move_mount(folder.get(), "", AT_FDCWD, kMounted, MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+        return failed(std::string{"the folder cannot be put at "} + kMounted);
+    }
+    return "";
+}
+
+/// Both servers accept a connection from a listening socket, once. Its name is the kernel's to choose and in
+/// no file system; as the connection is there before the server is, nobody else can be the one.
+std::pair<UniqueFd, UniqueFd> make_connection() {
+    UniqueFd listener{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    UniqueFd connection{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    sockaddr_storage address{};
+    address.ss_family = AF_UNIX;
+    auto* name = reinterpret_cast<sockaddr*>(&address);
+    socklen_t size = sizeof address.ss_family;
+    if (!listener.valid() || !connection.valid() || bind(listener.get(), name, size) != 0 ||
+        listen(listener.get(), 1) != 0 || getsockname(listener.get(), name, &(size = sizeof address)) != 0 ||
+        connect(connection.get(), name, size) != 0) {
+        throw Error{ExitStatus::no_resources, "cannot make a socket for virtiofsd", errno_text(errno)};
+    }
+    return {std::move(listener), std::move(connection)};
+}
+
+}  // namespace
+
+ShareServer start_share_server(const ShareConfig& share) {
+    const std::string tried = "cannot share the folder '" + share.path.string() + "'";
+    const UniqueFd folder{open(share.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder.valid()) {
+        throw Error{ExitStatus::bad_file, tried, errno_text(errno), "give a folder that you may read"};
+    }
+    const fs::path file = find_virtiofsd();
+    std::vector<std::string> arguments{"--fd=3", "--rlimit-nofile=0"};
+    const std::string mounted = kMounted;
+    const auto more = is_in_rust(file)
+                          ? std::vector<std::string>{"--shared-dir=" + mounted, "--log-level=error"}
+                          : std::vector<std::string>{"-o", "source=" + mounted, "-o", "log_level=err"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+
+    auto [listener, connection] = make_connection();
+    HelperProcess process{{.name = "virtiofsd",
+                           .file = file,
+                           .arguments = std::move(arguments),
+                           .descriptors = {listener.get()},
+                           .is_apart = true,
+                           .prepare = [&] { return confine(share); }}};
+    listener.reset();
+    return {std::move(process),
+            virtio::greet_vhost_user(std::move(connection), virtio::share_kind(share.tag),
+                                     tried + " by '" + file.string() + "'", "see what it says above")};
+}
+
+}  // namespace hull
