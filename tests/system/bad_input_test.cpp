@@ -120,57 +120,57 @@ TEST_F(BadInput, Vsock) {
     const std::string path = folder_ / "vsock";
     expect(kBadFile, "cannot", {"boot", "--kernel", "@text", "--vsock", "cid=3,socket=" + path});
     EXPECT_FALSE(fs::exists(path));
-    TEST_F(BadInput, Ports) {
-        const auto port = [](const std::string& text) {
-            return std::vector<std::string>{"boot", "--kernel", "KERNEL", "--port", text};
-        };
-        expect(kUsage, "does not say", port("a"));
-        expect(kBadFile, "No such file", port("a,file=/nowhere/at/all"));
-        expect(kBadFile, "directory", port("a,file=/tmp"));
-        expect(kBadFile, "No such file", port("a,socket=/nowhere/at/all"));
-        expect(kBadFile, "at most 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
-        expect(kBadFile, "No such file", port("a,pipe=/nowhere/at/all"));
-        const std::string file = write("ports-file", "x");
-        expect(kBadFile, "something else has that name", port("a,socket=" + file));
-        const std::string no_pipe = write("no-pipe.in", "x");
-        expect(kBadFile, "no named pipe", port("a,pipe=" + no_pipe.substr(0, no_pipe.size() - 3)));
-        const std::string socket = folder_ / "port-socket";
-        expect(
-            kBadFile, "another program does",
-            {"boot", "--kernel", "KERNEL", "--port", "a,socket=" + socket, "--port", "b,socket=" + socket});
-        EXPECT_FALSE(fs::exists(socket));
-    }
+}
 
-    TEST_F(BadInput, Sizes) {
-        expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "1M"});
-        expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "lots"});
-        expect(kNoResources, "memory", {"boot", "--kernel", "KERNEL", "--memory", "16M"});
-        expect(kNoResources, "the host has", {"boot", "--kernel", "KERNEL", "--memory", "100000G"});
-        expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "0"});
-        expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "255"});
-        expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "two"});
-        expect(kUsage, "command line", {"boot", "--kernel", "KERNEL", "--cmdline", std::string(5000, 'x')});
-    }
+TEST_F(BadInput, Ports) {
+    const auto port = [](const std::string& text) {
+        return std::vector<std::string>{"boot", "--kernel", "KERNEL", "--port", text};
+    };
+    expect(kUsage, "does not say", port("a"));
+    expect(kBadFile, "No such file", port("a,file=/nowhere/at/all"));
+    expect(kBadFile, "directory", port("a,file=/tmp"));
+    expect(kBadFile, "No such file", port("a,socket=/nowhere/at/all"));
+    expect(kBadFile, "at most 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
+    expect(kBadFile, "No such file", port("a,pipe=/nowhere/at/all"));
+    const std::string file = write("ports-file", "x");
+    expect(kBadFile, "something else has that name", port("a,socket=" + file));
+    const std::string no_pipe = write("no-pipe.in", "x");
+    expect(kBadFile, "no named pipe", port("a,pipe=" + no_pipe.substr(0, no_pipe.size() - 3)));
+    const std::string socket = folder_ / "port-socket";
+    expect(kBadFile, "another program does",
+           {"boot", "--kernel", "KERNEL", "--port", "a,socket=" + socket, "--port", "b,socket=" + socket});
+    EXPECT_FALSE(fs::exists(socket));
+}
 
-    TEST_F(BadInput, Options) {
-        expect(kUsage, "no command", {});
-        expect(kUsage, "fly", {"fly"});
-        expect(kUsage, "speed", {"boot", "--speed", "9"});
-        expect(kUsage, "more than once", {"boot", "--cpus", "1", "--cpus", "2"});
-        expect(kUsage, "--platform", {"boot", "--kernel", "KERNEL", "--platform", "bios"});
-        expect(kUsage, "--console", {"boot", "--kernel", "KERNEL", "--console", "lp0"});
-        expect(kBadFile, "console", {"boot", "--kernel", "KERNEL", "--console", "file:/nowhere/at/all"});
-        expect(kUsage, "--cmdline-raw",
-               {"boot", "--kernel", "KERNEL", "--cmdline", "a", "--cmdline-raw", "b"});
-        expect(kUsage, "loud", {"check", "--loud"});
-    }
+TEST_F(BadInput, Sizes) {
+    expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "1M"});
+    expect(kUsage, "--memory", {"boot", "--kernel", "KERNEL", "--memory", "lots"});
+    expect(kNoResources, "memory", {"boot", "--kernel", "KERNEL", "--memory", "16M"});
+    expect(kNoResources, "the host has", {"boot", "--kernel", "KERNEL", "--memory", "100000G"});
+    expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "0"});
+    expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "255"});
+    expect(kUsage, "--cpus", {"boot", "--kernel", "KERNEL", "--cpus", "two"});
+    expect(kUsage, "command line", {"boot", "--kernel", "KERNEL", "--cmdline", std::string(5000, 'x')});
+}
 
-    TEST_F(BadInput, ConfigurationFiles) {
-        expect(kUsage, "line 3", {"boot", "--config", "@malformed.json"});
-        expect(kUsage, "processors", {"boot", "--config", "@unknown-key.json"});
-        expect(kBadFile, "No such file", {"boot", "--config", "@missing"});
-        expect(kBadFile, "empty", {"boot", "--config", "@empty"});
-    }
+TEST_F(BadInput, Options) {
+    expect(kUsage, "no command", {});
+    expect(kUsage, "fly", {"fly"});
+    expect(kUsage, "speed", {"boot", "--speed", "9"});
+    expect(kUsage, "more than once", {"boot", "--cpus", "1", "--cpus", "2"});
+    expect(kUsage, "--platform", {"boot", "--kernel", "KERNEL", "--platform", "bios"});
+    expect(kUsage, "--console", {"boot", "--kernel", "KERNEL", "--console", "lp0"});
+    expect(kBadFile, "console", {"boot", "--kernel", "KERNEL", "--console", "file:/nowhere/at/all"});
+    expect(kUsage, "--cmdline-raw", {"boot", "--kernel", "KERNEL", "--cmdline", "a", "--cmdline-raw", "b"});
+    expect(kUsage, "loud", {"check", "--loud"});
+}
+
+TEST_F(BadInput, ConfigurationFiles) {
+    expect(kUsage, "line 3", {"boot", "--config", "@malformed.json"});
+    expect(kUsage, "processors", {"boot", "--config", "@unknown-key.json"});
+    expect(kBadFile, "No such file", {"boot", "--config", "@missing"});
+    expect(kBadFile, "empty", {"boot", "--config", "@empty"});
+}
 
 }  // namespace
 }  // namespace hull::test

@@ -263,7 +263,7 @@ TEST(MachineConfig, EachFaultIsTold) {
          {"15 virtio devices", "with --bus mmio", "room for 14", "--disk"}},
         {"no room for consoles",
          [](MachineConfig& c) {
-             c.disks.resize(30, DiskConfig{.path = "d", .id = {}});
+             c.disks.resize(30, DiskConfig{.path = "d", .parts = {}, .id = {}});
              c.console.virtio = true;
              c.ports = {PortConfig::parse("a,file=x")};
          },
