@@ -60,17 +60,12 @@ void Console::activate(Activation activation) {
     worker_.emplace("console", [this](int stop_fd) { queues_->serve(stop_fd); });
 }
 
-void Console::stop(std::chrono::milliseconds patience) {
-    if (worker_) {
-        worker_.reset();
-        queues_->finish(patience);
-    }
-}
-
 void Console::reset() {
     driver_ = nullptr;
-    // What the guest has sent before is its host's, where that takes it at once.
-    stop(std::chrono::milliseconds{0});
+    if (worker_) {
+        worker_.reset();
+        queues_->keep_rest();
+    }
     queues_.reset();
     driver_is_up_.reset();
 }
@@ -87,7 +82,29 @@ void Console::resize(ConsoleSize size) {
 }
 
 void Console::finish() {
-    stop(std::chrono::seconds{1});
+    constexpr int kPatience = 1000;  // milliseconds
+    reset();
+    std::vector<PortHost*> hosts;
+    if (console_ != nullptr) {
+        hosts.push_back(console_);
+    }
+    for (const NamedPort& port : ports_) {
+        hosts.push_back(&port.host);
+    }
+    for (;;) {
+        std::erase_if(hosts, [](PortHost* host) { return host->write_kept(); });
+        std::vector<pollfd> polled;
+        for (const PortHost* host : hosts) {
+            const PortHost::Waits waits = host->waits({.output = true});
+            polled.insert(polled.end(), waits.begin(), waits.end());
+        }
+        if (hosts.empty() || poll(polled.data(), polled.size(), kPatience) == 0) {
+            return;
+        }
+        for (size_t number = 0; number < hosts.size(); ++number) {
+            hosts[number]->take_events({polled[2 * number], polled[2 * number + 1]});
+        }
+    }
 }
 
 }  // namespace hull::virtio

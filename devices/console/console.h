@@ -44,14 +44,12 @@ class Console final : public VirtioDevice {
 
     /// Tells the guest of a new size, where the console has one. Any thread.
     void resize(ConsoleSize size);
-    /// Once the vCPUs have stopped: carries on what the guest has sent, as long as the hosts take something
-    /// every second. Nothing else follows but reset().
+    /// Once the vCPUs have stopped: resets, and writes what the guest had sent as long as the hosts take
+    /// something every second.
     void finish();
 
   private:
     static constexpr uint16_t kQueueSize = 64;
-
-    void stop(std::chrono::milliseconds patience);
 
     PortHost* const console_;  // none: it has named ports
     const std::vector<NamedPort> ports_;

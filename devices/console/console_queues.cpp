@@ -121,34 +121,10 @@ void ConsoleQueues::serve(int stop_fd) {
     }
 }
 
-void ConsoleQueues::finish(std::chrono::milliseconds patience) {
-    size_t left = kMostAtEnd;
-    while (!broken_) {
-        bool has_carried = false;
-        std::vector<PortHost*> waited_for;
-        polled_.clear();
-        for (const auto& port : ports_) {
-            const size_t carried = port->transmit(std::min(left, PortQueues::kTurn));
-            has_carried = has_carried || carried > 0;
-            left -= carried;
-            if (port->output_waits()) {
-                waited_for.push_back(&port->host());
-                const PortHost::Waits waits = waited_for.back()->waits({.output = true});
-                polled_.insert(polled_.end(), waits.begin(), waits.end());
-            }
-        }
-        if (left == 0 || (!has_carried && polled_.empty())) {
-            return;
-        }
-        if (has_carried) {
-            continue;
-        }
-        if (poll(polled_.data(), polled_.size(), static_cast<int>(patience.count())) == 0) {
-            return;
-        }
-        for (size_t number = 0; number < waited_for.size(); ++number) {
-            waited_for[number]->take_events({polled_[2 * number], polled_[2 * number + 1]});
-        }
+void ConsoleQueues::keep_rest() {
+    size_t left = kMostKept;
+    for (const auto& port : ports_) {
+        left -= port->keep_rest(left);
     }
 }
 

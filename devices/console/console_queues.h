@@ -44,10 +44,10 @@ class ConsoleQueues {
     /// The other part: waits for something to do, or for `stop_fd`, for which it answers false.
     [[nodiscard]] bool wait(int stop_fd);
 
-    /// After serve(): carries what the guest has sent before, up to kMostAtEnd bytes, as long as the hosts
-    /// take something every `patience`.
-    void finish(std::chrono::milliseconds patience);
-    static constexpr size_t kMostAtEnd = size_t{16} << 20;
+    /// After serve(), before the queues go: has each host keep what it has not taken yet of what the guest
+    /// has sent, up to kMostKept bytes in all.
+    void keep_rest();
+    static constexpr size_t kMostKept = size_t{16} << 20;
 
   private:
     void add_port(uint16_t first_queue, PortHost& host, bool guest_is_open);

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <span>
+#include <vector>
 
 namespace hull::virtio {
 
@@ -33,6 +34,22 @@ class PortHost {
     [[nodiscard]] virtual Waits waits(const Wishes& wishes) const = 0;
     /// Gets what poll(2) answered to them, where it answered anything.
     virtual void take_events(const Waits& waits) = 0;
+
+    /// Keeps what a driver had sent when its device was reset, as Linux's does when it powers off, and
+    /// write() has no room for. It goes before anything else: nothing is written while there is any.
+    void keep(std::span<const std::byte> bytes) { kept_.insert(kept_.end(), bytes.begin(), bytes.end()); }
+    /// Writes what was kept, as far as there is room; answers whether nothing is left.
+    bool write_kept() {
+        if (!kept_.empty()) {
+            const size_t written = is_open() ? write(kept_) : kept_.size();
+            kept_.erase(kept_.begin(), kept_.begin() + static_cast<ptrdiff_t>(written));
+        }
+        return kept_.empty();
+    }
+    [[nodiscard]] size_t kept_size() const { return kept_.size(); }
+
+  private:
+    std::vector<std::byte> kept_;
 };
 
 }  // namespace hull::virtio

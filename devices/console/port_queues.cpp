@@ -35,7 +35,7 @@ bool PortQueues::turn() {
         receive(kTurn);
     }
     // What waited for somebody who has left since then is not for the next one.
-    look_for_output_ = look_for_output_ || (unsent_ && !sides_.host.is_open());
+    look_for_output_ = look_for_output_ || (output_waits() && !sides_.host.is_open());
     return !broken_;
 }
 
@@ -62,7 +62,11 @@ size_t PortQueues::send(size_t most) {
     return sent;
 }
 
-size_t PortQueues::transmit(size_t most) {
+void PortQueues::transmit(size_t most) {
+    if (!sides_.host.write_kept()) {
+        look_for_output_ = false;  // until the host has room
+        return;
+    }
     VirtQueue& queue = sides_.transmit.queue;
     queue.hold_kicks();
     look_for_output_ = true;
@@ -94,7 +98,33 @@ size_t PortQueues::transmit(size_t most) {
     if (queue.interrupt_is_wanted()) {
         sides_.driver.used_buffers(sides_.transmit.index);
     }
-    return sent;
+}
+
+size_t PortQueues::keep_rest(size_t most) {
+    size_t kept = 0;
+    for (uint16_t chains = 0; !broken_ && chains < sides_.transmit.queue.size() && kept < most; ++chains) {
+        if (!unsent_) {
+            unsent_ = pop(sides_.transmit.queue);
+            segment_ = 0;
+            offset_ = 0;
+        }
+        if (!unsent_) {
+            break;
+        }
+        for (const iovec& segment : unsent_->readable().subspan(segment_)) {
+            const std::span<const std::byte> bytes{static_cast<const std::byte*>(segment.iov_base),
+                                                   segment.iov_len};
+            const auto rest = bytes.subspan(offset_);
+            const auto part = rest.first(std::min(rest.size(), most - kept));
+            sides_.host.keep(part);
+            kept += part.size();
+            offset_ = 0;
+        }
+        sides_.transmit.queue.push(std::move(*unsent_), 0);
+        unsent_.reset();
+    }
+    sides_.host.write_kept();
+    return kept;
 }
 
 void PortQueues::receive(size_t most) {
@@ -146,9 +176,9 @@ void PortQueues::receive(size_t most) {
 }
 
 PortQueues::Waits PortQueues::waits(bool next) const {
-    const PortHost::Waits host = sides_.host.waits(
-        {.input = guest_is_open_ && !starved_, .output = unsent_.has_value(), .next = next});
-    return {pollfd{unsent_ ? -1 : sides_.transmit.kick_fd, POLLIN, 0},
+    const PortHost::Waits host =
+        sides_.host.waits({.input = guest_is_open_ && !starved_, .output = output_waits(), .next = next});
+    return {pollfd{output_waits() ? -1 : sides_.transmit.kick_fd, POLLIN, 0},
             pollfd{starved_ ? sides_.receive.kick_fd : -1, POLLIN, 0}, host[0], host[1]};
 }
 
@@ -163,7 +193,7 @@ void PortQueues::take_events(const Waits& waits) {
     }
     if (waits[kHost].revents != 0 || waits[kHost + 1].revents != 0) {
         sides_.host.take_events({waits[kHost], waits[kHost + 1]});
-        look_for_output_ = look_for_output_ || unsent_;
+        look_for_output_ = look_for_output_ || output_waits();
         look_for_input_ = true;
     }
 }

@@ -39,10 +39,11 @@ class PortQueues {
     [[nodiscard]] bool turn();
     /// Whether there is more to do at once.
     [[nodiscard]] bool has_more() const { return look_for_output_ || look_for_input_; }
-    /// Whether the host has not taken all yet that the guest sent.
-    [[nodiscard]] bool output_waits() const { return unsent_.has_value(); }
-    /// Of what the guest has sent, up to `most` bytes; answers how many were carried or dropped.
-    size_t transmit(size_t most);
+    /// Of what the guest has sent, up to `most` bytes.
+    void transmit(size_t most);
+    /// The last that is done before the queues go: has the host keep what it has not taken yet, up to `most`
+    /// bytes, and answers how many these are.
+    size_t keep_rest(size_t most);
 
     /// What the next turn is to be waited for, beside has_more(): to be polled, and given back. `next`:
     /// whether somebody new may come to the host's side.
@@ -53,6 +54,7 @@ class PortQueues {
   private:
     enum { kTransmitKick, kReceiveKick, kHost };  // in Waits
 
+    [[nodiscard]] bool output_waits() const { return unsent_ || sides_.host.kept_size() > 0; }
     [[nodiscard]] size_t send(size_t most);
     void receive(size_t most);
     [[nodiscard]] std::optional<DescriptorChain> pop(VirtQueue& queue);

@@ -194,21 +194,26 @@ TEST_F(PortsTest, WhatWaitedForOneWhoHasLeftIsNotForTheNext) {
     EXPECT_EQ(first_.got, "secpublic");
 }
 
-TEST_F(PortsTest, WhatTheGuestSentBeforeItsEndIsCarried) {
+TEST_F(PortsTest, WhatTheGuestSentBeforeAResetIsCarriedBehindIt) {
     bring_up();
+    first_.room = 1000;
     const std::string text(4000, 'x');
     for (int i = 0; i < 8; ++i) {
         guest_->send(5, text);
     }
-    queues_->finish(0ms);
-    EXPECT_EQ(first_.got.size(), 8 * text.size());
-    // A host that takes nothing is not waited for long, and the others get theirs.
-    static_cast<void>(guest_->take(5));
-    first_.room = 0;
-    guest_->send(5, text);
     guest_->send(7, "last");
-    queues_->finish(10ms);
+    queues_->keep_rest();
     EXPECT_EQ(second_.got, "last");
+    EXPECT_EQ(first_.got.size(), 1000U);
+    EXPECT_EQ(first_.kept_size(), 8 * text.size() - 1000);
+    first_.room = SIZE_MAX;
+    queues_.reset();
+    guest_.emplace(uint16_t{8});
+    bring_up();
+    guest_->send(5, "new");
+    ASSERT_TRUE(step());
+    EXPECT_EQ(first_.got.size(), 8 * text.size() + 3);
+    EXPECT_TRUE(first_.got.ends_with("xnew"));
 }
 
 TEST_F(PortsTest, AHostileDriverGetsNothingButItsDeviceStopped) {
