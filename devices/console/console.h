@@ -14,8 +14,8 @@
 
 namespace hull::virtio {
 
-/// In characters.
-struct ConsoleSize {
+/// In characters. As one word, so that both are read and written at once.
+struct alignas(uint32_t) ConsoleSize {
     uint16_t columns = 0;
     uint16_t rows = 0;
 };

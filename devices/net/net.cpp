@@ -57,11 +57,11 @@ uint32_t Net::type() const {
 }
 
 uint64_t Net::features() const {
-    // A reset forgets how many pairs are used, and where vhost was; so only what has neither can stop for one.
+    // A reset forgets how many pairs are used, and where vhost was; so only what has neither can stop for
+    // one.
     const bool stops = pairs_.size() == 1 && !pairs_.front()->vhost;
     return feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_STATUS) |
-           (stops ? feature(VIRTIO_F_RING_RESET) : 0) |
-           (settings_.mtu != 0 ? feature(VIRTIO_NET_F_MTU) : 0) |
+           (stops ? feature(VIRTIO_F_RING_RESET) : 0) | (settings_.mtu != 0 ? feature(VIRTIO_NET_F_MTU) : 0) |
            (pairs_.size() > 1 ? feature(VIRTIO_NET_F_MQ) | feature(VIRTIO_NET_F_CTRL_VQ) : 0) |
            features_of(settings_.offloads);
 }

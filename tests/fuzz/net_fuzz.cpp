@@ -77,15 +77,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             case 0: {
                 // A chain of one or two buffers, mostly sound.
                 const uint16_t length = input.half_word();
-                const uint8_t shape = input.byte();
-                const bool is_stream = (shape & 4) != 0;
-                const Wire wire{is_stream ? SOCK_STREAM : SOCK_SEQPACKET};
-                const bool writable = is_transmit == ((shape & 0x40) != 0);
+                const uint8_t build = input.byte();
+                const bool writable = is_transmit == ((build & 0x40) != 0);
                 const test::Buffer buffers[] = {{kData + input.half_word() % 0x8000, length, writable},
                                                 {kData + 0x8000, 0x100, writable}};
-                const auto head = static_cast<uint16_t>(shape % 4 * 2);
-                const auto chain = std::span{buffers}.first((shape & 0x10) != 0 ? 2 : 1);
-                (shape & 0x20) != 0 ? driver.add_indirect(chain, head) : driver.add(chain, head);
+                const auto head = static_cast<uint16_t>(build % 4 * 2);
+                const auto chain = std::span{buffers}.first((build & 0x10) != 0 ? 2 : 1);
+                (build & 0x20) != 0 ? driver.add_indirect(chain, head) : driver.add(chain, head);
                 break;
             }
             case 1:

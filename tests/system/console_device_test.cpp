@@ -204,7 +204,8 @@ TEST_P(Ports, CarryMegabytesToAFileASocketAndAPipe) {
     EXPECT_TRUE(hull.wait_for("heard: who is there"));
     const std::string last = read_slowly(next.get(), text.size());
     EXPECT_EQ(last.size(), text.size()) << "what was sent before the end";
-    EXPECT_TRUE(last == text) << last.substr(0, 60) << "…" << last.substr(last.size() - std::min<size_t>(60, last.size()));
+    EXPECT_TRUE(last == text) << last.substr(0, 60) << "…"
+                              << last.substr(last.size() - std::min<size_t>(60, last.size()));
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_TRUE(content_of(at / "log") == text + text);
     for (const char* name : {"talk", "pair.in", "pair.out"}) {

@@ -1,7 +1,8 @@
+#include "devices/block/disk_image.h"
+
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "devices/block/disk_image.h"
 #include "tests/support/errors.h"
 #include "tests/support/files.h"
 
