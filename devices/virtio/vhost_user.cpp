@@ -89,7 +89,7 @@ VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path) 
 VhostUserResult<VhostUser> VhostUser::open(UniqueFd socket, size_t configuration_size,
                                            std::chrono::milliseconds patience) {
     VhostUser server{std::move(socket), patience};
-    if (const auto done = server.negotiate(configuration_size); !done) {
+    if (auto done = server.negotiate(configuration_size); !done) {
         return failure(done.error());
     }
     return server;
@@ -111,7 +111,7 @@ VhostUserResult<void> VhostUser::negotiate(size_t configuration_size) {
     const uint64_t wanted =
         feature(kMultiQueue) | feature(kReplyAck) | (configuration_size > 0 ? feature(kConfig) : 0);
     const uint64_t agreed = *protocol & wanted;
-    if (const auto done = tell(kSetProtocolFeatures, bytes_of(agreed)); !done) {
+    if (auto done = tell(kSetProtocolFeatures, bytes_of(agreed)); !done) {
         return done;
     }
     acknowledges_ = (agreed & feature(kReplyAck)) != 0;
@@ -122,7 +122,7 @@ VhostUserResult<void> VhostUser::negotiate(size_t configuration_size) {
         }
         most_queues_ = *queues;
     }
-    if (const auto done = tell(kSetOwner, {}); !done) {
+    if (auto done = tell(kSetOwner, {}); !done) {
         return done;
     }
     if (configuration_size == 0) {
@@ -138,10 +138,10 @@ VhostUserResult<void> VhostUser::ask_configuration(size_t size) {
     std::vector<std::byte> message(sizeof(ConfigHeader) + size);
     const ConfigHeader wanted{.offset = 0, .size = static_cast<uint32_t>(size), .flags = 0};
     std::memcpy(message.data(), &wanted, sizeof wanted);
-    if (const auto sent = send(kGetConfig, 0, message, {}); !sent) {
+    if (auto sent = send(kGetConfig, 0, message, {}); !sent) {
         return sent;
     }
-    if (const auto received = receive(kGetConfig, message); !received) {
+    if (auto received = receive(kGetConfig, message); !received) {
         return received;
     }
     ConfigHeader given{};
@@ -305,8 +305,7 @@ VhostUserResult<void> VhostUser::send(uint32_t request, uint32_t flags, std::spa
 VhostUserResult<void> VhostUser::receive(uint32_t request, std::span<std::byte> payload) {
     const Clock::time_point until = Clock::now() + patience_;
     Header header{};
-    if (const auto got = receive_all(socket_.get(), std::as_writable_bytes(std::span{&header, 1}), until);
-        !got) {
+    if (auto got = receive_all(socket_.get(), std::as_writable_bytes(std::span{&header, 1}), until); !got) {
         return got;
     }
     if (header.request != request || (header.flags & kVersionMask) != kVersion ||
