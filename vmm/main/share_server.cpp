@@ -37,7 +37,7 @@ fs::path find_virtiofsd() {
     std::string rest = variable == nullptr ? "" : variable;
     while (!rest.empty()) {
         const size_t colon = rest.find(':');
-        const fs::path file = fs::path{rest.substr(0, colon)} / "virtiofsd";
+        fs::path file = fs::path{rest.substr(0, colon)} / "virtiofsd";
         if (file.is_absolute() && access(file.c_str(), X_OK) == 0) {
             return file;
         }
