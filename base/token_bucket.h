@@ -1,9 +1,11 @@
 // How much of something may be done in a second.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 namespace hull {
 
@@ -39,5 +41,18 @@ class TokenBucket {
     mutable std::mutex mutex_;
     Clock::time_point paid_until_{};  // all that was taken is worth the time until then
 };
+
+/// The longer of the waits from now on, zero where neither bucket is there or has one.
+inline std::chrono::nanoseconds longer_wait(const std::optional<TokenBucket>& one,
+                                            const std::optional<TokenBucket>& other) {
+    std::chrono::nanoseconds longest{0};
+    for (const auto* bucket : {&one, &other}) {
+        if (*bucket) {
+            longest =
+                std::max<std::chrono::nanoseconds>(longest, (*bucket)->wait_time(TokenBucket::Clock::now()));
+        }
+    }
+    return longest;
+}
 
 }  // namespace hull

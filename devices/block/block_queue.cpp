@@ -58,14 +58,7 @@ void BlockQueue::tell_driver() {
 }
 
 std::chrono::nanoseconds BlockQueue::held_for() const {
-    std::chrono::nanoseconds longest{0};
-    for (const auto* limit : {&state_.requests, &state_.bytes}) {
-        if (*limit) {
-            longest =
-                std::max<std::chrono::nanoseconds>(longest, (*limit)->wait_time(TokenBucket::Clock::now()));
-        }
-    }
-    return longest;
+    return longer_wait(state_.requests, state_.bytes);
 }
 
 void BlockQueue::take() {

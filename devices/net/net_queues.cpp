@@ -46,14 +46,7 @@ NetLimit::NetLimit(uint64_t frames, uint64_t bytes) {
 }
 
 std::chrono::nanoseconds NetLimit::wait_time() const {
-    std::chrono::nanoseconds longest{0};
-    for (const auto* limit : {&frames_, &bytes_}) {
-        if (*limit) {
-            longest =
-                std::max<std::chrono::nanoseconds>(longest, (*limit)->wait_time(TokenBucket::Clock::now()));
-        }
-    }
-    return longest;
+    return longer_wait(frames_, bytes_);
 }
 
 void NetLimit::take(size_t size) {
