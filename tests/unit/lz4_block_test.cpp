@@ -179,6 +179,21 @@ TEST(Lz4Block, lengths_beyond_either_buffer_are_refused) {
     }
 }
 
+TEST(Lz4Block, a_length_that_no_byte_ends_is_refused) {
+    for (size_t literals = 0; literals < 15; ++literals) {
+        for (size_t count = 0; count < 100; ++count) {
+            Bytes block;
+            add_sequence(block, test::pattern(100, 5), 10, 10);
+            add_sequence(block, test::pattern(literals, 5), 10, 19);
+            block.back() = byte(255);
+            block.insert(block.end(), count, byte(255));
+            // Of exact size, so that the sanitizer sees a byte too many.
+            block.shrink_to_fit();
+            EXPECT_FALSE(unpacked(block, 100'000)) << literals << " literals, " << count << " bytes";
+        }
+    }
+}
+
 TEST(Lz4Block, a_block_cut_off_anywhere_is_refused_or_ends_after_literals) {
     const Bytes block = with_beginning(20, test::pattern(300, 1), 5, 700);
     for (size_t size = 0; size < block.size(); ++size) {
