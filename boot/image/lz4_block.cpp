@@ -36,8 +36,8 @@ size_t offset_at(const Byte* in) {
     return static_cast<size_t>(in[0] | in[1] << 8);
 }
 
-/// Adds the bytes that continue a length; false at the end of the input. A match's may begin beyond `end`, where
-/// that is only the margin before it.
+/// Adds the bytes that continue a length; false at the end of the input. A match's may begin beyond `end`,
+/// where that is only the margin before it.
 bool add_continuation(const Byte*& in, const Byte* end, size_t& length) {
     Byte more = 0;
     do {
