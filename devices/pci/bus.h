@@ -12,6 +12,7 @@
 #include <span>
 
 #include "base/guest_memory.h"
+#include "base/state.h"
 #include "devices/bus/bus.h"
 #include "devices/pci/config_space.h"
 
@@ -19,9 +20,8 @@ namespace hull::pci {
 
 /// A device of one function as the bus sees it. vCPU threads call at the same time; a function locks for
 /// itself.
-class Function {
+class Function : public Stateful {
   public:
-    virtual ~Function() = default;
     /// Accesses to its configuration space, offset + data.size() at most PciBus::kConfigSize.
     virtual void read_config(uint64_t offset, std::span<std::byte> data) = 0;
     virtual void write_config(uint64_t offset, std::span<const std::byte> data) = 0;
