@@ -148,8 +148,7 @@ void GuestMemory::take_written(const std::function<void(const GuestRange&)>& eac
         // Most hold nothing; a page of the log that nobody has written stays one that takes no memory.
         uint64_t bits = word.load(std::memory_order_relaxed) == 0 ? 0 : word.exchange(0);
         for (; bits != 0; bits &= bits - 1) {
-            const uint64_t page =
-                index * kBitsPerWord + static_cast<uint64_t>(std::countr_zero(bits));
+            const uint64_t page = index * kBitsPerWord + static_cast<uint64_t>(std::countr_zero(bits));
             if (count > 0 && page != first + count) {
                 tell();
             }

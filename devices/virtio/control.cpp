@@ -145,7 +145,7 @@ void DeviceControl::load(StateReader& state) {
     state.require(!has(VIRTIO_CONFIG_S_FEATURES_OK) || (accepted_ & ~all_offered_features()) == 0,
                   "its driver uses features that the device does not have here");
     state.require(state.get<uint16_t>() == queues_.size(), "it has another number of queues");
-    quiesced_ = has(VIRTIO_CONFIG_S_DRIVER_OK) && !has(VIRTIO_CONFIG_S_NEEDS_RESET);
+    quiesced_ = has(VIRTIO_CONFIG_S_DRIVER_OK);
     for (Queue& queue : queues_) {
         // What of it cannot be is found when the device is activated, as what a driver has written.
         queue.config.size = state.get<uint16_t>();

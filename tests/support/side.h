@@ -35,13 +35,18 @@ class Side {
     virtual void kick(uint16_t index) = 0;
     virtual uint8_t status() = 0;
     virtual int interrupts(uint16_t queue) = 0;
+    /// What is saved and loaded.
+    virtual Stateful& state() = 0;
 };
 
 class MmioSide final : public Side {
   public:
-    MmioSide(virtio::VirtioDevice& device, GuestMemory& memory) : transport_{device, memory, irq_, "recorder"} {}
+    MmioSide(virtio::VirtioDevice& device, GuestMemory& memory)
+        : transport_{device, memory, irq_, "recorder"} {}
     void negotiate(uint64_t features) override { driver_.negotiate(features); }
-    void set_queue(uint16_t index, const virtio::QueueConfig& config) override { driver_.set_queue(index, config); }
+    void set_queue(uint16_t index, const virtio::QueueConfig& config) override {
+        driver_.set_queue(index, config);
+    }
     void start() override { driver_.start(); }
     void reset_queue(uint16_t index, uint16_t value) override { driver_.reset_queue(index, value); }
     bool is_enabled(uint16_t index) override {
@@ -56,6 +61,7 @@ class MmioSide final : public Side {
     void kick(uint16_t index) override { driver_.set(VIRTIO_MMIO_QUEUE_NOTIFY, index); }
     uint8_t status() override { return static_cast<uint8_t>(driver_.get(VIRTIO_MMIO_STATUS)); }
     int interrupts(uint16_t /*queue*/) override { return irq_.count(); }
+    Stateful& state() override { return transport_; }
 
   private:
     CountingIrqLine irq_;
@@ -90,6 +96,9 @@ class PciSide final : public Side {
     void kick(uint16_t index) override { driver_->kick(index); }
     uint8_t status() override { return driver_->common<uint8_t>(VIRTIO_PCI_COMMON_STATUS); }
     int interrupts(uint16_t queue) override { return messages_.all.at(queue + size_t{1})->count; }
+    Stateful& state() override { return transport_; }
+    PciDriver& driver() { return *driver_; }
+    const CountingMessage& message(uint16_t vector) { return *messages_.all.at(vector); }
 
   private:
     static constexpr uint64_t kWindow = 0xe010'0000;
