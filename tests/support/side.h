@@ -96,7 +96,7 @@ class PciSide final : public Side {
     void kick(uint16_t index) override { driver_->kick(index); }
     uint8_t status() override { return driver_->common<uint8_t>(VIRTIO_PCI_COMMON_STATUS); }
     int interrupts(uint16_t queue) override { return messages_.all.at(queue + size_t{1})->count; }
-    Stateful& state() override { return transport_; }
+    Stateful& state() override { return bus_; }
     PciDriver& driver() { return *driver_; }
     const CountingMessage& message(uint16_t vector) { return *messages_.all.at(vector); }
 

@@ -258,6 +258,23 @@ TEST(PciState, InterruptsGoWhereTheyWentAndWhatWasPendingIsNotLost) {
               PCI_MSIX_FLAGS_ENABLE | 2);
 }
 
+TEST(PciState, TheBusKnowsWhichSlotsAreTakenAndWhatThePortsPointAt) {
+    constexpr GuestRange kWindow = GuestRange::of(0xe010'0000, pci::PciBus::kWindowSize);
+    pci::PciBus bus{kWindow};
+    const uint32_t address = 0x8000'0008;
+    bus.ports().write(0, std::as_bytes(std::span{&address, 1}));
+    const std::vector<std::byte> state = saved(bus);
+    pci::PciBus other{kWindow};
+    load(other, state);
+    uint32_t found = 0;
+    other.ports().read(0, std::as_writable_bytes(std::span{&found, 1}));
+    EXPECT_EQ(found, address);
+
+    test::TwoQueueGuest<test::PciSide> more;
+    test::expect_error([&] { load(more.side.state(), state); }, ExitStatus::bad_file, {"pci", "slots"});
+    test::expect_error([&] { load(other, saved(more.side.state())); }, ExitStatus::bad_file, {"slots"});
+}
+
 // --- a disk with requests under way
 
 /// What ends an operation a moment later, on the thread that waits for it.
