@@ -45,11 +45,12 @@ int main(int argc, char** argv) {
     test::ConsoleGuest guest{2};
     Activation activation = guest.activation(feature(VIRTIO_RING_F_EVENT_IDX));
     CountingHost host;
+    PortState state{.guest_is_open = true};
     PortQueues port{{.receive = activation.queues[0],
                      .transmit = activation.queues[1],
                      .driver = guest.calls,
                      .host = host},
-                    true};
+                    state};
     const test::Buffer buffers[] = {{test::ConsoleGuest::page(1, 0), kBytes, false}};
     guest.queues[1].add(buffers);
     guest.queues[1].set_available_index(0);  // the chain is there, and is made available below

@@ -40,7 +40,9 @@ std::string message(uint32_t id, uint16_t event, uint16_t value, const std::stri
 class PortsTest : public Test {
   protected:
     void start() {
-        queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_});
+        states_.assign(2, {});
+        queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_},
+                        std::span{states_});
         for (int i = 0; i < 8; ++i) {
             guest_->offer(ConsoleGuest::kControlReceive);
         }
@@ -78,6 +80,7 @@ class PortsTest : public Test {
     FakePortHost second_;
     std::vector<NamedPort> ports_{{"first", first_}, {"second", second_}};
     UniqueFd never_ = make_eventfd();
+    std::vector<PortState> states_ = std::vector<PortState>(2);
     std::optional<ConsoleQueues> queues_;
 };
 
@@ -108,7 +111,7 @@ TEST_F(PortsTest, TheDriverLearnsOfEachPortItsNameAndWhetherSomebodyIsThere) {
 }
 
 TEST_F(PortsTest, WhatIsToBeToldWaitsForBuffersAndDoesNotPileUp) {
-    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_});
+    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_}, std::span{states_});
     for (int i = 0; i < 1000; ++i) {
         guest_->send_control(VIRTIO_CONSOLE_BAD_ID, VIRTIO_CONSOLE_DEVICE_READY, 1);
         guest_->send_control(1, VIRTIO_CONSOLE_PORT_READY, 1);
@@ -202,7 +205,7 @@ TEST_F(PortsTest, WhatTheGuestSentBeforeAResetIsCarriedBehindIt) {
         guest_->send(5, text);
     }
     guest_->send(7, "last");
-    queues_->keep_rest();
+    queues_->keep_rest(PortQueues::Rest::all);
     EXPECT_EQ(second_.got, "last");
     EXPECT_EQ(first_.got.size(), 1000U);
     EXPECT_EQ(first_.kept_size(), 8 * text.size() - 1000);
@@ -273,7 +276,8 @@ TEST_F(PortsTest, AHostileDriverGetsNothingButItsDeviceStopped) {
         }
         ConsoleGuest other{2};
         FakePortHost console;
-        ConsoleQueues others{other.activation(), console, never_.get()};
+        PortState state;
+        ConsoleQueues others{other.activation(), console, state, never_.get()};
         other.send(1, "other");
         EXPECT_TRUE(others.turn());
         EXPECT_EQ(console.got, "other");
@@ -281,7 +285,7 @@ TEST_F(PortsTest, AHostileDriverGetsNothingButItsDeviceStopped) {
 }
 
 TEST_F(PortsTest, AControlBufferThatIsTooSmallStopsTheDevice) {
-    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_});
+    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_}, std::span{states_});
     guest_->offer(ConsoleGuest::kControlReceive, 7);
     guest_->send_control(VIRTIO_CONSOLE_BAD_ID, VIRTIO_CONSOLE_DEVICE_READY, 1);
     EXPECT_FALSE(step());
