@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <linux/virtio_ids.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <functional>
@@ -19,6 +18,7 @@
 #include "tests/support/console_guest.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/files.h"
+#include "tests/support/sockets.h"
 
 namespace hull::virtio {
 namespace {
@@ -448,21 +448,7 @@ TEST(DescriptorHost, DropsWhatCannotBeWrittenAndWaitsForAPipe) {
 
 class SocketHostTest : public Test {
   protected:
-    SocketHostTest() {
-        UniqueFd listener{socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-        address_.sun_family = AF_UNIX;
-        std::strcpy(address_.sun_path, (folder_.path() / "s").c_str());
-        if (bind(listener.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_) != 0 ||
-            listen(listener.get(), 4) != 0) {
-            throw std::runtime_error{"cannot listen"};
-        }
-        host_.emplace(std::move(listener));
-    }
-    UniqueFd client() {
-        UniqueFd made{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        EXPECT_EQ(connect(made.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_), 0);
-        return made;
-    }
+    [[nodiscard]] UniqueFd client() const { return test::connect_unix(path_); }
     /// Whether anything happened.
     bool look(const PortHost::Wishes& wishes = {.input = true, .output = false, .next = true}) {
         PortHost::Waits waits = host_->waits(wishes);
@@ -475,9 +461,9 @@ class SocketHostTest : public Test {
         return {reinterpret_cast<const char*>(bytes.data()), host_->read(bytes)};
     }
 
-    test::TemporaryFolder folder_;
-    sockaddr_un address_{};
-    std::optional<SocketHost> host_;
+    const test::TemporaryFolder folder_;
+    const std::string path_ = folder_.path() / "s";
+    std::optional<SocketHost> host_{test::listen_unix(path_, SOCK_NONBLOCK)};
 };
 
 TEST_F(SocketHostTest, ServesOneClientAfterTheOther) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/virtio_vsock.h>
+#include <linux/vm_sockets.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -296,7 +297,8 @@ struct PipePort {
         // One page: much of what the guest sends has to wait.
         fcntl(from_guest[1].get(), F_SETPIPE_SZ, 4096);
         host = std::make_unique<DescriptorHost>(UniqueFd{fcntl(to_guest[0].get(), F_DUPFD_CLOEXEC, 0)},
-                                                UniqueFd{fcntl(from_guest[1].get(), F_DUPFD_CLOEXEC, 0)});
+                                                UniqueFd{fcntl(from_guest[1].get(), F_DUPFD_CLOEXEC, 0)},
+                                                "port");
     }
     std::string read_all() {
         std::string text;
@@ -380,10 +382,10 @@ std::string packet(const VsockHeader& header, const std::string& payload = "") {
 
 TYPED_TEST(DeviceState, StreamsGoOnAfterAPauseAndAreToldToHaveEndedElsewhere) {
     constexpr uint32_t kCid = 7;
-    const test::TemporaryDirectory directory;
+    const test::TemporaryFolder directory;
     const std::string path = directory.path() / "vsock";
-    const UniqueFd listener = test::listen_at(path);
-    const UniqueFd program = test::listen_at(path + "_80");
+    const UniqueFd listener = test::listen_unix(path, SOCK_NONBLOCK);
+    const UniqueFd program = test::listen_unix(path + "_80", SOCK_NONBLOCK);
     Rig<TypeParam> rig{3, [&] {
                            return std::make_unique<Vsock>(VsockSettings{.cid = kCid, .path = path},
                                                           UniqueFd{fcntl(listener.get(), F_DUPFD_CLOEXEC, 0)});
