@@ -2,6 +2,7 @@
 // where the log of writes does not tell it.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/virtio_console.h>
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
 #include <sys/socket.h>
@@ -91,9 +92,9 @@ class Rig {
 
     /// Between these two the driver writes nothing: each page that has changed was told.
     void watch() {
+        memory.take_written([](const GuestRange& /*range*/) {});
         const auto all = memory.slice(ranges[0]).value();
         before_.assign(all.begin(), all.end());
-        memory.take_written([](const GuestRange& /*range*/) {});
     }
     void check() {
         std::vector<bool> told(ranges[0].size() / kPage);
@@ -267,12 +268,19 @@ TYPED_TEST(DeviceState, AResetInTheMiddleOfAFrameLosesNotTheStreamsPlace) {
     };
     using namespace std::string_view_literals;
     start();
-    arrive("\0\0\0\x05" "first" "\0\0\0\x06" "sec"sv);
+    arrive(
+        "\0\0\0\x05"
+        "first"
+        "\0\0\0\x06"
+        "sec"sv);
     std::vector<std::string> got;
     ASSERT_TRUE(eventually([&] { return !(got = rig.take(0)).empty(); }));
     EXPECT_EQ(got[0].substr(12), "first");
     start();
-    arrive("ond" "\0\0\0\x05" "third"sv);
+    arrive(
+        "ond"
+        "\0\0\0\x05"
+        "third"sv);
     got.clear();
     ASSERT_TRUE(eventually([&] {
         const auto more = rig.take(0);
@@ -320,10 +328,10 @@ std::string control(uint32_t id, uint16_t event, uint16_t value) {
 
 TYPED_TEST(DeviceState, APortStaysOpenAndItsBytesComeOnce) {
     PipePort port;
-    Rig<TypeParam> rig{6, [&] {
-                           return std::make_unique<Console>(
-                               std::vector<NamedPort>{{.name = "port", .host = *port.host}});
-                       }};
+    Rig<TypeParam> rig{
+        6, [&] {
+            return std::make_unique<Console>(std::vector<NamedPort>{{.name = "port", .host = *port.host}});
+        }};
     rig.start(kVersion1 | feature(VIRTIO_CONSOLE_F_MULTIPORT));
     for (uint64_t number = 0; number < 8; ++number) {
         rig.offer(2, number);
@@ -387,8 +395,9 @@ TYPED_TEST(DeviceState, StreamsGoOnAfterAPauseAndAreToldToHaveEndedElsewhere) {
     const UniqueFd listener = test::listen_unix(path, SOCK_NONBLOCK);
     const UniqueFd program = test::listen_unix(path + "_80", SOCK_NONBLOCK);
     Rig<TypeParam> rig{3, [&] {
-                           return std::make_unique<Vsock>(VsockSettings{.cid = kCid, .path = path},
-                                                          UniqueFd{fcntl(listener.get(), F_DUPFD_CLOEXEC, 0)});
+                           return std::make_unique<Vsock>(
+                               VsockSettings{.cid = kCid, .path = path},
+                               UniqueFd{fcntl(listener.get(), F_DUPFD_CLOEXEC, 0)});
                        }};
     rig.start(kVersion1);
     for (uint64_t number = 0; number < 8; ++number) {
