@@ -231,7 +231,18 @@ void refuse_what_cannot_be_meant(const options::parsed_options& given) {
     }
 }
 
+/// Boost puts the words %option% and the like of its own messages in again and again until none is left: what
+/// has one in its name is never done.
+void refuse_percent_signs(const std::vector<std::string>& arguments) {
+    for (const std::string& word : arguments) {
+        if (word.starts_with('-') && word.substr(0, word.find('=')).find('%') != std::string::npos) {
+            throw Error{ExitStatus::usage, "cannot use '" + word + "'", "it is no option", kAdvice};
+        }
+    }
+}
+
 options::variables_map parse(const std::vector<std::string>& arguments) {
+    refuse_percent_signs(arguments);
     const options::options_description known = describe();
     options::variables_map values;
     try {
