@@ -1,4 +1,4 @@
-// Pieces of memory that belong together.
+// Pieces of a guest's memory that belong together.
 #pragma once
 
 #include <sys/uio.h>
@@ -11,7 +11,7 @@
 
 namespace hull::virtio {
 
-/// Appends the bytes of `segments` from `skipped` on, `size` of them, all of which are there.
+/// Appends the bytes of `segments` from `skipped` on, `size` of them, or as many as there are.
 inline void append_part(std::span<const iovec> segments, uint64_t skipped, uint64_t size,
                         std::vector<iovec>& target) {
     for (const iovec& segment : segments) {
