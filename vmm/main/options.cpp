@@ -1,7 +1,9 @@
 #include "vmm/main/options.h"
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <cstdlib>
+#include <iterator>
 #include <set>
 #include <sstream>
 
@@ -86,6 +88,12 @@ bool parse_flag(const std::string& value, const std::string& key) {
     return value == "true";
 }
 
+template <typename Config>
+void parse_each(std::vector<Config>& configs, const Values& values) {
+    configs.clear();
+    std::ranges::transform(values, std::back_inserter(configs), &Config::parse);
+}
+
 /// Puts the values of one option, from either source, into the configuration. False for an unknown key.
 bool apply(MachineConfig& config, const std::string& key, const Values& values) {
     if (key == "initramfs") {
@@ -93,31 +101,19 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         return true;
     }
     if (key == "disk") {
-        config.disks.clear();
-        for (const std::string& text : values) {
-            config.disks.push_back(DiskConfig::parse(text));
-        }
+        parse_each(config.disks, values);
         return true;
     }
     if (key == "net") {
-        config.nets.clear();
-        for (const std::string& text : values) {
-            config.nets.push_back(NetConfig::parse(text));
-        }
+        parse_each(config.nets, values);
         return true;
     }
     if (key == "share") {
-        config.shares.clear();
-        for (const std::string& text : values) {
-            config.shares.push_back(ShareConfig::parse(text));
-        }
+        parse_each(config.shares, values);
         return true;
     }
     if (key == "port") {
-        config.ports.clear();
-        for (const std::string& text : values) {
-            config.ports.push_back(PortConfig::parse(text));
-        }
+        parse_each(config.ports, values);
         return true;
     }
     const std::string& value = single(values, key);
