@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "devices/block/segments.h"
+#include "devices/virtio/segments.h"
 
 namespace hull::virtio {
 

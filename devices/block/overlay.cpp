@@ -4,7 +4,7 @@
 #include <new>
 #include <utility>
 
-#include "devices/block/segments.h"
+#include "devices/virtio/segments.h"
 
 namespace hull::virtio {
 

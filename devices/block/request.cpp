@@ -2,7 +2,7 @@
 
 #include <linux/virtio_blk.h>
 
-#include "devices/block/segments.h"
+#include "devices/virtio/segments.h"
 
 namespace hull::virtio {
 

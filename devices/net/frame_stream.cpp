@@ -15,6 +15,7 @@
 #include "base/unix_address.h"
 #include "devices/net/layout.h"
 #include "devices/net/net_queues.h"
+#include "devices/virtio/segments.h"
 
 namespace hull::virtio {
 
@@ -128,14 +129,7 @@ ssize_t FrameStream::send(std::span<const iovec> segments) {
     const size_t size = size_of(segments);
     const Length length = htonl(static_cast<Length>(size - sizeof(Header)));
     std::vector<iovec> parts{{const_cast<Length*>(&length), sizeof length}};
-    size_t skipped = 0;
-    for (iovec segment : segments) {
-        const size_t part = std::min(segment.iov_len, sizeof(Header) - skipped);
-        skipped += part;
-        segment.iov_base = static_cast<std::byte*>(segment.iov_base) + part;
-        segment.iov_len -= part;
-        parts.push_back(segment);
-    }
+    append_part(segments, sizeof(Header), size - sizeof(Header), parts);
     msghdr message{};
     message.msg_iov = parts.data();
     message.msg_iovlen = std::min<size_t>(parts.size(), IOV_MAX);

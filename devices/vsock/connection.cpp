@@ -12,6 +12,8 @@
 #include <string_view>
 #include <utility>
 
+#include "devices/virtio/segments.h"
+
 namespace hull::virtio {
 
 namespace {
@@ -151,7 +153,7 @@ VsockConnection::Verdict VsockConnection::take_data(uint32_t size, std::span<con
         unwritten_.erase(unwritten_.begin(), unwritten_.begin() + static_cast<ptrdiff_t>(unwritten_from_));
         unwritten_from_ = 0;
         std::vector<iovec> rest;
-        append_part(rest, payload, written, size - written);
+        append_part(payload, written, size - written, rest);
         for (const iovec& part : rest) {
             const auto* bytes = static_cast<const std::byte*>(part.iov_base);
             unwritten_.insert(unwritten_.end(), bytes, bytes + part.iov_len);

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "devices/virtio/segments.h"
 #include "devices/vsock/host_socket.h"
 
 namespace hull::virtio {
@@ -238,7 +239,7 @@ void VsockConnections::take_packet(const DescriptorChain& chain) {
     auto verdict = VsockConnection::Verdict::reset;
     if (header->len <= reader.remaining()) {
         segments_.clear();
-        append_part(segments_, chain.readable(), sizeof *header, header->len);
+        append_part(chain.readable(), sizeof *header, header->len, segments_);
         verdict = connection.take_packet(*header, segments_);
     }
     if (verdict == VsockConnection::Verdict::reset) {
@@ -332,7 +333,7 @@ void VsockConnections::send_data(Entry& entry) {
         const DescriptorChain& buffer = buffers_[at];
         const size_t part =
             std::min<size_t>(connection.credit() - room, buffer.writable_size() - sizeof(VsockHeader));
-        append_part(segments_, buffer.writable(), sizeof(VsockHeader), part);
+        append_part(buffer.writable(), sizeof(VsockHeader), part, segments_);
         room += part;
     }
     size_t size = connection.read(segments_);

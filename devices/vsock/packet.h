@@ -38,7 +38,4 @@ VsockFlow flow_from_guest(const VsockHeader& header);
 /// The RST that answers a packet of the guest's, whatever is wrong with that.
 VsockHeader reset_of(const VsockHeader& header);
 
-/// Appends to `target` the `size` bytes that begin `offset` bytes into `segments`, or as many as there are.
-void append_part(std::vector<iovec>& target, std::span<const iovec> segments, size_t offset, size_t size);
-
 }  // namespace hull::virtio

@@ -15,6 +15,7 @@
 #include "devices/virtio/device.h"
 #include "devices/virtio/ring_layout.h"
 #include "tests/fuzz/input.h"
+#include "tests/support/virtio_driver.h"
 
 namespace hull::test {
 
@@ -94,6 +95,33 @@ class EchoDevice final : public virtio::VirtioDevice {
     std::optional<virtio::Activation> activation_;
     bool stopped_ = false;
     std::array<bool, 2> broken_{};
+};
+
+/// A guest with such a device, whatever carries it: its memory, its driver's rings of queue 0, and a request.
+struct EchoGuest {
+    static constexpr uint64_t kRings = 0x1000;
+    static constexpr uint64_t kRingsSize = 0x3000;
+    static constexpr uint64_t kData = 0x4000;
+    static constexpr uint64_t kEnd = 0x10000;
+    static constexpr Buffer kRequest[] = {{kData, 16, false}, {kData + 0x100, 16, true}};
+
+    /// Begins anew with empty rings, as `start` sets a queue up and the driver's status to "driver OK", and
+    /// is served.
+    template <typename Start>
+    void expect_service(Start start) {
+        require(memory.discard(GuestRange::of(kRings, kRingsSize)));
+        DriverQueue anew{memory, kRings, EchoDevice::kQueueSize};
+        start(anew.config());
+        anew.add(kRequest);
+        device.serve();
+        const auto used = anew.take_used();
+        require(used.size() == 1 && used[0].len == 16);
+    }
+
+    const GuestRange ranges[1] = {GuestRange::of(0, kEnd)};
+    GuestMemory memory{ranges, Mapping::Pages::transparent};
+    EchoDevice device;
+    DriverQueue queue{memory, kRings, EchoDevice::kQueueSize};
 };
 
 /// Features of the rings and of their reset, chosen by the bits of a byte.

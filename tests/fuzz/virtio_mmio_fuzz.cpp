@@ -10,7 +10,6 @@
 #include "tests/fuzz/input.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/mmio_driver.h"
-#include "tests/support/virtio_driver.h"
 
 namespace {
 
@@ -18,28 +17,21 @@ using namespace hull;
 using test::require;
 using namespace hull::virtio;
 
-constexpr uint64_t kRings = 0x1000;
-constexpr uint64_t kData = 0x4000;
-constexpr uint64_t kEnd = 0x10000;
-constexpr uint16_t kQueueSize = test::EchoDevice::kQueueSize;
+using test::EchoGuest;
 
 }  // namespace
 
 // NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     test::FuzzInput input{{data, size}};
-    const GuestRange ranges[] = {GuestRange::of(0, kEnd)};
-    GuestMemory memory{ranges, Mapping::Pages::transparent};
+    EchoGuest guest;
     test::CountingIrqLine irq;
-    test::EchoDevice device;
-    MmioTransport transport{device, memory, irq, "fuzz"};
+    MmioTransport transport{guest.device, guest.memory, irq, "fuzz"};
     test::MmioDriver registers{transport};
-    test::DriverQueue queue{memory, kRings, kQueueSize};
-    const test::Buffer buffers[] = {{kData, 16, false}, {kData + 0x100, 16, true}};
 
-    const auto start = [&](uint64_t features) {
+    const auto start = [&](uint64_t features, const QueueConfig& queue) {
         registers.negotiate(test::kVersion1 | features);
-        registers.set_queue(0, queue.config());
+        registers.set_queue(0, queue);
         registers.start();
     };
     while (!input.empty()) {
@@ -65,45 +57,38 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 registers.set(VIRTIO_MMIO_STATUS, input.byte());
                 break;
             case 3:
-                start(test::ring_features(input.byte()));
+                start(test::ring_features(input.byte()), guest.queue.config());
                 break;
             case 4: {
                 const auto head = static_cast<uint16_t>(input.byte() % 4 * 2);
-                (input.byte() & 1) != 0 ? queue.add_indirect(buffers, head) : queue.add(buffers, head);
+                (input.byte() & 1) != 0 ? guest.queue.add_indirect(EchoGuest::kRequest, head)
+                                        : guest.queue.add(EchoGuest::kRequest, head);
                 break;
             }
             case 5: {
-                const uint64_t address = kRings + input.half_word() % 0x400;
-                require(memory.write(GuestAddress{address}, input.byte()));
+                const uint64_t address = EchoGuest::kRings + input.half_word() % 0x400;
+                require(guest.memory.write(GuestAddress{address}, input.byte()));
                 break;
             }
             case 6:
-                device.change_configuration();
+                guest.device.change_configuration();
                 break;
             case 7:
                 registers.reset_queue(input.byte() % 3U);
                 break;
             case 8:
                 // A reset queue again, or one that was left out.
-                registers.set_queue(input.byte() % 3U, queue.config());
+                registers.set_queue(input.byte() % 3U, guest.queue.config());
                 break;
             default:
-                device.serve();
+                guest.device.serve();
                 break;
         }
     }
-    device.serve();
+    guest.device.serve();
     // Whatever was done, a driver that begins anew is served.
     registers.set(VIRTIO_MMIO_STATUS, 0);
-    require(memory.discard(GuestRange::of(kRings, 0x3000)));
-    test::DriverQueue anew{memory, kRings, kQueueSize};
-    registers.negotiate(test::kVersion1);
-    registers.set_queue(0, anew.config());
-    registers.start();
-    anew.add(buffers);
-    device.serve();
-    const auto used = anew.take_used();
-    require(used.size() == 1 && used[0].len == 16);
+    guest.expect_service([&](const QueueConfig& queue) { start(0, queue); });
     require((registers.get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0);
     return 0;
 }

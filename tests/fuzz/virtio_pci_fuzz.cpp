@@ -12,7 +12,6 @@
 #include "tests/fuzz/echo_device.h"
 #include "tests/fuzz/input.h"
 #include "tests/support/pci_driver.h"
-#include "tests/support/virtio_driver.h"
 
 namespace {
 
@@ -20,10 +19,8 @@ using namespace hull;
 using test::require;
 using namespace hull::virtio;
 
-constexpr uint64_t kRings = 0x1000;
-constexpr uint64_t kData = 0x4000;
-constexpr uint64_t kEnd = 0x10000;
-constexpr uint16_t kQueueSize = test::EchoDevice::kQueueSize;
+using test::EchoGuest;
+
 constexpr uint64_t kWindow = 0xe010'0000;
 constexpr uint32_t kSlot = 1;
 constexpr uint64_t kSlotConfig = kSlot * 8 * pci::PciBus::kConfigSize;
@@ -44,20 +41,16 @@ void access(BusDevice& device, uint64_t offset, uint64_t size, test::FuzzInput& 
 // NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     test::FuzzInput input{{data, size}};
-    const GuestRange ranges[] = {GuestRange::of(0, kEnd)};
-    GuestMemory memory{ranges, Mapping::Pages::transparent};
-    test::EchoDevice device;
+    EchoGuest guest;
     test::CountingMessages messages;
     pci::PciBus bus{GuestRange::of(kWindow, pci::PciBus::kWindowSize)};
-    PciTransport transport{device, memory, bus.registers_of(kSlot), messages.maker(), "fuzz"};
+    PciTransport transport{guest.device, guest.memory, bus.registers_of(kSlot), messages.maker(), "fuzz"};
     bus.plug(kSlot, transport);
     test::PciDriver driver{bus, kWindow, kSlot};
-    test::DriverQueue queue{memory, kRings, kQueueSize};
-    const test::Buffer buffers[] = {{kData, 16, false}, {kData + 0x100, 16, true}};
 
-    const auto start = [&](uint64_t features) {
+    const auto start = [&](uint64_t features, const QueueConfig& queue) {
         driver.negotiate(test::kVersion1 | features);
-        driver.set_queue(0, queue.config(), 1);
+        driver.set_queue(0, queue, 1);
         driver.start();
     };
     while (!input.empty()) {
@@ -86,23 +79,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 driver.set_msix(input.half_word());
                 break;
             case 6:
-                start(test::ring_features(input.byte()));
+                start(test::ring_features(input.byte()), guest.queue.config());
                 break;
             case 7:
-                queue.add(buffers, static_cast<uint16_t>(input.byte() % 4 * 2));
+                guest.queue.add(EchoGuest::kRequest, static_cast<uint16_t>(input.byte() % 4 * 2));
                 break;
             case 8:
-                device.change_configuration();
+                guest.device.change_configuration();
                 break;
             case 9:
                 driver.reset_queue(input.byte() % 3);
                 break;
             case 10:
                 // A reset queue again, or one that was left out.
-                driver.set_queue(input.byte() % 3, queue.config(), 1);
+                driver.set_queue(input.byte() % 3, guest.queue.config(), 1);
                 break;
             default:
-                device.serve();
+                guest.device.serve();
                 break;
         }
     }
@@ -111,20 +104,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         require(message->count == 0 || message->routes > 0);
     }
     driver.set_common<uint8_t>(VIRTIO_PCI_COMMON_STATUS, 0);
-    require(memory.discard(GuestRange::of(kRings, 0x3000)));
-    test::DriverQueue anew{memory, kRings, kQueueSize};
     test::PciDriver again{bus, kWindow, kSlot};
     again.set_config<uint32_t>(PCI_BASE_ADDRESS_0, 0);
     again.set_msix(PCI_MSIX_FLAGS_ENABLE);
     again.set_vector(1, 0xfee0'0000, 0x31, false);
     const int before = messages.all[1]->count;
-    again.negotiate(test::kVersion1);
-    again.set_queue(0, anew.config(), 1);
-    again.start();
-    anew.add(buffers);
-    device.serve();
-    const auto used = anew.take_used();
-    require(used.size() == 1 && used[0].len == 16);
+    guest.expect_service([&](const QueueConfig& queue) {
+        again.negotiate(test::kVersion1);
+        again.set_queue(0, queue, 1);
+        again.start();
+    });
     require(messages.all[1]->count == before + 1 && messages.all[1]->data == 0x31);
     require((again.common<uint8_t>(VIRTIO_PCI_COMMON_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0);
     return 0;

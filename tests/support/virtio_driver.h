@@ -1,6 +1,7 @@
 // A virtqueue as a guest's driver drives it: lays rings and buffers out in guest memory, well or badly.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -42,16 +43,19 @@ class DriverQueue {
     }
     /// Makes the chain that begins at `head` available.
     void make_available(uint16_t head) {
-        put(raw(config_.driver_area) + 4 + 2 * uint64_t{static_cast<uint16_t>(available_ % size_)}, head);
+        field(raw(config_.driver_area) + 4 + 2 * uint64_t{static_cast<uint16_t>(available_ % size_)})
+            .store(head);
         set_available_index(static_cast<uint16_t>(available_ + 1));
     }
     void set_available_index(uint16_t index) {
         available_ = index;
-        put(raw(config_.driver_area) + 2, index);
+        field(raw(config_.driver_area) + 2).store(index, std::memory_order_release);
     }
     /// VRING_AVAIL_F_NO_INTERRUPT, or the event index: when to interrupt.
-    void set_available_flags(uint16_t flags) { put(raw(config_.driver_area), flags); }
-    void set_used_event(uint16_t index) { put(raw(config_.driver_area) + 4 + 2 * uint64_t{size_}, index); }
+    void set_available_flags(uint16_t flags) { field(raw(config_.driver_area)).store(flags); }
+    void set_used_event(uint16_t index) {
+        field(raw(config_.driver_area) + 4 + 2 * uint64_t{size_}).store(index);
+    }
 
     /// Writes a chain of these buffers at the descriptors from `head` on and makes it available.
     void add(std::span<const Buffer> buffers, uint16_t head = 0) {
@@ -79,16 +83,17 @@ class DriverQueue {
     /// What the device has given back since this was last asked, oldest first.
     std::vector<vring_used_elem> take_used() {
         std::vector<vring_used_elem> elements;
-        for (const auto index = get<uint16_t>(raw(config_.device_area) + 2); used_ != index; ++used_) {
+        const uint16_t index = field(raw(config_.device_area) + 2).load(std::memory_order_acquire);
+        for (; used_ != index; ++used_) {
             elements.push_back(
                 get<vring_used_elem>(raw(config_.device_area) + 4 + uint64_t{8} * (used_ % size_)));
         }
         return elements;
     }
     /// VRING_USED_F_NO_NOTIFY, or the event index: when to kick.
-    [[nodiscard]] uint16_t used_flags() const { return get<uint16_t>(raw(config_.device_area)); }
+    [[nodiscard]] uint16_t used_flags() const { return field(raw(config_.device_area)).load(); }
     [[nodiscard]] uint16_t available_event() const {
-        return get<uint16_t>(raw(config_.device_area) + 4 + 8 * uint64_t{size_});
+        return field(raw(config_.device_area) + 4 + 8 * uint64_t{size_}).load();
     }
 
   private:
@@ -99,6 +104,11 @@ class DriverQueue {
                 .flags = static_cast<uint16_t>((buffers[index].writable ? VRING_DESC_F_WRITE : 0) |
                                                (last ? 0 : VRING_DESC_F_NEXT)),
                 .next = last ? uint16_t{0} : next};
+    }
+    /// What both sides read and write at any time, ordered as a real driver orders it.
+    [[nodiscard]] std::atomic_ref<uint16_t> field(uint64_t address) const {
+        const auto bytes = memory_.slice(GuestRange::of(address, sizeof(uint16_t))).value();
+        return std::atomic_ref{*reinterpret_cast<uint16_t*>(bytes.data())};
     }
     template <typename T>
     void put(uint64_t address, const T& value) {

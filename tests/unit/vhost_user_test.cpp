@@ -72,6 +72,10 @@ TEST(VhostUser, AsksForNothingThatIsNotThere) {
     ASSERT_TRUE(conversation.client) << conversation.client.error();
     EXPECT_EQ(conversation.client->most_queues(), 1U);
     EXPECT_TRUE(conversation.client->configuration().empty());
+    // Nothing waits for an answer to this.
+    EXPECT_TRUE(conversation.server->wait_until([](const VhostUserServer& server) {
+        return std::ranges::count(server.requests, vhost_user::kSetProtocolFeatures) == 1;
+    }));
     EXPECT_EQ(conversation.server->accepted_protocol, 0U);
 }
 

@@ -149,45 +149,35 @@ std::string MachineConfig::to_json() const {
     const auto quoted = [](const std::string& text) {
         return boost::json::serialize(boost::json::string{text});
     };
-    std::string files;
-    for (const auto& file : initramfs) {
-        files += (files.empty() ? "" : ", ") + quoted(file.string());
-    }
+    const auto list = [&](const auto& parts, const auto& text_of) {
+        std::string texts;
+        for (const auto& part : parts) {
+            texts += (texts.empty() ? "" : ", ") + quoted(text_of(part));
+        }
+        return "[" + texts + "]";
+    };
+    const auto text = [](const auto& part) { return part.text(); };
+    const std::string files =
+        list(initramfs, [](const std::filesystem::path& file) { return file.string(); });
     // The command line is printed whole: that is what the guest gets, and given back it makes the same
     // machine.
     std::string json = "{\n  \"kernel\": " + quoted(kernel.string());
-    json += ",\n  \"initramfs\": [" + files + "]";
+    json += ",\n  \"initramfs\": " + files;
     json += ",\n  \"cmdline-raw\": " + quoted(whole_cmdline());
     json += ",\n  \"cpus\": " + std::to_string(cpus);
     json += ",\n  \"memory\": " + quoted(memory_size_text(memory));
     json += std::string{",\n  \"platform\": "} + quoted(name_of(platform));
     json += std::string{",\n  \"bus\": "} + quoted(name_of(bus_in_use()));
     json += std::string{",\n  \"hugepages\": "} + (hugepages ? "true" : "false");
-    std::string disk_texts;
-    for (const DiskConfig& disk : disks) {
-        disk_texts += (disk_texts.empty() ? "" : ", ") + quoted(disk.text());
-    }
-    json += ",\n  \"disk\": [" + disk_texts + "]";
-    std::string net_texts;
-    for (const NetConfig& net : nets) {
-        net_texts += (net_texts.empty() ? "" : ", ") + quoted(net.text());
-    }
-    json += ",\n  \"net\": [" + net_texts + "]";
-    std::string share_texts;
-    for (const ShareConfig& share : shares) {
-        share_texts += (share_texts.empty() ? "" : ", ") + quoted(share.text());
-    }
-    json += ",\n  \"share\": [" + share_texts + "]";
+    json += ",\n  \"disk\": " + list(disks, text);
+    json += ",\n  \"net\": " + list(nets, text);
+    json += ",\n  \"share\": " + list(shares, text);
     if (vsock) {
         json += ",\n  \"vsock\": " + quoted(vsock->text());
     }
     json += std::string{",\n  \"rng\": "} + (rng ? "true" : "false");
     json += ",\n  \"console\": " + quoted(console.text());
-    std::string port_texts;
-    for (const PortConfig& port : ports) {
-        port_texts += (port_texts.empty() ? "" : ", ") + quoted(port.text());
-    }
-    json += ",\n  \"port\": [" + port_texts + "]";
+    json += ",\n  \"port\": " + list(ports, text);
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);
     json += std::string{",\n  \"timing\": "} + (timing ? "true" : "false");
     return json + "\n}\n";

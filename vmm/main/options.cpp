@@ -1,7 +1,9 @@
 #include "vmm/main/options.h"
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <cstdlib>
+#include <iterator>
 #include <set>
 #include <sstream>
 
@@ -86,6 +88,12 @@ bool parse_flag(const std::string& value, const std::string& key) {
     return value == "true";
 }
 
+template <typename Config>
+void parse_each(std::vector<Config>& configs, const Values& values) {
+    configs.clear();
+    std::ranges::transform(values, std::back_inserter(configs), &Config::parse);
+}
+
 /// Puts the values of one option, from either source, into the configuration. False for an unknown key.
 bool apply(MachineConfig& config, const std::string& key, const Values& values) {
     if (key == "initramfs") {
@@ -93,31 +101,19 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         return true;
     }
     if (key == "disk") {
-        config.disks.clear();
-        for (const std::string& text : values) {
-            config.disks.push_back(DiskConfig::parse(text));
-        }
+        parse_each(config.disks, values);
         return true;
     }
     if (key == "net") {
-        config.nets.clear();
-        for (const std::string& text : values) {
-            config.nets.push_back(NetConfig::parse(text));
-        }
+        parse_each(config.nets, values);
         return true;
     }
     if (key == "share") {
-        config.shares.clear();
-        for (const std::string& text : values) {
-            config.shares.push_back(ShareConfig::parse(text));
-        }
+        parse_each(config.shares, values);
         return true;
     }
     if (key == "port") {
-        config.ports.clear();
-        for (const std::string& text : values) {
-            config.ports.push_back(PortConfig::parse(text));
-        }
+        parse_each(config.ports, values);
         return true;
     }
     const std::string& value = single(values, key);
@@ -231,7 +227,18 @@ void refuse_what_cannot_be_meant(const options::parsed_options& given) {
     }
 }
 
+/// Boost puts the words %option% and the like of its own messages in again and again until none is left: what
+/// has one in its name is never done.
+void refuse_percent_signs(const std::vector<std::string>& arguments) {
+    for (const std::string& word : arguments) {
+        if (word.starts_with('-') && word.substr(0, word.find('=')).find('%') != std::string::npos) {
+            throw Error{ExitStatus::usage, "cannot use '" + word + "'", "it is no option", kAdvice};
+        }
+    }
+}
+
 options::variables_map parse(const std::vector<std::string>& arguments) {
+    refuse_percent_signs(arguments);
     const options::options_description known = describe();
     options::variables_map values;
     try {

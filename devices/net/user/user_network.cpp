@@ -1,12 +1,16 @@
 #include "devices/net/user/user_network.h"
 
 #include <arpa/inet.h>
+#include <net/ethernet.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <limits>
 #include <span>
 #include <string>
@@ -61,6 +65,16 @@ SlirpConfig configuration(const UserNetworkSettings& settings) {
     config.if_mru = settings.mtu;
     config.disable_host_loopback = !settings.host_loopback;
     return config;
+}
+
+/// Whether an Ethernet frame has a part of an IPv4 packet (RFC 791, 3.1: more fragments, or an offset).
+bool is_fragment(std::span<const std::byte> frame) {
+    constexpr size_t kFlags = sizeof(ether_header) + offsetof(ip, ip_off);
+    const auto at = [&](size_t offset) {
+        return std::to_integer<unsigned>(frame[offset]) << 8 | std::to_integer<unsigned>(frame[offset + 1]);
+    };
+    return frame.size() >= sizeof(ether_header) + sizeof(ip) &&
+           at(offsetof(ether_header, ether_type)) == ETHERTYPE_IP && (at(kFlags) & (IP_MF | IP_OFFMASK)) != 0;
 }
 
 short to_poll(int events) {
@@ -190,10 +204,17 @@ void UserNetwork::take_frames() {
             link_is_gone_ = size == 0 || (errno != EAGAIN && errno != EINTR);
             return;
         }
+        if (static_cast<size_t>(size) <= sizeof(Header)) {
+            continue;
+        }
         // No offloads were offered to the driver (VIRTIO 1.2, 5.1.6.2), so its header says nothing.
-        if (static_cast<size_t>(size) > sizeof(Header)) {
-            slirp_input(slirp_.get(), reinterpret_cast<const uint8_t*>(frame_.data()) + sizeof(Header),
-                        static_cast<int>(size - sizeof(Header)));
+        const std::span<const std::byte> frame =
+            std::span{frame_}.first(static_cast<size_t>(size)).subspan(sizeof(Header));
+        // Where a packet's last fragment is not the last to come, libslirp 4.7.0 writes to an address that is
+        // taken from the guest's bytes. With the MTU of this network there is nothing to cut into fragments.
+        if (!is_fragment(frame)) {
+            slirp_input(slirp_.get(), reinterpret_cast<const uint8_t*>(frame.data()),
+                        static_cast<int>(frame.size()));
         }
     }
 }

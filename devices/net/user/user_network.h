@@ -25,7 +25,7 @@ struct UserNetworkSettings {
 
 /// The network 10.0.2.0/24 and fec0::/64: a router at .2, a name server at .3 that asks the host's, and one
 /// guest, which DHCP gives .15. What the guest sends to others leaves by the host's sockets, with the rights
-/// of the process. One thread.
+/// of the process. What it sends in fragments is dropped. One thread.
 class UserNetwork {
   public:
     /// `link` is one end of a SOCK_SEQPACKET pair whose messages are frames, each with a struct
