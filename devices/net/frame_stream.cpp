@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "devices/net/layout.h"
@@ -59,19 +60,26 @@ size_t size_of(std::span<const iovec> places) {
 
 UniqueFd connect_frame_stream(const std::string& path) {
     const std::string tried = "cannot use the network at the socket '" + path + "'";
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) {
+    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
         throw Error{ExitStatus::bad_file, tried, "its name is longer than a socket's may be",
                     "use a shorter one, of at most 107 bytes"};
     }
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    UniqueFd fd = find_frame_stream(path);
+    if (!fd.valid()) {
         throw Error{ExitStatus::bad_file, tried, errno_text(errno),
                     "start the program that serves it, for example: passt --socket " + path};
     }
     return fd;
+}
+
+UniqueFd find_frame_stream(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    // One whose queue of connections is full would let it wait otherwise.
+    UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    const bool done = connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    return done ? std::move(fd) : UniqueFd{};
 }
 
 bool FrameStream::has_frame() const {

@@ -22,6 +22,8 @@ using Header = virtio_net_hdr_v1;
 constexpr size_t kFrameRoom = sizeof(Header) + NetQueues::kMostFrame;
 /// Frames in one direction before the other gets its turn.
 constexpr int kBatch = 64;
+/// How often a link that is gone is looked for.
+constexpr std::chrono::seconds kLookAgain{1};
 /// So many segments of filled buffers are kept before they are cut off together.
 constexpr size_t kMostFilled = 1024;
 
@@ -234,18 +236,34 @@ void NetQueues::transmit() {
     }
 }
 
-void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
+void NetQueues::look_for_link(const std::function<int()>& find) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < look_again_) {
+        return;
+    }
+    look_again_ = now + kLookAgain;
+    sides_.link_fd = find();
+    link_is_gone_ = sides_.link_fd < 0;
+    if (stream_) {
+        stream_.emplace(sides_.link_fd);  // what had not left whole is lost with the old one
+    }
+}
+
+void NetQueues::serve(int stop_fd, const LinkWatch& watch) {
     enum { kStop, kLink, kTransmitKick, kReceiveKick };
-    bool told = false;
+    bool told_gone = false;
     transmit();
     while (!broken_) {
-        if (link_is_gone_ && !std::exchange(told, true)) {
-            link_is_gone();
-            transmit();  // what waited for room is dropped
+        if (link_is_gone_ != told_gone) {
+            told_gone = link_is_gone_;
+            watch.changed(!link_is_gone_);
+            transmit();  // what waited for room is dropped when it goes
         }
         // What the limits hold back comes later, by itself.
-        auto receive_wait =
-            starved_ || link_is_gone_ ? std::chrono::nanoseconds{0} : sides_.to_guest.wait_time();
+        const bool looks = link_is_gone_ && watch.find;
+        auto receive_wait = looks                       ? std::chrono::nanoseconds{kLookAgain}
+                            : starved_ || link_is_gone_ ? std::chrono::nanoseconds{0}
+                                                        : sides_.to_guest.wait_time();
         // A batch that nobody is there to get goes on at once, but for a look at the stop.
         const std::chrono::nanoseconds at_once{1};
         const auto transmit_wait = !unsent_        ? std::chrono::nanoseconds{0}
@@ -271,6 +289,9 @@ void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
         }
         if (waits[kStop].revents != 0) {
             return;
+        }
+        if (looks) {
+            look_for_link(watch.find);
         }
         if (waits[kReceiveKick].revents != 0) {
             drain_eventfd(sides_.receive.kick_fd);

@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -48,9 +49,14 @@ class NetQueues {
 
     explicit NetQueues(const Sides& sides);
 
-    /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told. Calls `link_is_gone`
-    /// once, when the other side has left.
-    void serve(int stop_fd, const std::function<void()>& link_is_gone);
+    /// What is done when the other side leaves.
+    struct LinkWatch {
+        std::function<void(bool is_up)> changed;
+        /// Looks for it, every second: its new descriptor, or -1. None where it does not come back.
+        std::function<int()> find;
+    };
+    /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
+    void serve(int stop_fd, const LinkWatch& watch);
 
     /// One part of serve(): gives the guest what frames there are and it has buffers for.
     void receive();
@@ -71,16 +77,18 @@ class NetQueues {
     /// False where the other side has no room.
     [[nodiscard]] bool send(const DescriptorChain& chain);
     void fail(const char* why);
+    void look_for_link(const std::function<int()>& find);
 
     Sides sides_;
     std::optional<FrameStream> stream_;
     bool broken_ = false;
     bool link_is_gone_ = false;
-    bool starved_ = false;                   // no buffer to receive into
-    std::optional<DescriptorChain> unsent_;  // what has to wait
-    std::deque<DescriptorChain> buffers_;    // taken from the receive queue and not filled yet
-    size_t room_ = 0;                        // of them
-    std::vector<iovec> segments_;            // of the same, behind those that were filled
+    std::chrono::steady_clock::time_point look_again_{};  // for a link that is gone
+    bool starved_ = false;                                // no buffer to receive into
+    std::optional<DescriptorChain> unsent_;               // what has to wait
+    std::deque<DescriptorChain> buffers_;                 // taken from the receive queue and not filled yet
+    size_t room_ = 0;                                     // of them
+    std::vector<iovec> segments_;                         // of the same, behind those that were filled
     size_t filled_segments_ = 0;
     std::vector<std::byte> overflow_ = std::vector<std::byte>(kMostFrame);  // tells that a frame did not fit
 };

@@ -202,6 +202,7 @@ void Machine::add_virtio_devices(MachineFiles& files) {
                                                               .frames_per_second = net.pps,
                                                               .bytes_per_second = net.bps,
                                                               .stream = net.kind == NetConfig::Kind::socket,
+                                                              .stream_path = net.socket,
                                                               .name = name},
                                           std::move(*links++)),
             name);
