@@ -36,9 +36,9 @@ VhostUserKind served_disk_kind(uint32_t queues) {
     return {.type = VIRTIO_ID_BLOCK,
             .features = kFeatures | (queues > 1 ? feature(VIRTIO_BLK_F_MQ) : 0),
             .queue_sizes = std::vector<uint16_t>(queues, Block::kQueueSize),
-            .configuration_size = kConfigurationSize,
+            .needs = {.configuration_size = kConfigurationSize, .inflight = true},
             .make_configuration =
-                [queues](std::span<const std::byte> given) {
+                [queues](std::span<const std::byte> given, bool /*is_served*/) {
                     std::vector<std::byte> seen{given.begin(), given.end()};
                     const auto count = static_cast<uint16_t>(queues);
                     std::memcpy(seen.data() + offsetof(virtio_blk_config, num_queues), &count, sizeof count);

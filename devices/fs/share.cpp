@@ -31,9 +31,9 @@ VhostUserKind share_kind(const std::string& tag) {
     return {.type = VIRTIO_ID_FS,
             .features = 0,
             .queue_sizes = std::vector<uint16_t>(1 + kRequestQueues, kMaxQueueSize),
-            .configuration_size = 0,
-            .make_configuration =
-                [seen = std::vector<std::byte>{bytes.begin(), bytes.end()}](auto) { return seen; },
+            .needs = {},
+            .make_configuration = [seen = std::vector<std::byte>{bytes.begin(), bytes.end()}](
+                                      auto, bool) { return seen; },
             .refuse = refuse};
 }
 

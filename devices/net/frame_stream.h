@@ -15,6 +15,8 @@ namespace hull::virtio {
 
 /// Connects to the unix socket of a program that speaks this form. Throws Error (bad_file).
 UniqueFd connect_frame_stream(const std::string& path);
+/// The same for a path that was used before: none, with errno, where nobody takes the connection now.
+UniqueFd find_frame_stream(const std::string& path);
 
 /// Makes a connected stream socket, which does not block, answer as a socket that keeps messages apart does:
 /// each message a frame with a struct virtio_net_hdr_v1 before it, which is made of zeros here and dropped

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "devices/net/frame_stream.h"
 #include "devices/net/layout.h"
 #include "devices/net/tap.h"
 #include "devices/virtio/queue_worker.h"
@@ -129,13 +130,28 @@ void Net::start(Pair& pair, size_t number, const Activation& activation) {
                                  .headers = (activation.features & feature(VIRTIO_NET_F_GUEST_CSUM)) != 0,
                                  .to_guest = to_guest_,
                                  .from_guest = from_guest_};
-    pair.worker.emplace(name, [this, sides](int stop_fd) {
+    pair.worker.emplace(name, [sides, watch = watch(pair, driver)](int stop_fd) {
         NetQueues queues{sides};
-        queues.serve(stop_fd, [this, &driver = sides.driver] {
-            link_is_up_ = false;
-            driver.configuration_changed();
-        });
+        queues.serve(stop_fd, watch);
     });
+}
+
+NetQueues::LinkWatch Net::watch(Pair& pair, DriverCalls& driver) {
+    NetQueues::LinkWatch watch{.changed =
+                                   [this, &driver](bool is_up) {
+                                       link_is_up_ = is_up;
+                                       driver.configuration_changed();
+                                   },
+                               .find = nullptr};
+    if (!settings_.stream_path.empty()) {
+        watch.find = [this, &pair] {
+            pair.link.reset();
+            pair.link = find_frame_stream(settings_.stream_path);
+            pair.stream.emplace(pair.link.get());  // what had not left whole is lost with the old one
+            return pair.link.get();
+        };
+    }
+    return watch;
 }
 
 uint32_t Net::control(const DescriptorChain& chain) {
@@ -181,7 +197,8 @@ void Net::save(StateWriter& state) const {
 
 void Net::load(StateReader& state) {
     pairs_used_ = state.get<uint16_t>();
-    state.require(pairs_used_ >= 1 && pairs_used_ <= pairs_.size(), "its driver uses queues that are not there");
+    state.require(pairs_used_ >= 1 && pairs_used_ <= pairs_.size(),
+                  "its driver uses queues that are not there");
 }
 
 void Net::stop() {

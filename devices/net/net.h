@@ -34,6 +34,7 @@ struct NetSettings {
     uint64_t frames_per_second = 0;  ///< the most each way; 0: any number
     uint64_t bytes_per_second = 0;   ///< likewise
     bool stream = false;             ///< the links are stream sockets (see FrameStream)
+    std::string stream_path{};       ///< where to look for its other side when that is gone; empty: nowhere
     std::string name;                ///< for the log
 };
 
@@ -88,6 +89,7 @@ class Net final : public VirtioDevice {
         std::optional<WorkerThread> worker;  // last: it uses the queues
     };
 
+    [[nodiscard]] NetQueues::LinkWatch watch(Pair& pair, DriverCalls& driver);
     void start(Pair& pair, size_t number, const Activation& activation);
     /// Answers a request of the control queue: how many bytes it wrote.
     uint32_t control(const DescriptorChain& chain);

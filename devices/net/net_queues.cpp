@@ -22,6 +22,8 @@ using Header = virtio_net_hdr_v1;
 constexpr size_t kFrameRoom = sizeof(Header) + NetQueues::kMostFrame;
 /// Frames in one direction before the other gets its turn.
 constexpr int kBatch = 64;
+/// How often a link that is gone is looked for.
+constexpr std::chrono::seconds kLookAgain{1};
 /// So many segments of filled buffers are kept before they are cut off together.
 constexpr size_t kMostFilled = 1024;
 
@@ -112,8 +114,9 @@ bool NetQueues::receive_one() {
     const iovec next =
         std::exchange(segments_[filled_segments_ + count], {overflow_.data(), overflow_.size()});
     const std::span<const iovec> whole = std::span{segments_}.subspan(filled_segments_, count + 1);
-    const ssize_t size = sides_.stream != nullptr ? sides_.stream->receive(whole)
-                                 : readv(sides_.link_fd, whole.data(), static_cast<int>(whole.size()));
+    const ssize_t size = sides_.stream != nullptr
+                             ? sides_.stream->receive(whole)
+                             : readv(sides_.link_fd, whole.data(), static_cast<int>(whole.size()));
     segments_[filled_segments_ + count] = next;
     segments_.pop_back();
     if (size <= 0) {
@@ -185,8 +188,9 @@ bool NetQueues::send(const DescriptorChain& chain) {
         return true;  // no frame, or nobody to get it: dropped
     }
     // What the host does not take for another reason is dropped, as on a wire.
-    const ssize_t sent = sides_.stream != nullptr ? sides_.stream->send(segments)
-                                 : writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size()));
+    const ssize_t sent = sides_.stream != nullptr
+                             ? sides_.stream->send(segments)
+                             : writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size()));
     if (sent < 0) {
         return errno != EAGAIN;
     }
@@ -228,18 +232,31 @@ void NetQueues::transmit() {
     }
 }
 
-void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
+void NetQueues::look_for_link(const std::function<int()>& find) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < look_again_) {
+        return;
+    }
+    look_again_ = now + kLookAgain;
+    sides_.link_fd = find();
+    link_is_gone_ = sides_.link_fd < 0;
+}
+
+void NetQueues::serve(int stop_fd, const LinkWatch& watch) {
     enum { kStop, kLink, kTransmitKick, kReceiveKick };
-    bool told = false;
+    bool told_gone = false;
     transmit();
     while (!broken_) {
-        if (link_is_gone_ && !std::exchange(told, true)) {
-            link_is_gone();
-            transmit();  // what waited for room is dropped
+        if (link_is_gone_ != told_gone) {
+            told_gone = link_is_gone_;
+            watch.changed(!link_is_gone_);
+            transmit();  // what waited for room is dropped when it goes
         }
         // What the limits hold back comes later, by itself.
-        auto receive_wait =
-            starved_ || link_is_gone_ ? std::chrono::nanoseconds{0} : sides_.to_guest.wait_time();
+        const bool looks = link_is_gone_ && watch.find;
+        auto receive_wait = looks                       ? std::chrono::nanoseconds{kLookAgain}
+                            : starved_ || link_is_gone_ ? std::chrono::nanoseconds{0}
+                                                        : sides_.to_guest.wait_time();
         // A batch that nobody is there to get goes on at once, but for a look at the stop.
         const std::chrono::nanoseconds at_once{1};
         const auto transmit_wait = !unsent_        ? std::chrono::nanoseconds{0}
@@ -265,6 +282,9 @@ void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
         }
         if (waits[kStop].revents != 0) {
             return;
+        }
+        if (looks) {
+            look_for_link(watch.find);
         }
         if (waits[kReceiveKick].revents != 0) {
             drain_eventfd(sides_.receive.kick_fd);

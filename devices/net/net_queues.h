@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -40,7 +41,7 @@ class NetQueues {
         DriverCalls& driver;
         int link_fd;
         FrameStream* stream;  ///< where it is a stream socket: what makes frames of it
-        bool merge;    ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
+        bool merge;           ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
         bool headers;  ///< VIRTIO_NET_F_GUEST_CSUM: what the other side says of a frame is for the guest
         NetLimit& to_guest;
         NetLimit& from_guest;
@@ -48,9 +49,15 @@ class NetQueues {
 
     explicit NetQueues(const Sides& sides) : sides_{sides} {}
 
-    /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told. Calls `link_is_gone`
-    /// once, when the other side has left.
-    void serve(int stop_fd, const std::function<void()>& link_is_gone);
+    /// What is done when the other side leaves.
+    struct LinkWatch {
+        std::function<void(bool is_up)> changed;
+        /// Looks for it, every second: its new descriptor, or -1; `stream` is that of the new one then. None
+        /// where it does not come back.
+        std::function<int()> find;
+    };
+    /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
+    void serve(int stop_fd, const LinkWatch& watch);
 
     /// One part of serve(): gives the guest what frames there are and it has buffers for.
     void receive();
@@ -71,15 +78,17 @@ class NetQueues {
     /// False where the other side has no room.
     [[nodiscard]] bool send(const DescriptorChain& chain);
     void fail(const char* why);
+    void look_for_link(const std::function<int()>& find);
 
     Sides sides_;
     bool broken_ = false;
     bool link_is_gone_ = false;
-    bool starved_ = false;                   // no buffer to receive into
-    std::optional<DescriptorChain> unsent_;  // what has to wait
-    std::deque<DescriptorChain> buffers_;    // taken from the receive queue and not filled yet
-    size_t room_ = 0;                        // of them
-    std::vector<iovec> segments_;            // of the same, behind those that were filled
+    std::chrono::steady_clock::time_point look_again_{};  // for a link that is gone
+    bool starved_ = false;                                // no buffer to receive into
+    std::optional<DescriptorChain> unsent_;               // what has to wait
+    std::deque<DescriptorChain> buffers_;                 // taken from the receive queue and not filled yet
+    size_t room_ = 0;                                     // of them
+    std::vector<iovec> segments_;                         // of the same, behind those that were filled
     size_t filled_segments_ = 0;
     std::vector<std::byte> overflow_ = std::vector<std::byte>(kMostFrame);  // tells that a frame did not fit
 };

@@ -3,6 +3,7 @@
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -45,11 +46,33 @@ bool wait_for(int socket, short what, Clock::time_point until) {
     }
 }
 
+/// As recv(2), with the one descriptor that may come; the kernel closes those for which there is no room.
+ssize_t receive_some(int socket, std::span<std::byte> target, UniqueFd* fd) {
+    iovec data{target.data(), target.size()};
+    alignas(cmsghdr) std::array<std::byte, CMSG_LEN(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    if (fd != nullptr) {
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+    }
+    const ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const cmsghdr* rights = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
+    if (rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
+        rights->cmsg_len == CMSG_LEN(sizeof(int))) {
+        int number = -1;
+        std::memcpy(&number, CMSG_DATA(rights), sizeof number);
+        *fd = UniqueFd{number};
+    }
+    return got;
+}
+
 /// Fills `target` from the socket.
-VhostUserResult<void> receive_all(int socket, std::span<std::byte> target, Clock::time_point until) {
+VhostUserResult<void> receive_all(int socket, std::span<std::byte> target, Clock::time_point until,
+                                  UniqueFd* fd) {
     while (!target.empty()) {
-        // Without room for descriptors: those that come with it are closed by the kernel.
-        const ssize_t got = recv(socket, target.data(), target.size(), MSG_DONTWAIT);
+        const ssize_t got = receive_some(socket, target, fd);
         if (got > 0) {
             target = target.subspan(static_cast<size_t>(got));
         } else if (got == 0) {
@@ -85,16 +108,16 @@ VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path) 
     return socket;
 }
 
-VhostUserResult<VhostUser> VhostUser::open(UniqueFd socket, size_t configuration_size,
+VhostUserResult<VhostUser> VhostUser::open(UniqueFd socket, const VhostUserNeeds& needs,
                                            std::chrono::milliseconds patience) {
     VhostUser server{std::move(socket), patience};
-    if (auto done = server.negotiate(configuration_size); !done) {
+    if (auto done = server.negotiate(needs); !done) {
         return failure(done.error());
     }
     return server;
 }
 
-VhostUserResult<void> VhostUser::negotiate(size_t configuration_size) {
+VhostUserResult<void> VhostUser::negotiate(const VhostUserNeeds& needs) {
     const auto features = ask_number(kGetFeatures);
     if (!features) {
         return failure(features.error());
@@ -107,13 +130,15 @@ VhostUserResult<void> VhostUser::negotiate(size_t configuration_size) {
     if (!protocol) {
         return failure(protocol.error());
     }
-    const uint64_t wanted =
-        feature(kMultiQueue) | feature(kReplyAck) | (configuration_size > 0 ? feature(kConfig) : 0);
+    const uint64_t wanted = feature(kMultiQueue) | feature(kReplyAck) |
+                            (needs.configuration_size > 0 ? feature(kConfig) : 0) |
+                            (needs.inflight ? feature(kInflightFd) : 0);
     const uint64_t agreed = *protocol & wanted;
     if (auto done = tell(kSetProtocolFeatures, bytes_of(agreed)); !done) {
         return done;
     }
     acknowledges_ = (agreed & feature(kReplyAck)) != 0;
+    notes_inflight_ = (agreed & feature(kInflightFd)) != 0;
     if ((agreed & feature(kMultiQueue)) != 0) {
         const auto queues = ask_number(kGetQueueNum);
         if (!queues || *queues == 0) {
@@ -124,13 +149,13 @@ VhostUserResult<void> VhostUser::negotiate(size_t configuration_size) {
     if (auto done = tell(kSetOwner, {}); !done) {
         return done;
     }
-    if (configuration_size == 0) {
+    if (needs.configuration_size == 0) {
         return {};
     }
     if ((agreed & feature(kConfig)) == 0) {
         return failure("it has no configuration space");
     }
-    return ask_configuration(configuration_size);
+    return ask_configuration(needs.configuration_size);
 }
 
 VhostUserResult<void> VhostUser::ask_configuration(size_t size) {
@@ -153,9 +178,12 @@ VhostUserResult<void> VhostUser::ask_configuration(size_t size) {
 }
 
 VhostUserResult<void> VhostUser::start(uint64_t features, const GuestMemory& memory,
-                                       std::span<const VhostUserRing> rings) {
+                                       std::span<const VhostUserRing> rings, VhostUserInflight& inflight) {
     const uint64_t accepted = features | feature(kProtocolFeatures);
     auto done = tell(kSetFeatures, bytes_of(accepted));
+    if (done && notes_inflight_) {
+        done = hand_over_inflight(rings, inflight);
+    }
     if (done) {
         done = share_memory(memory);
     }
@@ -172,6 +200,46 @@ VhostUserResult<void> VhostUser::start(uint64_t features, const GuestMemory& mem
         signal_eventfd(ring.kick_fd);
     }
     return done;
+}
+
+VhostUserResult<void> VhostUser::hand_over_inflight(std::span<const VhostUserRing> rings,
+                                                    VhostUserInflight& inflight) {
+    if (!inflight.fd.valid()) {
+        auto made = make_inflight(rings);
+        if (!made) {
+            return failure(made.error());
+        }
+        inflight = std::move(*made);
+    }
+    const int fd = inflight.fd.get();
+    return tell(kSetInflightFd, bytes_of(inflight.place), std::span{&fd, 1});
+}
+
+VhostUserResult<VhostUserInflight> VhostUser::make_inflight(std::span<const VhostUserRing> rings) {
+    Inflight wanted{};
+    for (const VhostUserRing& ring : rings) {
+        wanted.queues = std::max(wanted.queues, static_cast<uint16_t>(ring.index + 1));
+        wanted.queue_size = std::max(wanted.queue_size, ring.queue->size());
+    }
+    VhostUserInflight made;
+    auto done = send(kGetInflightFd, 0, bytes_of(wanted), {});
+    if (done) {
+        done = receive(kGetInflightFd, std::as_writable_bytes(std::span{&made.place, 1}), &made.fd);
+    }
+    if (!done) {
+        return failure(done.error());
+    }
+    // It is no harm to this process whatever it is, but would be to the back end that gets it next.
+    struct stat found {};
+    const uint64_t size = made.fd.valid() && fstat(made.fd.get(), &found) == 0 && S_ISREG(found.st_mode)
+                              ? static_cast<uint64_t>(found.st_size)
+                              : 0;
+    const Inflight& place = made.place;
+    if (place.queues != wanted.queues || place.queue_size != wanted.queue_size || place.mmap_size == 0 ||
+        place.mmap_offset > size || place.mmap_size > size - place.mmap_offset) {
+        return failure("there is no place for its note of requests in flight where it says that there is");
+    }
+    return made;
 }
 
 VhostUserResult<void> VhostUser::share_memory(const GuestMemory& memory) {
@@ -301,10 +369,11 @@ VhostUserResult<void> VhostUser::send(uint32_t request, uint32_t flags, std::spa
     return {};
 }
 
-VhostUserResult<void> VhostUser::receive(uint32_t request, std::span<std::byte> payload) {
+VhostUserResult<void> VhostUser::receive(uint32_t request, std::span<std::byte> payload, UniqueFd* fd) {
     const Clock::time_point until = Clock::now() + patience_;
     Header header{};
-    if (auto got = receive_all(socket_.get(), std::as_writable_bytes(std::span{&header, 1}), until); !got) {
+    if (auto got = receive_all(socket_.get(), std::as_writable_bytes(std::span{&header, 1}), until, fd);
+        !got) {
         return got;
     }
     if (header.request != request || (header.flags & kVersionMask) != kVersion ||
@@ -315,7 +384,7 @@ VhostUserResult<void> VhostUser::receive(uint32_t request, std::span<std::byte> 
         return failure("its answer to request " + std::to_string(request) + " of vhost-user has " +
                        std::to_string(header.size) + " bytes instead of " + std::to_string(payload.size()));
     }
-    return receive_all(socket_.get(), payload, until);
+    return receive_all(socket_.get(), payload, until, nullptr);
 }
 
 }  // namespace hull::virtio

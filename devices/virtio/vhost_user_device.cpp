@@ -23,10 +23,10 @@ bool is_stopped_within(int stop_fd, int most_ms) {
 
 /// Why a back end cannot serve such a device, or nothing.
 std::string misfit(const VhostUser& server, const VhostUserKind& kind) {
-    return server.most_queues() >= kind.queue_sizes.size()
-               ? ""
-               : "it serves " + std::to_string(server.most_queues()) + " queues, and " +
-                     std::to_string(kind.queue_sizes.size()) + " are wanted";
+    const size_t wanted = kind.queue_sizes.size() / kind.queues_counted_as_one;
+    return server.most_queues() >= wanted ? ""
+                                          : "it serves " + std::to_string(server.most_queues()) +
+                                                " queues, and " + std::to_string(wanted) + " are wanted";
 }
 
 }  // namespace
@@ -36,7 +36,7 @@ VhostUser greet_vhost_user(VhostUserResult<UniqueFd> socket, const VhostUserKind
     if (!socket) {
         throw Error{ExitStatus::bad_file, tried, socket.error(), advice};
     }
-    auto server = VhostUser::open(std::move(*socket), kind.configuration_size);
+    auto server = VhostUser::open(std::move(*socket), kind.needs);
     const std::string why = server ? misfit(*server, kind) : server.error();
     if (!why.empty()) {
         throw Error{ExitStatus::bad_file, tried, why, advice};
@@ -45,12 +45,14 @@ VhostUser greet_vhost_user(VhostUserResult<UniqueFd> socket, const VhostUserKind
 }
 
 VhostUserDevice::VhostUserDevice(VhostUserKind kind, VhostUser server, std::filesystem::path path,
-                                 std::string name)
+                                 std::string name, std::chrono::milliseconds comes_back_within)
     : kind_{std::move(kind)},
       path_{std::move(path)},
       name_{std::move(name)},
       features_{server.features()},
-      configuration_{kind_.make_configuration(server.configuration())},
+      comes_back_within_{comes_back_within},
+      given_configuration_{server.configuration().begin(), server.configuration().end()},
+      configuration_{kind_.make_configuration(given_configuration_, true)},
       server_{std::move(server)} {}
 
 void VhostUserDevice::read_configuration(uint64_t offset, std::span<std::byte> data) const {
@@ -69,6 +71,9 @@ void VhostUserDevice::activate(Activation activation) {
     for (ActiveQueue& queue : activation.queues) {
         queues_.emplace_back(std::move(queue));
     }
+    is_owed_by_server_ = false;
+    inflight_ = {};
+    wait_until_.reset();
     worker_.emplace(name_, [this](int stop_fd) { serve(stop_fd); });
 }
 
@@ -92,7 +97,7 @@ std::vector<VhostUserRing> VhostUserDevice::rings() const {
 bool VhostUserDevice::is_served() {
     // It may have gone, or been replaced by another, while nobody looked.
     if (server_ && is_readable(server_->fd())) {
-        server_.reset();
+        lose_server("its connection has ended");
     }
     if (!server_) {
         reconnect();
@@ -102,14 +107,17 @@ bool VhostUserDevice::is_served() {
 
 void VhostUserDevice::serve(int stop_fd) {
     while (!is_readable(stop_fd)) {
-        if (!is_served()) {
-            if (!refuse_owed()) {
-                return;
-            }
+        const bool is_served = this->is_served();
+        if (!settle_owed()) {
+            return;
+        }
+        if (!is_served) {
             wait_for_server(stop_fd);
             continue;
         }
-        const auto started = server_->start(accepted_, *memory_, rings());
+        is_owed_by_server_ = true;
+        served_since_ = std::chrono::steady_clock::now();
+        const auto started = server_->start(accepted_ & ~kind_.own_features, *memory_, rings(), inflight_);
         const std::string why = started ? pass_calls(stop_fd) : started.error();
         if (why.empty()) {
             if (!server_->stop(rings())) {
@@ -117,14 +125,51 @@ void VhostUserDevice::serve(int stop_fd) {
             }
             return;
         }
-        log_warning(name_ + ": its server is lost (" + why + "), and the guest gets errors" +
-                    (path_.empty() ? "" : " until it is back"));
-        server_is_missed_ = true;
-        server_.reset();
-        if (is_stopped_within(stop_fd, kSettleMs) || !refuse_owed()) {
+        lose_server(why);
+        if (is_stopped_within(stop_fd, kSettleMs)) {
             return;
         }
+        // It may have gone between an answer and its call.
+        for (const Queue& queue : queues_) {
+            driver_->used_buffers(queue.active.index);
+        }
     }
+}
+
+void VhostUserDevice::lose_server(const std::string& why) {
+    server_.reset();
+    const auto now = std::chrono::steady_clock::now();
+    // One that dies again and again over the same request is not waited for longer each time.
+    const bool was_steady = now - served_since_ >= comes_back_within_;
+    if (is_owed_by_server_ && inflight_.fd.valid() && !path_.empty() && (!wait_until_ || was_steady)) {
+        wait_until_ = now + comes_back_within_;
+    }
+    if (!std::exchange(server_is_missed_, true)) {
+        log_warning(name_ + ": its server is lost (" + why + "), and the guest " +
+                    (path_.empty() ? "gets errors"
+                     : wait_until_
+                         ? "waits for another for " + std::to_string(comes_back_within_.count() / 1000) +
+                               " s before it gets errors"
+                         : "gets errors until it is back"));
+    }
+    tell_configuration(given_configuration_, false);
+}
+
+/// Before anybody else gets the queues, or nobody has them: sees to what a back end that is gone owes the
+/// driver. False where a queue is broken, and the driver told.
+bool VhostUserDevice::settle_owed() {
+    const bool is_over = wait_until_ && std::chrono::steady_clock::now() >= *wait_until_;
+    if (wait_until_ && !is_over && (!server_ || server_->notes_inflight())) {
+        if (server_) {
+            for (Queue& queue : queues_) {
+                queue.active.queue.resume();
+            }
+        }
+        return true;
+    }
+    inflight_ = {};
+    wait_until_.reset();
+    return (server_ && !is_owed_by_server_) || refuse_owed(std::exchange(is_owed_by_server_, false));
 }
 
 /// Until the device is to stop, or until the back end is lost: then the answer says how.
@@ -141,6 +186,7 @@ std::string VhostUserDevice::pass_calls(int stop_fd) {
         for (size_t index = 0; index < queues_.size(); ++index) {
             if (entries[first_call + index].revents != 0) {
                 drain_eventfd(queues_[index].call.get());
+                wait_until_.reset();
                 driver_->used_buffers(queues_[index].active.index);
             }
         }
@@ -157,9 +203,13 @@ std::string VhostUserDevice::pass_calls(int stop_fd) {
     }
 }
 
-/// Answers all requests that nobody serves; false where a queue is broken, and the driver told.
-bool VhostUserDevice::refuse_owed() {
+/// Answers all requests that nobody serves, and after a back end that was lost also for what waits for one;
+/// false where a queue is broken, and the driver told.
+bool VhostUserDevice::refuse_owed(bool was_served) {
     for (Queue& queue : queues_) {
+        if (!was_served && kind_.waits && kind_.waits(queue.active.index)) {
+            continue;
+        }
         VirtQueue& rings = queue.active.queue;
         const auto heads = rings.take_over();
         if (!heads) {
@@ -182,20 +232,23 @@ bool VhostUserDevice::refuse_owed() {
     return true;
 }
 
-/// Until it is time to look for the back end again; sooner where the driver wants something, which is refused
+/// Until it is time to look for the back end again; sooner where the driver wants something that is refused
 /// then.
 void VhostUserDevice::wait_for_server(int stop_fd) {
     std::vector<pollfd> entries{{stop_fd, POLLIN, 0}};
     bool is_late = false;  // whether the driver made chains available before it knew that it should kick
     for (Queue& queue : queues_) {
+        if (wait_until_ || (kind_.waits && kind_.waits(queue.active.index))) {
+            continue;
+        }
         entries.push_back({queue.active.kick_fd, POLLIN, 0});
         is_late = queue.active.queue.ask_for_kicks() || is_late;
     }
     const int most_ms = path_.empty() ? -1 : static_cast<int>(kLookAgain.count());
     if (poll(entries.data(), entries.size(), is_late ? 0 : most_ms) > 0) {
-        for (size_t index = 0; index < queues_.size(); ++index) {
-            if (entries[1 + index].revents != 0) {
-                drain_eventfd(queues_[index].active.kick_fd);
+        for (const pollfd& entry : std::span{entries}.subspan(1)) {
+            if (entry.revents != 0) {
+                drain_eventfd(entry.fd);
             }
         }
     }
@@ -211,23 +264,29 @@ void VhostUserDevice::reconnect() {
     if (!socket) {
         return;
     }
-    auto server = VhostUser::open(std::move(*socket), kind_.configuration_size);
-    if (!server || !misfit(*server, kind_).empty() || (accepted_ & ~server->features()) != 0) {
+    auto server = VhostUser::open(std::move(*socket), kind_.needs);
+    const uint64_t passed_on = accepted_ & ~kind_.own_features;
+    if (!server || !misfit(*server, kind_).empty() || (passed_on & ~server->features()) != 0) {
         return;
     }
+    given_configuration_.assign(server->configuration().begin(), server->configuration().end());
+    tell_configuration(given_configuration_, true);
+    server_.emplace(std::move(*server));
+    if (std::exchange(server_is_missed_, false)) {
+        log_warning(name_ + ": its server is back");
+    }
+}
+
+void VhostUserDevice::tell_configuration(std::span<const std::byte> given, bool is_served) {
     bool is_new = false;
     {
         const std::lock_guard lock{configuration_mutex_};
-        auto configuration = kind_.make_configuration(server->configuration());
+        auto configuration = kind_.make_configuration(given, is_served);
         is_new = configuration != configuration_;
         configuration_ = std::move(configuration);
     }
     if (is_new) {
         driver_->configuration_changed();
-    }
-    server_.emplace(std::move(*server));
-    if (std::exchange(server_is_missed_, false)) {
-        log_warning(name_ + ": its server is back");
     }
 }
 

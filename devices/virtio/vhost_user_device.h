@@ -22,14 +22,20 @@ namespace hull::virtio {
 
 /// What makes such a device one of its type.
 struct VhostUserKind {
-    uint32_t type;                      ///< VIRTIO_ID_
-    uint64_t features;                  ///< those of its type that are passed on where the back end has them
-    std::vector<uint16_t> queue_sizes;  ///< of each queue
-    size_t configuration_size;          ///< bytes of the back end's configuration space; 0: it has none
-    /// What the driver sees, from what the back end gave.
-    std::function<std::vector<std::byte>(std::span<const std::byte> given)> make_configuration;
+    uint32_t type;                       ///< VIRTIO_ID_
+    uint64_t features;                   ///< those of its type that are passed on where the back end has them
+    uint64_t own_features = 0;           ///< those that need no back end
+    std::vector<uint16_t> queue_sizes;   ///< of each queue
+    uint16_t queues_counted_as_one = 1;  ///< by back ends of its type
+    VhostUserNeeds needs;
+    /// What the driver sees, from what the back end gave, and gave last where it is gone.
+    std::function<std::vector<std::byte>(std::span<const std::byte> given, bool is_served)>
+        make_configuration;
     /// Answers a request with an error; how many bytes it wrote.
     std::function<uint32_t(const DescriptorChain& request)> refuse;
+    /// Whether what is in this queue waits for a back end: it holds no requests, but room for what comes. A
+    /// back end that goes loses what it had taken of it, and that is refused. None: no queue is one of these.
+    std::function<bool(uint16_t queue)> waits = nullptr;
 };
 
 /// Begins the conversation with a back end that is to serve such a device, over a socket or in place of the
@@ -39,18 +45,25 @@ VhostUser greet_vhost_user(VhostUserResult<UniqueFd> socket, const VhostUserKind
 
 /// The device. Its back end gets the driver's kicks without this process; that it used chains is passed on to
 /// the driver by a worker. Where the back end is gone, the driver gets errors, at once for the requests that
-/// were under way, until there is one again.
+/// were under way, until there is one again. But where the one that is gone noted what was in flight, and may
+/// come back, requests wait for it for a while: the next one does them again.
 class VhostUserDevice final : public VirtioDevice {
   public:
+    /// How long requests wait for the next back end.
+    static constexpr std::chrono::seconds kComesBackWithin{30};
+
     /// `server` comes from greet_vhost_user() with the same kind. `path` is where to look for the back end
     /// when it is gone; empty where it does not come back. `name` is for the log.
-    VhostUserDevice(VhostUserKind kind, VhostUser server, std::filesystem::path path, std::string name);
+    VhostUserDevice(VhostUserKind kind, VhostUser server, std::filesystem::path path, std::string name,
+                    std::chrono::milliseconds comes_back_within = kComesBackWithin);
     VhostUserDevice(const VhostUserDevice&) = delete;
     VhostUserDevice& operator=(const VhostUserDevice&) = delete;
     ~VhostUserDevice() override { reset(); }
 
     [[nodiscard]] uint32_t type() const override { return kind_.type; }
-    [[nodiscard]] uint64_t features() const override { return features_ & kind_.features; }
+    [[nodiscard]] uint64_t features() const override {
+        return (features_ & kind_.features) | kind_.own_features;
+    }
     [[nodiscard]] uint64_t ring_features() const override { return features_ & kRingFeatures; }
     [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kind_.queue_sizes; }
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
@@ -71,19 +84,28 @@ class VhostUserDevice final : public VirtioDevice {
     void serve(int stop_fd);
     [[nodiscard]] bool is_served();
     [[nodiscard]] std::string pass_calls(int stop_fd);
-    [[nodiscard]] bool refuse_owed();
+    void lose_server(const std::string& why);
+    [[nodiscard]] bool settle_owed();
+    [[nodiscard]] bool refuse_owed(bool was_served);
     void wait_for_server(int stop_fd);
     void reconnect();
+    void tell_configuration(std::span<const std::byte> given, bool is_served);
     [[nodiscard]] std::vector<VhostUserRing> rings() const;
 
     const VhostUserKind kind_;
     const std::filesystem::path path_;
     const std::string name_;
     const uint64_t features_;  // as they were offered first
+    const std::chrono::milliseconds comes_back_within_;
+    std::vector<std::byte> given_configuration_;  // by the back end; the worker's, while there is one
     mutable std::mutex configuration_mutex_;
     std::vector<std::byte> configuration_;
-    std::optional<VhostUser> server_;                     // the worker's, while there is one
-    bool server_is_missed_ = false;                       // told, once each time
+    std::optional<VhostUser> server_;  // the worker's, while there is one
+    bool server_is_missed_ = false;    // told, once each time
+    bool is_owed_by_server_ = false;   // it had the queues, and did not give them back
+    VhostUserInflight inflight_;       // since this device is active
+    std::optional<std::chrono::steady_clock::time_point> wait_until_;  // for one that does that again
+    std::chrono::steady_clock::time_point served_since_{};
     std::chrono::steady_clock::time_point look_again_{};  // for a back end that is gone
     uint64_t accepted_ = 0;
     GuestMemory* memory_ = nullptr;  // these two while it is active

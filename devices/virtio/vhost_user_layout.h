@@ -34,6 +34,8 @@ enum Request : uint32_t {
     kGetQueueNum = 17,
     kSetVringEnable = 18,
     kGetConfig = 24,
+    kGetInflightFd = 31,
+    kSetInflightFd = 32,
 };
 
 /// The bit among virtio's features that says that there are protocol features.
@@ -42,6 +44,7 @@ inline constexpr unsigned kProtocolFeatures = 30;
 inline constexpr unsigned kMultiQueue = 0;
 inline constexpr unsigned kReplyAck = 3;
 inline constexpr unsigned kConfig = 9;
+inline constexpr unsigned kInflightFd = 12;
 
 struct VringState {
     uint32_t index;
@@ -74,5 +77,14 @@ struct ConfigHeader {
     uint32_t flags;
 };
 inline constexpr size_t kMostConfig = 256;
+/// Where requests in flight are noted, in what the descriptor beside it is of.
+struct Inflight {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+    uint16_t queues;
+    uint16_t queue_size;
+    uint32_t padding;  ///< the text has none, and every program that speaks this sends it
+};
+static_assert(sizeof(Inflight) == 24);
 
 }  // namespace hull::virtio::vhost_user

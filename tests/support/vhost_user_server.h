@@ -1,6 +1,7 @@
 // A vhost-user back end that a test plays, well or badly.
 #pragma once
 
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,7 +34,7 @@ struct VhostUserMessage {
     uint32_t request = 0;
     uint32_t flags = 0;
     std::vector<std::byte> payload;
-    std::vector<UniqueFd> fds;
+    std::vector<UniqueFd> fds;  ///< that come with it, or go with an answer
 
     template <typename T>
     [[nodiscard]] T as() const {
@@ -70,6 +71,8 @@ class VhostUserServer {
         uint64_t protocol = (1 << vu::kMultiQueue) | (1 << vu::kReplyAck) | (1 << vu::kConfig);
         uint64_t queues = 2;
         std::vector<std::byte> configuration = std::vector<std::byte>(60);
+        /// Bytes of its note of requests in flight, for GET_INFLIGHT_FD.
+        size_t inflight_size = 4096;
         /// May change an answer before it is sent; false: it is not sent, and the connection is closed.
         std::function<bool(VhostUserMessage& answer)> change = nullptr;
     };
@@ -123,6 +126,8 @@ class VhostUserServer {
     vu::MemoryTable table{};
     std::vector<Mapping> mappings;
     std::map<uint32_t, Ring> rings;
+    UniqueFd inflight;  ///< as it was told by SET_INFLIGHT_FD
+    vu::Inflight inflight_place{};
     std::vector<uint32_t> requests;  ///< in the order in which they came
     bool ended = false;
 
@@ -174,6 +179,17 @@ class VhostUserServer {
                         manners_.configuration.size(), message.payload.size() - sizeof(vu::ConfigHeader))),
                     message.payload.begin() + sizeof(vu::ConfigHeader));
                 return true;
+            case vu::kGetInflightFd: {
+                auto place = message.as<vu::Inflight>();
+                place.mmap_size = manners_.inflight_size;
+                message.set(place);
+                message.fds.clear();
+                message.fds.emplace_back(memfd_create("inflight", MFD_CLOEXEC));
+                if (ftruncate(message.fds.front().get(), static_cast<off_t>(manners_.inflight_size)) != 0) {
+                    throw std::runtime_error{"ftruncate"};
+                }
+                return true;
+            }
             case vu::kGetVringBase:
                 rings[state.index].started = false;
                 message.set(vu::VringState{.index = state.index, .num = 0});
@@ -211,6 +227,10 @@ class VhostUserServer {
             case vu::kSetVringErr:
                 rings[static_cast<uint32_t>(number)].err = fd();
                 break;
+            case vu::kSetInflightFd:
+                inflight = fd();
+                inflight_place = message.as<vu::Inflight>();
+                break;
             case vu::kSetVringEnable:
                 rings[state.index].enabled = state.num != 0;
                 break;
@@ -218,6 +238,7 @@ class VhostUserServer {
                 break;
         }
         message.set(uint64_t{0});
+        message.fds.clear();
         return (message.flags & vu::kNeedReply) != 0;
     }
 
@@ -227,8 +248,24 @@ class VhostUserServer {
         std::vector<std::byte> bytes(sizeof header);
         std::memcpy(bytes.data(), &header, sizeof header);
         bytes.insert(bytes.end(), message.payload.begin(), message.payload.end());
-        return ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-               static_cast<ssize_t>(bytes.size());
+        iovec data{bytes.data(), bytes.size()};
+        msghdr answer{};
+        answer.msg_iov = &data;
+        answer.msg_iovlen = 1;
+        alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(16 * sizeof(int))> control{};
+        if (!message.fds.empty()) {
+            answer.msg_control = control.data();
+            answer.msg_controllen = CMSG_SPACE(message.fds.size() * sizeof(int));
+            cmsghdr* rights = CMSG_FIRSTHDR(&answer);
+            rights->cmsg_level = SOL_SOCKET;
+            rights->cmsg_type = SCM_RIGHTS;
+            rights->cmsg_len = CMSG_LEN(message.fds.size() * sizeof(int));
+            for (size_t index = 0; index < message.fds.size(); ++index) {
+                const int number = message.fds[index].get();
+                std::memcpy(CMSG_DATA(rights) + index * sizeof number, &number, sizeof number);
+            }
+        }
+        return sendmsg(socket_.get(), &answer, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
     }
 
     void serve() {

@@ -1,19 +1,14 @@
 // Real kernels' drivers on a tap device of the host's.
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdlib>
 #include <string>
-#include <thread>
 #include <tuple>
 
-#include "base/unique_fd.h"
+#include "tests/support/echo_server.h"
 #include "tests/support/hull_process.h"
 #include "tests/support/programs_disk.h"
 #include "tests/support/sockets.h"
@@ -43,44 +38,6 @@ class TapDevice {
     bool made_ = false;
 };
 
-/// Sends back all that the first who connects to it sends, on a thread of its own.
-class EchoServer {
-  public:
-    static constexpr uint16_t kPort = 7007;
-
-    EchoServer() : listener_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
-        const sockaddr_in address = at("10.201.7.1", kPort);
-        if (bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-            listen(listener_.get(), 1) != 0) {
-            throw std::runtime_error{"cannot listen on the tap device's address"};
-        }
-        thread_ = std::thread{[this] {
-            const UniqueFd connection{accept(listener_.get(), nullptr, nullptr)};
-            std::array<char, 65536> bytes{};
-            for (ssize_t got = 0; (got = read(connection.get(), bytes.data(), bytes.size())) > 0;) {
-                for (ssize_t sent = 0; sent < got;) {
-                    const ssize_t now = send(connection.get(), bytes.data() + sent,
-                                             static_cast<size_t>(got - sent), MSG_NOSIGNAL);
-                    if (now <= 0) {
-                        return;
-                    }
-                    sent += now;
-                }
-            }
-        }};
-    }
-    EchoServer(const EchoServer&) = delete;
-    EchoServer& operator=(const EchoServer&) = delete;
-    ~EchoServer() {
-        shutdown(listener_.get(), SHUT_RDWR);  // wakes accept() where nobody has come
-        thread_.join();
-    }
-
-  private:
-    UniqueFd listener_;
-    std::thread thread_;
-};
-
 /// How to boot, and who serves the queues: hull or the host's kernel.
 class NetTap : public testing::TestWithParam<std::tuple<Way, const char*>> {
   protected:
@@ -98,7 +55,7 @@ TEST_P(NetTap, CarriesAFileThereAndBack) {
     if (!tap.made()) {
         GTEST_SKIP() << "this user may not make a tap device";
     }
-    const EchoServer echo;
+    const EchoServer echo{"10.201.7.1"};
     HullProcess hull{boot(way(), "", {"--net", "tap=hulltest0,mac=02:00:00:00:07:02,vhost=" + vhost()}),
                      HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));

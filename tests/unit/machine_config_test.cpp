@@ -423,6 +423,11 @@ TEST(MachineConfig, MemoryIsSharedOnlyWhereSomebodyMustSeeIt) {
     config.disks.clear();
     config.shares = {ShareConfig::parse("tag=t,path=/")};
     EXPECT_TRUE(config.shares_memory());
+    config.shares.clear();
+    config.nets = {NetConfig::parse("socket=/s")};
+    EXPECT_FALSE(config.shares_memory());
+    config.nets = {NetConfig::parse("socket=/s,vhost-user")};
+    EXPECT_TRUE(config.shares_memory());
 }
 
 TEST(NetConfig, WrongFormsAreTold) {
@@ -438,6 +443,12 @@ TEST(NetConfig, WrongFormsAreTold) {
         {"socket", {"what is at the other side"}},
         {"socket=", {"what is at the other side"}},
         {"socket=/s,vhost=on", {"'vhost=on' has no meaning", "socket=PATH"}},
+        {"socket=/s,vhost-user=1", {"'vhost-user=1' has no meaning", "socket=PATH,vhost-user"}},
+        {"socket=/s,vhost-user,vhost-user", {"'vhost-user' comes twice"}},
+        {"socket=/s,vhost-user,pps=5", {"for the server"}},
+        {"socket=/s,bps=1M,vhost-user", {"for the server"}},
+        {"socket=/s,vhost-user,queues=2", {"'queues=2' has no meaning"}},
+        {"tap=a,vhost-user", {"'vhost-user' has no meaning"}},
         {"user=1", {"what is at the other side"}},
         {"mac=02:00:00:00:00:01", {"what is at the other side"}},
         {"tap=a,tap=b", {"'tap=b' has no meaning"}},
@@ -535,7 +546,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         NetConfig::parse("tap=t0"),
         NetConfig::parse("tap=t,,1,mac=02:AB:cd:00:00:01,vhost=off,queues=2,mtu=9000,pps=5,bps=2M"),
         NetConfig::parse("user,restrict,host-loopback,forward=1:2"),
-        NetConfig::parse("socket=/s,,1,mtu=2000")};
+        NetConfig::parse("socket=/s,,1,mtu=2000"), NetConfig::parse("socket=/v,,1,vhost-user,mtu=1500")};
     config.vsock = VsockConfig::parse("cid=3,socket=/run/v");
     config.rng = true;
     config.console = ConsoleConfig::parse("virtio:file:/tmp/out");
@@ -562,6 +573,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"net", "tap=t,,1,queues=2,vhost=off,mac=02:ab:cd:00:00:01,mtu=9000,pps=5,bps=2048K"},
         {"net", "user,forward=127.0.0.1:1:2,restrict,host-loopback"},
         {"net", "socket=/s,,1,mtu=2000"},
+        {"net", "socket=/v,,1,vhost-user,mtu=1500"},
         {"share", "tag=src,path=/a,,b,readonly"},
         {"share", "tag=t=1,path=."},
         {"vsock", "cid=3,socket=/run/v"},

@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "devices/net/layout.h"
@@ -401,6 +404,43 @@ TEST_F(NetStreamTest, FramesAreKeptApartHoweverTheyCome) {
     EXPECT_EQ(text_at(buffer_at(1) + sizeof(Header), 10), "the second");
     EXPECT_EQ(text_at(buffer_at(2) + sizeof(Header), 150), std::string(150, 'x'));
     EXPECT_EQ(header_at(buffer_at(2)).num_buffers, 1);
+    EXPECT_EQ(calls_.broken, "");
+}
+
+TEST_F(NetStreamTest, AnotherSideThatIsBackIsFoundAgain) {
+    int pair[2] = {};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    const UniqueFd next_link{pair[0]};
+    const UniqueFd next_wire{pair[1]};
+    const UniqueFd stop = make_eventfd();
+    std::atomic<int> looks = 0;
+    std::atomic<int> downs = 0;
+    std::atomic<int> ups = 0;
+    offer({100, 100});
+    std::thread worker{[&] {
+        queues_->serve(stop.get(), {.changed = [&](bool is_up) { ++(is_up ? ups : downs); },
+                                    .find = [&] { return looks++ == 0 ? -1 : next_link.get(); }});
+    }};
+    arrive_bytes(framed("first") + framed("cut off").substr(0, 7));
+    const uint64_t used_ring = raw(receive_driver_->config().device_area);
+    const auto used = [&] { return memory_.read<uint16_t>(GuestAddress{used_ring + 2}).value(); };
+    const auto wait_for = [](const std::function<bool()>& holds) {
+        for (int tries = 0; tries < 10000 && !holds(); ++tries) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        }
+        return holds();
+    };
+    EXPECT_TRUE(wait_for([&] { return used() == 1; }));
+    wire_.reset();
+    EXPECT_TRUE(wait_for([&] { return ups == 1; }));
+    EXPECT_EQ(downs, 1);
+    EXPECT_EQ(looks, 2);
+    const std::string whole = framed("whole");
+    ASSERT_EQ(write(next_wire.get(), whole.data(), whole.size()), static_cast<ssize_t>(whole.size()));
+    EXPECT_TRUE(wait_for([&] { return used() == 2; }));
+    signal_eventfd(stop.get());
+    worker.join();
+    EXPECT_EQ(text_at(buffer_at(1) + sizeof(Header), 5), "whole");
     EXPECT_EQ(calls_.broken, "");
 }
 

@@ -17,6 +17,8 @@
 
 #include "devices/block/served_disk.h"
 #include "devices/fs/share.h"
+#include "devices/net/layout.h"
+#include "devices/net/served_net.h"
 #include "devices/rng/rng.h"
 #include "devices/virtio/vhost_user_device.h"
 #include "tests/support/errors.h"
@@ -43,10 +45,11 @@ constexpr size_t kConfigSize = 60;
 
 /// A conversation that was begun, and its other side.
 struct Conversation {
-    explicit Conversation(Manners manners = {}, size_t configuration_size = kConfigSize) {
+    explicit Conversation(Manners manners = {},
+                          const VhostUserNeeds& needs = {.configuration_size = kConfigSize}) {
         auto [front, back] = test::make_socket_pair();
         server = std::make_unique<VhostUserServer>(std::move(back), std::move(manners));
-        client = VhostUser::open(std::move(front), configuration_size, std::chrono::milliseconds{200});
+        client = VhostUser::open(std::move(front), needs, std::chrono::milliseconds{200});
     }
     std::unique_ptr<VhostUserServer> server;
     VhostUserResult<VhostUser> client = tl::unexpected{std::string{}};
@@ -68,7 +71,7 @@ TEST(VhostUser, AsksWhatTheBackEndCan) {
 TEST(VhostUser, AsksForNothingThatIsNotThere) {
     Manners manners;
     manners.protocol = 0;
-    Conversation conversation{manners, 0};
+    Conversation conversation{manners, VhostUserNeeds{}};
     ASSERT_TRUE(conversation.client) << conversation.client.error();
     EXPECT_EQ(conversation.client->most_queues(), 1U);
     EXPECT_TRUE(conversation.client->configuration().empty());
@@ -129,15 +132,128 @@ TEST(VhostUser, WhatIsNoSoundAnswerEndsTheConversation) {
     }
 }
 
+/// A conversation with a back end that notes requests in flight, and what it is started with.
+class VhostUserInflightTest : public testing::Test {
+  protected:
+    VhostUserResult<void> start(Manners manners) {
+        manners.protocol |= 1 << vhost_user::kInflightFd;
+        conversation_ = std::make_unique<Conversation>(
+            std::move(manners), VhostUserNeeds{.configuration_size = 0, .inflight = true});
+        return conversation_->client->start(test::kVersion1, memory_, rings_, inflight_);
+    }
+    /// Starts with an answer to GET_INFLIGHT_FD that was changed.
+    VhostUserResult<void> start_with(std::function<void(VhostUserMessage&)> change) {
+        inflight_ = {};
+        Manners manners;
+        changing(vhost_user::kGetInflightFd, std::move(change))(manners);
+        return start(std::move(manners));
+    }
+
+    const GuestRange ranges_[1] = {GuestRange::of(0, 0x10000)};
+    GuestMemory memory_{ranges_, Mapping::Pages::transparent, GuestMemory::Sharing::shareable};
+    test::DriverQueue driver_{memory_, kRings, kSize};
+    const VirtQueue queue_ = std::move(*VirtQueue::make(memory_, driver_.config(), 0));
+    const UniqueFd event_ = make_eventfd();
+    const VhostUserRing rings_[1] = {{.index = 2,
+                                      .queue = &queue_,
+                                      .kick_fd = event_.get(),
+                                      .call_fd = event_.get(),
+                                      .err_fd = event_.get()}};
+    VhostUserInflight inflight_;
+    std::unique_ptr<Conversation> conversation_;
+};
+
+TEST_F(VhostUserInflightTest, ItsNoteGoesFromOneBackEndToTheNext) {
+    ASSERT_TRUE(start({}));
+    VhostUserServer& first = *conversation_->server;
+    ASSERT_TRUE(first.wait_for_ring(2));
+    ASSERT_TRUE(first.inflight.valid());
+    EXPECT_EQ(first.inflight_place.queues, 3);
+    EXPECT_EQ(first.inflight_place.queue_size, kSize);
+    ASSERT_EQ(write(first.inflight.get(), "mark", 4), 4);
+    ASSERT_TRUE(start({}));
+    VhostUserServer& second = *conversation_->server;
+    ASSERT_TRUE(second.wait_for_ring(2));
+    EXPECT_EQ(std::ranges::count(second.requests, uint32_t{vhost_user::kGetInflightFd}), 0);
+    char mark[4] = {};
+    EXPECT_EQ(pread(second.inflight.get(), mark, 4, 0), 4);
+    EXPECT_EQ(std::string(mark, 4), "mark");
+}
+
+TEST_F(VhostUserInflightTest, IsNotAskedForWhereNobodyNeedsIt) {
+    Manners manners;
+    manners.protocol |= 1 << vhost_user::kInflightFd;
+    conversation_ = std::make_unique<Conversation>(manners, VhostUserNeeds{});
+    EXPECT_EQ(conversation_->server->accepted_protocol & 1 << vhost_user::kInflightFd, 0U);
+    ASSERT_TRUE(conversation_->client->start(test::kVersion1, memory_, rings_, inflight_));
+    EXPECT_FALSE(inflight_.fd.valid());
+}
+
+TEST_F(VhostUserInflightTest, AnUnsoundNoteEndsTheConversation) {
+    const auto placed = [](const std::function<void(vhost_user::Inflight&)>& change) {
+        return [change](VhostUserMessage& answer) {
+            auto place = answer.as<vhost_user::Inflight>();
+            change(place);
+            answer.set(place);
+        };
+    };
+    const auto with_fd = [](UniqueFd (*make)()) {
+        return [make](VhostUserMessage& answer) {
+            answer.fds.clear();
+            answer.fds.push_back(make());
+        };
+    };
+    constexpr const char* kPlace = "no place for its note";
+    struct Row {
+        const char* name;
+        std::function<void(VhostUserMessage&)> change;
+        const char* told;
+    };
+    const Row rows[] = {
+        {"no descriptor", [](auto& a) { a.fds.clear(); }, kPlace},
+        {"an empty file", with_fd([] { return UniqueFd{memfd_create("none", MFD_CLOEXEC)}; }), kPlace},
+        {"an eventfd", with_fd([] { return make_eventfd(); }), kPlace},
+        {"a folder", with_fd([] { return UniqueFd{open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)}; }), kPlace},
+        {"a socket", with_fd([] { return std::move(test::make_socket_pair().first); }), kPlace},
+        {"nothing of it", placed([](auto& place) { place.mmap_size = 0; }), kPlace},
+        {"more than there is", placed([](auto& place) { place.mmap_size += 1; }), kPlace},
+        {"all there can be", placed([](auto& place) { place.mmap_size = UINT64_MAX; }), kPlace},
+        {"beyond the end", placed([](auto& place) { place.mmap_offset = 1; }), kPlace},
+        {"far beyond", placed([](auto& place) { place.mmap_offset = UINT64_MAX; }), kPlace},
+        {"a sum that wraps", placed([](auto& place) {
+             place.mmap_offset = 4096;
+             place.mmap_size = UINT64_MAX - 4095;
+         }),
+         kPlace},
+        {"other queues", placed([](auto& place) { place.queues = 1; }), kPlace},
+        {"another size of queues", placed([](auto& place) { place.queue_size = 0xffff; }), kPlace},
+        {"too short", [](auto& a) { a.payload.resize(20); }, "20 bytes instead of 24"},
+        {"another answer", [](auto& a) { a.request = vhost_user::kSetInflightFd; }, "no answer"},
+    };
+    for (const Row& row : rows) {
+        const auto started = start_with(row.change);
+        ASSERT_FALSE(started) << row.name;
+        EXPECT_THAT(started.error(), HasSubstr(row.told)) << row.name;
+        EXPECT_FALSE(inflight_.fd.valid()) << row.name;
+    }
+    // Too many descriptors cost nothing but themselves.
+    EXPECT_TRUE(start_with([](auto& a) { a.fds.push_back(make_eventfd()); }));
+    // And one that refuses it is lost.
+    Manners refuses;
+    changing(vhost_user::kSetInflightFd, [](auto& a) { a.set(uint64_t{1}); })(refuses);
+    inflight_ = {};
+    EXPECT_THAT(start(refuses).error(), HasSubstr("refuses request 32"));
+}
+
 TEST(VhostUser, SilenceIsNotWaitedForForEver) {
     auto [front, back] = test::make_socket_pair();
-    auto client = VhostUser::open(std::move(front), 0, std::chrono::milliseconds{20});
+    auto client = VhostUser::open(std::move(front), {}, std::chrono::milliseconds{20});
     ASSERT_FALSE(client);
     EXPECT_EQ(client.error(), "it does not answer");
     // Half a header is silence too.
     auto [second_front, second_back] = test::make_socket_pair();
     ASSERT_EQ(write(second_back.get(), "abc", 3), 3);
-    client = VhostUser::open(std::move(second_front), 0, std::chrono::milliseconds{20});
+    client = VhostUser::open(std::move(second_front), {}, std::chrono::milliseconds{20});
     ASSERT_FALSE(client);
     EXPECT_EQ(client.error(), "it does not answer");
 }
@@ -164,7 +280,7 @@ TEST(VhostUser, DescriptorsThatComeWithAnAnswerAreClosed) {
     std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
     ASSERT_EQ(sendmsg(back.get(), &message, 0), static_cast<ssize_t>(sizeof header));
     in.reset();
-    const auto client = VhostUser::open(std::move(front), 0, std::chrono::milliseconds{20});
+    const auto client = VhostUser::open(std::move(front), {}, std::chrono::milliseconds{20});
     EXPECT_FALSE(client);
     char byte = 0;
     EXPECT_EQ(read(out.get(), &byte, 1), 0) << "somebody still has its other end";
@@ -194,24 +310,23 @@ TEST(VhostUser, NobodyWhoListensIsTold) {
 /// A served disk with two queues behind a transport, and a back end at a path.
 class VhostUserDeviceTest : public testing::Test {
   protected:
-    explicit VhostUserDeviceTest(bool comes_back = true) : comes_back_{comes_back} { make_device({}); }
+    VhostUserDeviceTest() { make_device({}); }
     void make_device(Manners manners) {
         auto [front, back] = test::make_socket_pair();
         server_ = std::make_unique<VhostUserServer>(std::move(back), std::move(manners));
         transport_.reset();
         VhostUser client = greet_vhost_user(std::move(front), kind_, "", "");
-        device_ =
-            std::make_unique<VhostUserDevice>(kind_, std::move(client), comes_back_ ? path_ : "", "disk");
+        device_ = std::make_unique<VhostUserDevice>(kind_, std::move(client), path_, "disk", patience_);
         transport_ = std::make_unique<MmioTransport>(*device_, memory_, irq_, "disk");
     }
     /// Negotiates and starts both queues.
-    void start() {
+    void start(uint64_t features = 0) {
         test::MmioDriver registers{*transport_};
         for (uint16_t index = 0; index < 2; ++index) {
             ASSERT_TRUE(memory_.discard(GuestRange::of(kRings + index * kRingsApart, kRingsApart)));
             drivers_[index].emplace(memory_, kRings + index * kRingsApart, kSize);
         }
-        registers.negotiate(test::kVersion1);
+        registers.negotiate(test::kVersion1 | features);
         registers.set_queue(0, drivers_[0]->config());
         registers.set_queue(1, drivers_[1]->config());
         registers.start();
@@ -258,19 +373,218 @@ class VhostUserDeviceTest : public testing::Test {
         return false;
     }
 
-    const bool comes_back_;
+    std::chrono::milliseconds patience_ = VhostUserDevice::kComesBackWithin;
     const test::TemporaryFolder folder_;
     const std::filesystem::path path_ = folder_.path() / "socket";
     const GuestRange ranges_[1] = {GuestRange::of(0, 0x10000)};
     GuestMemory memory_{ranges_, Mapping::Pages::transparent, GuestMemory::Sharing::shareable};
     test::CountingIrqLine irq_;
-    const VhostUserKind kind_ = served_disk_kind(2);
+    VhostUserKind kind_ = served_disk_kind(2);
     std::unique_ptr<VhostUserServer> server_;
     std::unique_ptr<VhostUserDevice> device_;
     std::unique_ptr<MmioTransport> transport_;
     std::optional<test::DriverQueue> drivers_[2];
     uint16_t answered_[2] = {};
 };
+
+/// The same whose back ends note requests in flight.
+class VhostUserResubmissionTest : public VhostUserDeviceTest {
+  protected:
+    VhostUserResubmissionTest() { make_noting_device(std::chrono::seconds{30}); }
+    static Manners noting() {
+        Manners manners;
+        manners.protocol |= 1 << vhost_user::kInflightFd;
+        return manners;
+    }
+    void make_noting_device(std::chrono::milliseconds patience) {
+        patience_ = patience;
+        std::ranges::fill(answered_, uint16_t{0});
+        make_device(noting());
+        start();
+        EXPECT_TRUE(server_->wait_for_ring(1));
+    }
+    void come_back(Manners manners) {
+        std::filesystem::remove(path_);
+        const UniqueFd listener = test::listen_at(path_);
+        UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+        server_ = std::make_unique<VhostUserServer>(std::move(connection), std::move(manners));
+    }
+};
+
+TEST_F(VhostUserResubmissionTest, WhatIsInFlightWaitsForTheNextBackEnd) {
+    const UniqueFd note{dup(server_->inflight.get())};
+    for (const int head : {0, 2, 4}) {
+        request(0, head);
+    }
+    answer(0, 2);  // out of order, and without a call
+    const int before = irq_.count();
+    server_.reset();
+    EXPECT_THAT(wait_for_used(0, 1), testing::ElementsAre(2));
+    EXPECT_TRUE(wait_for([&] { return irq_.count() > before; })) << "nobody else would call for it";
+    request(0, 6);
+    kick(0);
+    EXPECT_EQ(drivers_[0]->take_used().size(), 0U);
+    come_back(noting());
+    ASSERT_TRUE(server_->wait_for_ring(0));
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_EQ(server_->rings[0].base, 1U) << "behind what was answered: the note has the rest";
+    EXPECT_EQ(server_->rings[1].base, 0U);
+    struct stat first {};
+    struct stat second {};
+    ASSERT_EQ(fstat(note.get(), &first), 0);
+    ASSERT_EQ(fstat(server_->inflight.get(), &second), 0);
+    EXPECT_EQ(first.st_ino, second.st_ino);
+    for (const uint16_t head : {uint16_t{4}, uint16_t{0}, uint16_t{6}}) {
+        answer(0, head);
+    }
+    signal_eventfd(server_->rings[0].call.get());
+    EXPECT_THAT(wait_for_used(0, 3), testing::ElementsAre(4, 0, 6));
+    for (const int head : {0, 2, 4, 6}) {
+        EXPECT_EQ(memory_.read<uint8_t>(GuestAddress{status_of(head)}), 0x77) << head;
+    }
+}
+
+TEST_F(VhostUserResubmissionTest, NoneThatComesBackInTimeIsAnError) {
+    make_noting_device(std::chrono::milliseconds{300});
+    for (const int head : {0, 2, 4}) {
+        request(0, head);
+    }
+    answer(0, 2);
+    const UniqueFd note{dup(server_->inflight.get())};
+    server_.reset();
+    EXPECT_THAT(wait_for_used(0, 3), testing::UnorderedElementsAre(2, 0, 4));
+    EXPECT_EQ(memory_.read<uint8_t>(GuestAddress{status_of(0)}), VIRTIO_BLK_S_IOERR);
+    EXPECT_EQ(memory_.read<uint8_t>(GuestAddress{status_of(4)}), VIRTIO_BLK_S_IOERR);
+    // One that comes later must not find in its note what the driver has an error for.
+    come_back(noting());
+    ASSERT_TRUE(server_->wait_for_ring(0));
+    EXPECT_EQ(server_->rings[0].base, 3U);
+    struct stat first {};
+    struct stat second {};
+    ASSERT_EQ(fstat(note.get(), &first), 0);
+    ASSERT_EQ(fstat(server_->inflight.get(), &second), 0);
+    EXPECT_NE(first.st_ino, second.st_ino);
+}
+
+TEST_F(VhostUserResubmissionTest, OneThatComesBackWithoutANoteLeavesErrors) {
+    request(0, 2);
+    server_.reset();
+    come_back({});
+    EXPECT_THAT(wait_for_used(0, 1), testing::ElementsAre(2));
+    EXPECT_EQ(memory_.read<uint8_t>(GuestAddress{status_of(2)}), VIRTIO_BLK_S_IOERR);
+    ASSERT_TRUE(server_->wait_for_ring(0));
+    EXPECT_EQ(server_->rings[0].base, 1U);
+}
+
+TEST_F(VhostUserResubmissionTest, ARequestThatKillsEveryBackEndEndsInAnError) {
+    make_noting_device(std::chrono::milliseconds{2500});
+    request(0, 2);
+    server_.reset();
+    for (int round = 0; round < 10 && drivers_[0]->take_used().empty(); ++round) {
+        come_back(noting());
+        server_->wait_for_ring(0);
+        server_.reset();
+    }
+    EXPECT_EQ(memory_.read<uint8_t>(GuestAddress{status_of(2)}), VIRTIO_BLK_S_IOERR);
+    EXPECT_FALSE(needs_reset());
+}
+
+TEST_F(VhostUserResubmissionTest, ADriverDoesNotWaitForAReset) {
+    const UniqueFd note{dup(server_->inflight.get())};
+    request(0, 2);
+    server_.reset();
+    std::this_thread::sleep_for(std::chrono::milliseconds{50});
+    write_status(0);
+    EXPECT_EQ(status(), 0U);
+    std::ranges::fill(answered_, uint16_t{0});
+    start();
+    come_back(noting());
+    ASSERT_TRUE(server_->wait_for_ring(0));
+    EXPECT_EQ(server_->rings[0].base, 0U);
+    struct stat first {};
+    struct stat second {};
+    ASSERT_EQ(fstat(note.get(), &first), 0);
+    ASSERT_EQ(fstat(server_->inflight.get(), &second), 0);
+    EXPECT_NE(first.st_ino, second.st_ino) << "what was in flight is no more";
+}
+
+/// A network device with one pair of queues.
+class ServedNetTest : public VhostUserDeviceTest {
+  protected:
+    static constexpr MacAddress kMac{2, 0, 0, 0, 7, 9};
+    ServedNetTest() {
+        kind_ = served_net_kind(kMac, 9000);
+        Manners manners;
+        manners.queues = 1;  // pairs
+        manners.features |= feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_CSUM) |
+                            feature(VIRTIO_NET_F_CTRL_VQ) | feature(VIRTIO_NET_F_MQ) |
+                            feature(VIRTIO_NET_F_GUEST_ANNOUNCE);
+        make_device(manners);
+    }
+    virtio_net_config configuration() {
+        virtio_net_config config{};
+        transport_->read(VIRTIO_MMIO_CONFIG, std::as_writable_bytes(std::span{&config, 1}));
+        return config;
+    }
+    bool wait_for_link(bool up) {
+        return wait_for([&] { return configuration().status == (up ? VIRTIO_NET_S_LINK_UP : 0); });
+    }
+};
+
+TEST_F(ServedNetTest, HasItsOwnAddressAndTheServersFeatures) {
+    EXPECT_EQ(device_->type(), 1U);
+    EXPECT_EQ(device_->features(), feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_CSUM) |
+                                       feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_STATUS) |
+                                       feature(VIRTIO_NET_F_MTU));
+    const virtio_net_config config = configuration();
+    EXPECT_TRUE(std::ranges::equal(config.mac, kMac));
+    EXPECT_EQ(config.mtu, 9000);
+    EXPECT_EQ(config.max_virtqueue_pairs, 1);
+    EXPECT_EQ(config.status, VIRTIO_NET_S_LINK_UP);
+    EXPECT_EQ(served_net_kind(kMac, 0).own_features & feature(VIRTIO_NET_F_MTU), 0U);
+}
+
+TEST_F(ServedNetTest, WhatIsItsOwnIsNotTheServersToKnow) {
+    start(device_->features());
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_EQ(server_->accepted, test::kVersion1 | feature(vhost_user::kProtocolFeatures) |
+                                     feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_CSUM));
+}
+
+TEST_F(ServedNetTest, ALostServerTakesTheLinkDownAndFramesWithIt) {
+    start();
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    for (const int head : {0, 2}) {
+        request(0, head);
+        request(1, head);
+    }
+    const int before = irq_.count();
+    server_.reset();
+    EXPECT_TRUE(wait_for_link(false));
+    EXPECT_TRUE(wait_for([&] { return irq_.count() > before; }));
+    // Buffers that it may have taken come back empty, once: what is given anew waits.
+    EXPECT_THAT(wait_for_used(0, 2), testing::UnorderedElementsAre(0, 2));
+    EXPECT_THAT(wait_for_used(1, 2), testing::UnorderedElementsAre(0, 2));
+    request(0, 4);
+    kick(0);
+    request(1, 6);
+    kick(1);
+    EXPECT_THAT(wait_for_used(1, 1), testing::ElementsAre(6));
+    EXPECT_TRUE(drivers_[0]->take_used().empty());
+    const UniqueFd listener = test::listen_at(path_);
+    UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    server_ = std::make_unique<VhostUserServer>(std::move(connection));
+    ASSERT_TRUE(server_->wait_for_ring(0));
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_EQ(server_->rings[0].base, 2U);
+    EXPECT_EQ(server_->rings[1].base, 3U);
+    EXPECT_TRUE(wait_for_link(true));
+    answered_[0] = 2;
+    answer(0, 4);
+    signal_eventfd(server_->rings[0].call.get());
+    EXPECT_THAT(wait_for_used(0, 1), testing::ElementsAre(4));
+    EXPECT_FALSE(needs_reset());
+}
 
 TEST_F(VhostUserDeviceTest, ItsQueuesAreTheBackEndsWithKicksAndCalls) {
     start();
@@ -531,7 +845,7 @@ TEST(Share, TellsItsTagAndRefusesRequestsAsFuseDoes) {
     const VhostUserKind kind = share_kind("src");
     EXPECT_EQ(kind.type, 26U);
     EXPECT_EQ(kind.queue_sizes.size(), 2U);
-    const auto config = kind.make_configuration({});
+    const auto config = kind.make_configuration({}, true);
     ASSERT_EQ(config.size(), 40U);
     EXPECT_STREQ(reinterpret_cast<const char*>(config.data()), "src");
     EXPECT_EQ(config[36], std::byte{1});

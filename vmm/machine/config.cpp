@@ -133,7 +133,9 @@ VirtioBus MachineConfig::bus_in_use() const {
 }
 
 bool MachineConfig::shares_memory() const {
-    return !shares.empty() || std::ranges::any_of(disks, &DiskConfig::is_served);
+    return !shares.empty() || std::ranges::any_of(disks, &DiskConfig::is_served) ||
+           std::ranges::any_of(nets,
+                               [](const NetConfig& net) { return net.kind == NetConfig::Kind::served; });
 }
 
 std::string MachineConfig::whole_cmdline() const {

@@ -16,6 +16,7 @@
 #include "devices/console/socket_host.h"
 #include "devices/fs/share.h"
 #include "devices/net/net.h"
+#include "devices/net/served_net.h"
 #include "devices/rng/rng.h"
 #include "devices/virtio/vhost_user_device.h"
 #include "devices/vsock/vsock.h"
@@ -46,6 +47,7 @@ virtio::NetOffloads offloads_of(const NetConfig& net) {
         case NetConfig::Kind::tap:
             return virtio::NetOffloads::all;
         case NetConfig::Kind::socket:
+        case NetConfig::Kind::served:
             break;
     }
     return virtio::NetOffloads::none;
@@ -180,18 +182,29 @@ void Machine::add_virtio_devices(MachineFiles& files) {
             virtio_devices_->add(make_disk(*image++, disk, name), name);
         }
     }
-    for (size_t number = 0; number < files.nets.size(); ++number) {
+    auto links = files.nets.begin();
+    auto net_server = files.net_servers.begin();
+    for (size_t number = 0; number < config_.nets.size(); ++number) {
         const NetConfig& net = config_.nets[number];
         const std::string name = "net" + std::to_string(number);
+        const virtio::MacAddress mac = net.mac.value_or(random_mac());
+        if (net.kind == NetConfig::Kind::served) {
+            virtio_devices_->add(
+                std::make_unique<virtio::VhostUserDevice>(virtio::served_net_kind(mac, net.mtu),
+                                                          std::move(*net_server++), net.socket, name),
+                name);
+            continue;
+        }
         virtio_devices_->add(
-            std::make_unique<virtio::Net>(virtio::NetSettings{.mac = net.mac.value_or(random_mac()),
+            std::make_unique<virtio::Net>(virtio::NetSettings{.mac = mac,
                                                               .mtu = net.mtu_in_use(),
                                                               .offloads = offloads_of(net),
                                                               .frames_per_second = net.pps,
                                                               .bytes_per_second = net.bps,
                                                               .stream = net.kind == NetConfig::Kind::socket,
+                                                              .stream_path = net.socket,
                                                               .name = name},
-                                          std::move(files.nets[number])),
+                                          std::move(*links++)),
             name);
     }
     for (size_t number = 0; number < files.shares.size(); ++number) {

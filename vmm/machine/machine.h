@@ -49,12 +49,13 @@ struct MachineFiles {
         disks;  ///< of those MachineConfig::disks that are files, in the same order
     std::vector<virtio::VhostUser> disk_servers;  ///< of those that are not, likewise
     std::vector<std::vector<virtio::NetLink>>
-        nets;                               ///< of MachineConfig::nets, likewise; a descriptor a queue
-    std::vector<virtio::VhostUser> shares;  ///< of MachineConfig::shares, likewise
-    std::vector<PortFiles> ports;           ///< of MachineConfig::ports, likewise
-    UniqueFd vsock;                         ///< the listener of MachineConfig::vsock
-    UniqueFd console_output;                ///< where the console's output goes
-    UniqueFd console_input;                 ///< where its input comes from; none where there is no input
+        nets;  ///< of those MachineConfig::nets that have no server, likewise; a descriptor a queue
+    std::vector<virtio::VhostUser> net_servers;  ///< of those that have one, likewise
+    std::vector<virtio::VhostUser> shares;       ///< of MachineConfig::shares, likewise
+    std::vector<PortFiles> ports;                ///< of MachineConfig::ports, likewise
+    UniqueFd vsock;                              ///< the listener of MachineConfig::vsock
+    UniqueFd console_output;                     ///< where the console's output goes
+    UniqueFd console_input;                      ///< where its input comes from; none where there is no input
     bool input_is_terminal = false;
 };
 

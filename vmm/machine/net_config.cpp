@@ -14,7 +14,8 @@ namespace {
 constexpr const char* kUserForm =
     "user[,forward=[HOSTIP:]PORT:GUESTPORT[/"
     "udp]]…[,restrict][,host-loopback][,mac=…][,mtu=N][,pps=N][,bps=SIZE]";
-constexpr const char* kSocketForm = "socket=PATH[,mac=…][,mtu=N][,pps=N][,bps=SIZE]";
+constexpr const char* kSocketForm =
+    "socket=PATH[,mac=…][,mtu=N][,pps=N][,bps=SIZE], or socket=PATH,vhost-user[,mac=…][,mtu=N]";
 constexpr const char* kTapForm = "tap=NAME[,queues=N][,vhost=on|off][,mac=…][,mtu=N][,pps=N][,bps=SIZE]";
 
 /// Six bytes in hexadecimal, two digits each, with colons between. An address for many (its lowest bit set)
@@ -66,11 +67,15 @@ NetConfig NetConfig::parse(const std::string& text) {
     refuse_repeats("--net", text, words, "forward");
     for (const OptionWord& word : words) {
         const bool taken = net.take_word(word) || (net.kind == Kind::user && net.take_user_word(word)) ||
-                           (net.kind == Kind::tap && net.take_tap_word(word));
+                           (net.kind == Kind::tap && net.take_tap_word(word)) ||
+                           (net.kind == Kind::socket && net.take_socket_word(word));
         if (!taken) {
             refuse_option("--net", text, "'" + word.text + "' has no meaning there",
                           std::string{"write "} + form);
         }
+    }
+    if (net.kind == Kind::served && (net.pps != 0 || net.bps != 0)) {
+        refuse_option("--net", text, "limits are for the server (vhost-user) to set", "leave them out");
     }
     if (net.vhost.value_or(false) && (net.pps != 0 || net.bps != 0)) {
         refuse_option("--net", text, "the host's kernel (vhost=on) knows no limits",
@@ -124,6 +129,12 @@ bool NetConfig::take_tap_word(const OptionWord& word) {
     return true;
 }
 
+bool NetConfig::take_socket_word(const OptionWord& word) {
+    const bool taken = word.is_flag("vhost-user");
+    kind = taken ? Kind::served : kind;
+    return taken;
+}
+
 uint16_t NetConfig::mtu_in_use() const {
     return mtu != 0             ? mtu
            : kind == Kind::user ? kMostMtu
@@ -132,9 +143,10 @@ uint16_t NetConfig::mtu_in_use() const {
 }
 
 std::string NetConfig::text() const {
-    std::string text = kind == Kind::tap      ? "tap=" + double_commas(tap)
-                       : kind == Kind::socket ? "socket=" + double_commas(socket)
-                                              : "user";
+    std::string text = kind == Kind::tap    ? "tap=" + double_commas(tap)
+                       : kind == Kind::user ? "user"
+                                            : "socket=" + double_commas(socket);
+    text += kind == Kind::served ? ",vhost-user" : "";
     for (const virtio::PortForward& forward : forwards) {
         text += ",forward=" + forward.text();
     }

@@ -19,10 +19,11 @@ struct NetConfig {
         user,    ///< a network in user space, which needs no rights
         tap,     ///< a tap device of the host's
         socket,  ///< a program that takes a stream of frames, such as passt
+        served,  ///< a vhost-user-net server, which has the queues
     };
     Kind kind = Kind::user;
     std::string tap;            ///< its name; Kind::tap only
-    std::string socket;         ///< the unix socket that the program listens on; Kind::socket only
+    std::string socket;         ///< the unix socket that the program listens on; Kind::socket and served only
     uint32_t queues = 1;        ///< pairs of them; Kind::tap only
     std::optional<bool> vhost;  ///< whether the host's kernel serves them; none: where it can; Kind::tap only
     std::optional<virtio::MacAddress> mac;  ///< none: one by chance
@@ -39,7 +40,8 @@ struct NetConfig {
 
     /// "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback]",
     /// "tap=NAME[,queues=N][,vhost=on|off]" or "socket=PATH", and behind any of them
-    /// "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]", as on the command line. Throws Error (usage).
+    /// "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]"; or "socket=PATH,vhost-user[,mac=…][,mtu=N]"; as
+    /// on the command line. Throws Error (usage).
     static NetConfig parse(const std::string& text);
     [[nodiscard]] std::string text() const;
     /// Whether vhost-net is to be used where the host has it. It knows no limits.
@@ -52,6 +54,7 @@ struct NetConfig {
     bool take_word(const OptionWord& word);
     bool take_user_word(const OptionWord& word);
     bool take_tap_word(const OptionWord& word);
+    bool take_socket_word(const OptionWord& word);
 };
 
 }  // namespace hull

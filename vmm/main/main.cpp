@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "devices/block/served_disk.h"
 #include "devices/net/frame_stream.h"
+#include "devices/net/served_net.h"
 #include "devices/net/tap.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/machine.h"
@@ -105,6 +106,13 @@ virtio::VhostUser open_disk_server(const DiskConfig& disk) {
                                     "is a vhost-user-blk server listening there?");
 }
 
+virtio::VhostUser open_net_server(const NetConfig& net) {
+    return virtio::greet_vhost_user(
+        virtio::connect_vhost_user(net.socket), virtio::served_net_kind(virtio::MacAddress{}, net.mtu),
+        "cannot use the network's server at '" + net.socket + "'",
+        "is a vhost-user-net server listening there? leave vhost-user out for a stream of frames");
+}
+
 /// The programs that work for a machine.
 struct Helpers {
     std::vector<UserNet> user_nets;
@@ -138,6 +146,8 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
     for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::tap) {
             files.nets.push_back(open_tap_links(net));
+        } else if (net.kind == NetConfig::Kind::served) {
+            files.net_servers.push_back(open_net_server(net));
         } else if (net.kind == NetConfig::Kind::socket) {
             files.nets.emplace_back().push_back({virtio::connect_frame_stream(net.socket), UniqueFd{}});
         } else {
