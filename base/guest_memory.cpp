@@ -100,19 +100,26 @@ std::atomic_ref<uint64_t> word_of(std::span<std::byte> log, uint64_t index) {
 
 }  // namespace
 
-void GuestMemory::mark_pages(std::span<const std::byte> memory) const {
+std::optional<GuestAddress> GuestMemory::address_of(const std::byte* memory) const {
     for (const Region& region : regions_) {
         const std::byte* start = region.mapping.data();
-        if (memory.empty() || memory.data() < start || memory.data() >= start + region.mapping.size()) {
-            continue;
+        if (memory >= start && memory < start + region.mapping.size()) {
+            return GuestAddress{raw(region.range.start()) + static_cast<uint64_t>(memory - start)};
         }
-        const uint64_t first = raw(region.range.start()) + static_cast<uint64_t>(memory.data() - start);
-        for (uint64_t page = first / kLogPage; page <= (first + memory.size() - 1) / kLogPage; ++page) {
-            // Release: who takes the bit sees what was written before it was set.
-            word_of(log_.bytes(), page / kBitsPerWord)
-                .fetch_or(uint64_t{1} << (page % kBitsPerWord), std::memory_order_release);
-        }
+    }
+    return std::nullopt;
+}
+
+void GuestMemory::mark_pages(std::span<const std::byte> memory) const {
+    const auto address = address_of(memory.data());
+    if (memory.empty() || !address) {
         return;
+    }
+    const uint64_t first = raw(*address);
+    for (uint64_t page = first / kLogPage; page <= (first + memory.size() - 1) / kLogPage; ++page) {
+        // Release: who takes the bit sees what was written before it was set.
+        word_of(log_.bytes(), page / kBitsPerWord)
+            .fetch_or(uint64_t{1} << (page % kBitsPerWord), std::memory_order_release);
     }
 }
 

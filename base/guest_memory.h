@@ -117,6 +117,9 @@ class GuestMemory {
     /// at any moment.
     [[nodiscard]] std::optional<std::span<std::byte>> slice(const GuestRange& range) const;
 
+    /// Where the guest has host memory that slice() gave; nothing where it is no such.
+    [[nodiscard]] std::optional<GuestAddress> address_of(const std::byte* memory) const;
+
     /// Says that the host has written there. `memory` is host memory inside one region, as slice() gives it.
     void mark_written(std::span<const std::byte> memory) const {
         if (is_logged()) [[unlikely]] {

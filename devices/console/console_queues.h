@@ -35,8 +35,8 @@ class ConsoleQueues {
     /// reads. Here and below the states outlive this object, and what is known of a port stays there.
     ConsoleQueues(Activation activation, PortHost& console, PortState& state, int driver_is_up);
     static constexpr std::chrono::milliseconds kQuiet{1000};
-    /// For named ports, with the numbers from 1 on; port 0 is not there. `ports` must outlive this object, and
-    /// there is a state for each.
+    /// For named ports, with the numbers from 1 on; port 0 is not there. `ports` must outlive this object,
+    /// and there is a state for each.
     ConsoleQueues(Activation activation, std::span<const NamedPort> ports, std::span<PortState> states);
 
     /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.

@@ -39,7 +39,9 @@ class PortControl {
     [[nodiscard]] bool has_more() const { return more_; }
     /// Whether somebody new may come to the host's side of a port: not before the driver knows that who was
     /// there has left. `number` is that of the port in the list.
-    [[nodiscard]] bool may_let_next_in(size_t number) const { return !ports_[number].queues->state().told_open; }
+    [[nodiscard]] bool may_let_next_in(size_t number) const {
+        return !ports_[number].queues->state().told_open;
+    }
 
     /// As PortQueues has them.
     using Waits = std::array<pollfd, 2>;

@@ -103,7 +103,7 @@ void PortQueues::transmit(size_t most) {
 size_t PortQueues::keep_rest(Rest which, size_t most) {
     size_t kept = 0;
     // Of a chain that was not begun the queue has all.
-    const uint16_t chains = which == Rest::all                          ? sides_.transmit.queue.size()
+    const uint16_t chains = which == Rest::all                         ? sides_.transmit.queue.size()
                             : unsent_ && (segment_ > 0 || offset_ > 0) ? uint16_t{1}
                                                                        : uint16_t{0};
     for (uint16_t count = 0; !broken_ && count < chains && kept < most; ++count) {
@@ -180,8 +180,8 @@ void PortQueues::receive(size_t most) {
 }
 
 PortQueues::Waits PortQueues::waits(bool next) const {
-    const PortHost::Waits host =
-        sides_.host.waits({.input = state_.guest_is_open && !starved_, .output = output_waits(), .next = next});
+    const PortHost::Waits host = sides_.host.waits(
+        {.input = state_.guest_is_open && !starved_, .output = output_waits(), .next = next});
     return {pollfd{output_waits() ? -1 : sides_.transmit.kick_fd, POLLIN, 0},
             pollfd{starved_ ? sides_.receive.kick_fd : -1, POLLIN, 0}, host[0], host[1]};
 }

@@ -34,6 +34,7 @@ VhostUserKind share_kind(const std::string& tag) {
             .needs = {},
             .make_configuration = [seen = std::vector<std::byte>{bytes.begin(), bytes.end()}](
                                       auto, bool) { return seen; },
+            .unsaved = "its server has files open for the guest, which no other has",
             .refuse = refuse};
 }
 

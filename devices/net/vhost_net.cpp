@@ -54,16 +54,17 @@ bool VhostNet::set_memory(const GuestMemory& memory) const {
     return ioctl(fd_.get(), VHOST_SET_MEM_TABLE, table) == 0;
 }
 
-bool VhostNet::hand_over(unsigned index, const ActiveQueue& queue, int call_fd, int link_fd) const {
+bool VhostNet::hand_over(unsigned index, const GuestMemory& memory, const ActiveQueue& queue, int call_fd,
+                         int link_fd) const {
     const VirtQueue::Areas areas = queue.queue.areas();
     const vhost_vring_state size{index, queue.queue.size()};
     const vhost_vring_state first{index, queue.queue.next_available()};
     const vhost_vring_addr addresses{.index = index,
-                                     .flags = 0,
+                                     .flags = memory.is_logged() ? 1U << VHOST_VRING_F_LOG : 0U,
                                      .desc_user_addr = reinterpret_cast<uintptr_t>(areas.descriptors),
                                      .used_user_addr = reinterpret_cast<uintptr_t>(areas.used),
                                      .avail_user_addr = reinterpret_cast<uintptr_t>(areas.available),
-                                     .log_guest_addr = 0};
+                                     .log_guest_addr = raw(memory.address_of(areas.used).value())};
     const vhost_vring_file kick{index, queue.kick_fd};
     const vhost_vring_file call{index, call_fd};
     const vhost_vring_file link{index, link_fd};
@@ -81,9 +82,15 @@ bool VhostNet::start(const GuestMemory& memory, uint64_t features, const ActiveQ
         is_owner_ = ioctl(fd_.get(), VHOST_SET_OWNER) == 0;
     }
     features &= kFeatures;
-    const bool done = is_owner_ && ioctl(fd_.get(), VHOST_SET_FEATURES, &features) == 0 &&
-                      set_memory(memory) && hand_over(0, receive, receive_call_.get(), link_fd) &&
-                      hand_over(1, transmit, transmit_call_.get(), link_fd);
+    bool has_log = true;
+    if (const auto log = memory.write_log()) {
+        const auto base = reinterpret_cast<uint64_t>(log->bits.data());
+        features |= feature(VHOST_F_LOG_ALL);
+        has_log = ioctl(fd_.get(), VHOST_SET_LOG_BASE, &base) == 0;
+    }
+    const bool done = is_owner_ && has_log && ioctl(fd_.get(), VHOST_SET_FEATURES, &features) == 0 &&
+                      set_memory(memory) && hand_over(0, memory, receive, receive_call_.get(), link_fd) &&
+                      hand_over(1, memory, transmit, transmit_call_.get(), link_fd);
     if (!done) {
         stop();
     }

@@ -22,7 +22,8 @@ class VhostNet {
     explicit VhostNet(UniqueFd fd) : fd_{std::move(fd)} {}
 
     /// Hands over both queues, of a driver that negotiated `features`, with the tap device's queue `link_fd`
-    /// at the other side. False, with nothing handed over, where the kernel refuses.
+    /// at the other side. Where what is written is logged, the kernel logs it too. False, with nothing handed
+    /// over, where the kernel refuses.
     [[nodiscard]] bool start(const GuestMemory& memory, uint64_t features, const ActiveQueue& receive,
                              const ActiveQueue& transmit, int link_fd);
     /// Takes them back; once it has returned, the kernel touches neither. Harmless where it has none.
@@ -33,7 +34,8 @@ class VhostNet {
 
   private:
     [[nodiscard]] bool set_memory(const GuestMemory& memory) const;
-    [[nodiscard]] bool hand_over(unsigned index, const ActiveQueue& queue, int call_fd, int link_fd) const;
+    [[nodiscard]] bool hand_over(unsigned index, const GuestMemory& memory, const ActiveQueue& queue,
+                                 int call_fd, int link_fd) const;
 
     UniqueFd fd_;
     UniqueFd receive_call_ = make_eventfd();

@@ -130,7 +130,7 @@ VhostUserResult<void> VhostUser::negotiate(const VhostUserNeeds& needs) {
     if (!protocol) {
         return failure(protocol.error());
     }
-    const uint64_t wanted = feature(kMultiQueue) | feature(kReplyAck) |
+    const uint64_t wanted = feature(kMultiQueue) | feature(kReplyAck) | feature(kLogShmfd) |
                             (needs.configuration_size > 0 ? feature(kConfig) : 0) |
                             (needs.inflight ? feature(kInflightFd) : 0);
     const uint64_t agreed = *protocol & wanted;
@@ -139,6 +139,7 @@ VhostUserResult<void> VhostUser::negotiate(const VhostUserNeeds& needs) {
     }
     acknowledges_ = (agreed & feature(kReplyAck)) != 0;
     notes_inflight_ = (agreed & feature(kInflightFd)) != 0;
+    can_log_ = (agreed & feature(kLogShmfd)) != 0 && (*features & feature(kLogAll)) != 0;
     if ((agreed & feature(kMultiQueue)) != 0) {
         const auto queues = ask_number(kGetQueueNum);
         if (!queues || *queues == 0) {
@@ -179,7 +180,9 @@ VhostUserResult<void> VhostUser::ask_configuration(size_t size) {
 
 VhostUserResult<void> VhostUser::start(uint64_t features, const GuestMemory& memory,
                                        std::span<const VhostUserRing> rings, VhostUserInflight& inflight) {
-    const uint64_t accepted = features | feature(kProtocolFeatures);
+    const auto log = can_log_ ? memory.write_log() : std::nullopt;
+    const uint64_t accepted =
+        (features & ~feature(kLogAll)) | feature(kProtocolFeatures) | (log ? feature(kLogAll) : 0);
     auto done = tell(kSetFeatures, bytes_of(accepted));
     if (done && notes_inflight_) {
         done = hand_over_inflight(rings, inflight);
@@ -187,9 +190,12 @@ VhostUserResult<void> VhostUser::start(uint64_t features, const GuestMemory& mem
     if (done) {
         done = share_memory(memory);
     }
+    if (done && log) {
+        done = share_log(*log);
+    }
     for (const VhostUserRing& ring : rings) {
         if (done) {
-            done = start_ring(ring);
+            done = start_ring(ring, memory);
         }
     }
     for (const VhostUserRing& ring : rings) {
@@ -259,14 +265,22 @@ VhostUserResult<void> VhostUser::share_memory(const GuestMemory& memory) {
     return tell(kSetMemTable, bytes_of(table).first(size), std::span{fds}.first(table.count));
 }
 
-VhostUserResult<void> VhostUser::start_ring(const VhostUserRing& ring) {
+VhostUserResult<void> VhostUser::share_log(const GuestMemory::WriteLog& log) {
+    // Its answer, which comes whether it was asked to acknowledge or not, says nothing.
+    uint64_t any = 0;
+    auto done = send(kSetLogBase, 0, bytes_of(Log{.mmap_size = log.bits.size(), .mmap_offset = 0}),
+                     std::span{&log.fd, 1});
+    return done ? receive(kSetLogBase, std::as_writable_bytes(std::span{&any, 1})) : done;
+}
+
+VhostUserResult<void> VhostUser::start_ring(const VhostUserRing& ring, const GuestMemory& memory) {
     const VirtQueue::Areas areas = ring.queue->areas();
     const VringAddr addresses{.index = ring.index,
-                              .flags = 0,
+                              .flags = can_log_ && memory.is_logged() ? kVringIsLogged : 0,
                               .descriptor = reinterpret_cast<uint64_t>(areas.descriptors),
                               .used = reinterpret_cast<uint64_t>(areas.used),
                               .available = reinterpret_cast<uint64_t>(areas.available),
-                              .log = 0};
+                              .log = raw(memory.address_of(areas.used).value())};
     const uint64_t index = ring.index;
     auto done = tell(kSetVringNum, bytes_of(VringState{.index = ring.index, .num = ring.queue->size()}));
     if (done) {

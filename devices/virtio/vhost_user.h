@@ -66,11 +66,14 @@ class VhostUser {
     [[nodiscard]] std::span<const std::byte> configuration() const { return configuration_; }
     /// Whether it notes requests in flight, where that was asked for.
     [[nodiscard]] bool notes_inflight() const { return notes_inflight_; }
+    /// Whether it can log what it writes.
+    [[nodiscard]] bool can_log() const { return can_log_; }
     /// Readable when the back end is gone, or says what nobody asked for.
     [[nodiscard]] int fd() const { return socket_.get(); }
 
     /// Hands it the memory, which must be shareable and outlive what it does, and the queues, each from its
-    /// next_available() on. `features` are those that the driver accepted. Where it notes requests in flight,
+    /// next_available() on. `features` are those that the driver accepted. Where what is written is logged it
+    /// logs that too, if it can. Where it notes requests in flight,
     /// it gets `inflight`, of a back end that had the same queues, or fills it with a new one where there is
     /// none; with one that is not new each queue must have been resumed: what is in flight is found there.
     VhostUserResult<void> start(uint64_t features, const GuestMemory& memory,
@@ -97,12 +100,14 @@ class VhostUser {
     VhostUserResult<void> hand_over_inflight(std::span<const VhostUserRing> rings,
                                              VhostUserInflight& inflight);
     VhostUserResult<void> share_memory(const GuestMemory& memory);
-    VhostUserResult<void> start_ring(const VhostUserRing& ring);
+    VhostUserResult<void> share_log(const GuestMemory::WriteLog& log);
+    VhostUserResult<void> start_ring(const VhostUserRing& ring, const GuestMemory& memory);
 
     UniqueFd socket_;
     std::chrono::milliseconds patience_;
     bool acknowledges_ = false;
     bool notes_inflight_ = false;
+    bool can_log_ = false;
     uint64_t features_ = 0;
     uint64_t most_queues_ = 1;
     std::vector<std::byte> configuration_;

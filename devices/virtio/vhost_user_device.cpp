@@ -79,7 +79,28 @@ void VhostUserDevice::activate(Activation activation) {
 
 void VhostUserDevice::reset() {
     worker_.reset();
+    if (std::exchange(is_log_incomplete_, false)) {
+        // Its back end may have written anywhere.
+        for (const GuestMemory::Region& region : memory_->regions()) {
+            memory_->mark_written(region.mapping.bytes());
+        }
+    }
     queues_.clear();
+}
+
+void VhostUserDevice::save(StateWriter& state) const {
+    if (!kind_.unsaved.empty()) {
+        throw Error{ExitStatus::usage, "cannot save the state of " + name_, kind_.unsaved,
+                    "have the guest give it up and take it out of the machine before"};
+    }
+    const std::lock_guard lock{configuration_mutex_};
+    state.put_bytes(configuration_);
+}
+
+void VhostUserDevice::load(StateReader& state) {
+    const std::lock_guard lock{configuration_mutex_};
+    state.require(std::ranges::equal(state.get_bytes(), configuration_),
+                  "its server serves something else, which is not of the same size or kind");
 }
 
 std::vector<VhostUserRing> VhostUserDevice::rings() const {
@@ -116,6 +137,7 @@ void VhostUserDevice::serve(int stop_fd) {
             continue;
         }
         is_owed_by_server_ = true;
+        is_log_incomplete_ = is_log_incomplete_ || (memory_->is_logged() && !server_->can_log());
         served_since_ = std::chrono::steady_clock::now();
         const auto started = server_->start(accepted_ & ~kind_.own_features, *memory_, rings(), inflight_);
         const std::string why = started ? pass_calls(stop_fd) : started.error();

@@ -31,6 +31,9 @@ struct VhostUserKind {
     /// What the driver sees, from what the back end gave, and gave last where it is gone.
     std::function<std::vector<std::byte>(std::span<const std::byte> given, bool is_served)>
         make_configuration;
+    /// Why what its back end knows cannot be saved, a clause; empty: it knows nothing that the driver relies
+    /// on.
+    std::string unsaved{};
     /// Answers a request with an error; how many bytes it wrote.
     std::function<uint32_t(const DescriptorChain& request)> refuse;
     /// Whether what is in this queue waits for a back end: it holds no requests, but room for what comes. A
@@ -72,6 +75,10 @@ class VhostUserDevice final : public VirtioDevice {
     void activate(Activation activation) override;
     /// Takes the queues back from the back end, for which that has VhostUser::kPatience.
     void reset() override;
+    /// Its configuration space, which must be the same. Throws Error (usage) where its back end has more to
+    /// save.
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
 
   private:
     struct Queue {
@@ -110,6 +117,7 @@ class VhostUserDevice final : public VirtioDevice {
     uint64_t accepted_ = 0;
     GuestMemory* memory_ = nullptr;  // these two while it is active
     DriverCalls* driver_ = nullptr;
+    bool is_log_incomplete_ = false;  // a back end that cannot log has had the queues
     std::vector<Queue> queues_;
     UniqueFd error_ = make_eventfd();
     std::optional<WorkerThread> worker_;  // last: it uses all of the above

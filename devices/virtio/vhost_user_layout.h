@@ -22,6 +22,7 @@ enum Request : uint32_t {
     kSetFeatures = 2,
     kSetOwner = 3,
     kSetMemTable = 5,
+    kSetLogBase = 6,
     kSetVringNum = 8,
     kSetVringAddr = 9,
     kSetVringBase = 10,
@@ -42,9 +43,13 @@ enum Request : uint32_t {
 inline constexpr unsigned kProtocolFeatures = 30;
 /// Protocol features, by bit.
 inline constexpr unsigned kMultiQueue = 0;
+inline constexpr unsigned kLogShmfd = 1;
 inline constexpr unsigned kReplyAck = 3;
 inline constexpr unsigned kConfig = 9;
 inline constexpr unsigned kInflightFd = 12;
+
+/// The bit among virtio's features that has a back end log what it writes.
+inline constexpr unsigned kLogAll = 26;
 
 struct VringState {
     uint32_t index;
@@ -56,7 +61,13 @@ struct VringAddr {
     uint64_t descriptor;  ///< these three are addresses in this process, as the memory table has them
     uint64_t used;
     uint64_t available;
-    uint64_t log;
+    uint64_t log;  ///< the guest's address of the used ring
+};
+inline constexpr uint32_t kVringIsLogged = 1;  ///< among the flags
+/// Where a log is, in what the descriptor beside it is of.
+struct Log {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
 };
 inline constexpr size_t kMostRegions = 8;
 struct Region {

@@ -52,7 +52,7 @@ class Vsock final : public VirtioDevice {
     std::optional<ActiveQueue> event_queue_;
     std::unique_ptr<VsockConnections> connections_;  // from the first activation to the reset
     bool tell_of_end_ = false;                       // that the streams which the driver knows are no more
-    std::optional<WorkerThread> worker_;  // last: it uses the queues
+    std::optional<WorkerThread> worker_;             // last: it uses the queues
 };
 
 }  // namespace hull::virtio

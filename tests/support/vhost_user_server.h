@@ -126,6 +126,7 @@ class VhostUserServer {
     vu::MemoryTable table{};
     std::vector<Mapping> mappings;
     std::map<uint32_t, Ring> rings;
+    Mapping log;        ///< of what it writes, as it was told by SET_LOG_BASE
     UniqueFd inflight;  ///< as it was told by SET_INFLIGHT_FD
     vu::Inflight inflight_place{};
     std::vector<uint32_t> requests;  ///< in the order in which they came
@@ -227,6 +228,14 @@ class VhostUserServer {
             case vu::kSetVringErr:
                 rings[static_cast<uint32_t>(number)].err = fd();
                 break;
+            case vu::kSetLogBase:
+                if (!message.fds.empty()) {
+                    log = Mapping::shared(message.fds.front().get(), message.as<vu::Log>().mmap_size,
+                                          "the log");
+                }
+                message.set(message.as<uint64_t>());
+                message.fds.clear();
+                return true;  // as libvhost-user does: with what came, acknowledged or not
             case vu::kSetInflightFd:
                 inflight = fd();
                 inflight_place = message.as<vu::Inflight>();

@@ -419,7 +419,12 @@ TEST_F(NetStreamTest, AnotherSideThatIsBackIsFoundAgain) {
     offer({100, 100});
     std::thread worker{[&] {
         queues_->serve(stop.get(), {.changed = [&](bool is_up) { ++(is_up ? ups : downs); },
-                                    .find = [&] { return looks++ == 0 ? -1 : next_link.get(); }});
+                                    .find =
+                                        [&] {
+                                            const int found = looks++ == 0 ? -1 : next_link.get();
+                                            stream_.emplace(found);
+                                            return found;
+                                        }});
     }};
     arrive_bytes(framed("first") + framed("cut off").substr(0, 7));
     const uint64_t used_ring = raw(receive_driver_->config().device_area);

@@ -405,7 +405,7 @@ class VhostUserResubmissionTest : public VhostUserDeviceTest {
     }
     void come_back(Manners manners) {
         std::filesystem::remove(path_);
-        const UniqueFd listener = test::listen_at(path_);
+        const UniqueFd listener = test::listen_unix(path_);
         UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
         server_ = std::make_unique<VhostUserServer>(std::move(connection), std::move(manners));
     }
@@ -571,7 +571,7 @@ TEST_F(ServedNetTest, ALostServerTakesTheLinkDownAndFramesWithIt) {
     kick(1);
     EXPECT_THAT(wait_for_used(1, 1), testing::ElementsAre(6));
     EXPECT_TRUE(drivers_[0]->take_used().empty());
-    const UniqueFd listener = test::listen_at(path_);
+    const UniqueFd listener = test::listen_unix(path_);
     UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     server_ = std::make_unique<VhostUserServer>(std::move(connection));
     ASSERT_TRUE(server_->wait_for_ring(0));
@@ -615,6 +615,84 @@ TEST_F(VhostUserDeviceTest, ItsQueuesAreTheBackEndsWithKicksAndCalls) {
         EXPECT_TRUE(wait_for([&] { return irq_.count() > before; }));
         EXPECT_EQ(drivers_[index]->take_used().size(), 1U);
     }
+}
+
+uint64_t pages_written(GuestMemory& memory) {
+    uint64_t pages = 0;
+    memory.take_written([&](const GuestRange& range) { pages += range.size() / GuestMemory::kLogPage; });
+    return pages;
+}
+
+TEST_F(VhostUserDeviceTest, ABackEndLogsWhatItWrites) {
+    Manners manners;
+    manners.protocol |= 1 << vhost_user::kLogShmfd;
+    manners.features |= 1 << vhost_user::kLogAll;
+    make_device(manners);
+    start();
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_EQ(server_->log.size(), 0U) << "nothing is logged yet";
+    EXPECT_EQ(server_->accepted & 1 << vhost_user::kLogAll, 0U);
+    transport_->quiesce();
+    memory_.start_write_log();
+    transport_->resume();
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_NE(server_->accepted & 1 << vhost_user::kLogAll, 0U);
+    for (const uint32_t queue : {0U, 1U}) {
+        EXPECT_EQ(server_->rings[queue].addresses.flags, vhost_user::kVringIsLogged);
+        EXPECT_EQ(server_->rings[queue].addresses.log, raw(drivers_[queue]->config().device_area));
+    }
+    ASSERT_GT(server_->log.size(), 0U);
+    EXPECT_EQ(pages_written(memory_), 0U);
+    server_->log.bytes()[0] |= std::byte{0x28};
+    EXPECT_EQ(pages_written(memory_), 2U);
+    transport_->quiesce();
+    EXPECT_EQ(pages_written(memory_), 0U);
+    memory_.stop_write_log();
+    transport_->resume();
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_EQ(server_->accepted & 1 << vhost_user::kLogAll, 0U);
+}
+
+TEST_F(VhostUserDeviceTest, ABackEndThatCannotLogMayHaveWrittenAnywhere) {
+    memory_.start_write_log();
+    start();
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_EQ(server_->accepted & 1 << vhost_user::kLogAll, 0U);
+    static_cast<void>(pages_written(memory_));
+    transport_->quiesce();
+    EXPECT_EQ(pages_written(memory_), ranges_[0].size() / GuestMemory::kLogPage);
+}
+
+TEST_F(VhostUserDeviceTest, ADiskGoesOnElsewhereAndAnotherDiskDoesNotTakeItsPlace) {
+    start();
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    request(1, 2);
+    answer(1, 2);
+    transport_->quiesce();
+    request(1, 4);
+    StateWriter state;
+    transport_->save(state);
+    make_device({});
+    StateReader reader{state.bytes()};
+    transport_->load(reader);
+    transport_->resume();
+    ASSERT_TRUE(server_->wait_for_ring(1));
+    EXPECT_EQ(server_->rings[1].base, 1U) << "behind what was answered";
+    answer(1, 4);
+    EXPECT_EQ(wait_for_used(1, 2), (std::vector<uint32_t>{2, 4}));
+
+    Manners other;
+    other.configuration[0] = std::byte{1};
+    make_device(other);
+    StateReader again{state.bytes()};
+    test::expect_error([&] { transport_->load(again); }, ExitStatus::bad_file, {"disk", "something else"});
+}
+
+TEST_F(VhostUserDeviceTest, AShareIsNotSaved) {
+    kind_ = share_kind("src");
+    make_device({});
+    StateWriter state;
+    test::expect_error([&] { device_->save(state); }, ExitStatus::usage, {"disk", "files open"});
 }
 
 TEST_F(VhostUserDeviceTest, AResetTakesTheQueuesBackBeforeItAnswers) {
