@@ -44,11 +44,12 @@ class ConsoleWrite final : public Request {
     test::ConsoleGuest guest_{2};
     Activation activation_ = guest_.activation(feature(VIRTIO_RING_F_EVENT_IDX));
     CountingHost host_;
+    PortState state_{.guest_is_open = true};
     PortQueues port_{{.receive = activation_.queues[0],
                       .transmit = activation_.queues[1],
                       .driver = guest_.calls,
                       .host = host_},
-                     true};
+                     state_};
     size_t asked_ = 0;
 };
 

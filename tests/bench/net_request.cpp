@@ -34,7 +34,7 @@ class NetRequest : public Request {
                                          .transmit = transmit_,
                                          .driver = calls_,
                                          .link_fd = link_.get(),
-                                         .stream = false,
+                                         .stream = nullptr,
                                          .merge = true,
                                          .headers = true,
                                          .to_guest = to_guest_,
