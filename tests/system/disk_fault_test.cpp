@@ -128,7 +128,7 @@ TEST(DiskFault, AGuestOutlivesTheDiskItHasMounted) {
     hull.type(
         "mke2fs /dev/vda 1900 >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox m && sync && "
         "echo mounted\n");
-    ASSERT_TRUE(hull.wait_for("mounted\r\n"));
+    ASSERT_TRUE(hull.wait_for("\nmounted\r\n"));
     ASSERT_TRUE(FailingDevice::fail());
     hull.type(
         "(cp /bin/busybox m/second && sync && dd if=/dev/vda of=/dev/null bs=4096 skip=400 count=1 "
@@ -149,7 +149,7 @@ TEST(DiskFault, OnAFileSystemThatBecomesReadOnlyGivesErrors) {
     HullProcess hull{boot_small("pci", {disk}), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type("dd if=/bin/busybox of=/dev/vda bs=64k conv=fsync 2>/dev/null && echo written\n");
-    ASSERT_TRUE(hull.wait_for("written\r\n"));
+    ASSERT_TRUE(hull.wait_for("\nwritten\r\n"));
     // As ext4 does by itself where its journal fails.
     ASSERT_TRUE(run("mount -o remount,abort '" + file_system.path().string() + "'"));
     hull.type(

@@ -149,7 +149,7 @@ TEST_P(UserNetTest, ServesAGuestAsAHomeRouterDoes) {
               "wget -q -O /tmp/large http://10.0.2.2:7080/large; md5sum </tmp/large\n"
               "mkdir /www; echo served by the guest >/www/index.html; httpd -p 80 -h /www\n"
               "echo up\n");
-    ASSERT_TRUE(hull.wait_for("up\r\n"));
+    ASSERT_TRUE(hull.wait_for("\nup\r\n"));
     EXPECT_THAT(fetch("127.0.0.1", 7081), HasSubstr("served by the guest"));
     // The guest has nobody at that port, which it counts.
     send_datagram(7082);
@@ -214,7 +214,7 @@ TEST(UserNet, ARestrictedGuestIsReachedButReachesNobody) {
     hull.type(kDhcp +
               "wget -q -T 5 -O - http://10.0.2.2:7084/\n"
               "mkdir /www; echo served by the guest >/www/index.html; httpd -p 80 -h /www; echo up\n");
-    ASSERT_TRUE(hull.wait_for("up\r\n"));
+    ASSERT_TRUE(hull.wait_for("\nup\r\n"));
     EXPECT_THAT(fetch("127.0.0.1", 7085), HasSubstr("served by the guest"));
     hull.type("poweroff -f\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();

@@ -119,7 +119,7 @@ TEST_P(ServedDisk, WhoseServerDiesGivesErrorsAndIsFoundAgain) {
     hull.type(
         "echo begun; while dd if=/dev/zero of=/dev/vda bs=64k count=100 conv=fsync 2>/dev/null; do "
         "echo written; done; echo an error came\n");
-    ASSERT_TRUE(hull.wait_for("written\r\n"));
+    ASSERT_TRUE(hull.wait_for("\nwritten\r\n"));
     daemon.end(SIGKILL);
     ASSERT_TRUE(hull.wait_for("\r\nan error came\r\n"));
     hull.type(
