@@ -4,19 +4,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/noting_disk_server.h"
+#include "tests/support/programs_disk.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -137,6 +143,70 @@ TEST_P(ServedDisk, WhoseServerDiesGivesErrorsAndIsFoundAgain) {
     EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
     EXPECT_THAT(hull.err(), HasSubstr("disk0: its server is lost"));
     EXPECT_THAT(hull.err(), HasSubstr("disk0: its server is back"));
+}
+
+/// A server of tests/support's in a process of its own.
+class NotingDisk {
+  public:
+    NotingDisk(const fs::path& image, const fs::path& socket, std::atomic<int>& done_again) {
+        fs::remove(socket);
+        pid_ = fork();
+        if (pid_ == 0) {
+            const UniqueFd file{open(image.c_str(), O_RDWR | O_CLOEXEC)};
+            const UniqueFd listener = listen_at(socket);
+            NotingDiskServer server{UniqueFd{accept(listener.get(), nullptr, nullptr)}, file.get(),
+                                    fs::file_size(image) / 512, done_again};
+            server.serve();
+            _exit(0);
+        }
+        EXPECT_TRUE(wait_until([&] { return fs::exists(socket); }));
+    }
+    NotingDisk(const NotingDisk&) = delete;
+    NotingDisk& operator=(const NotingDisk&) = delete;
+    ~NotingDisk() {
+        kill(pid_, SIGKILL);
+        waitpid(pid_, nullptr, 0);
+    }
+
+  private:
+    pid_t pid_ = -1;
+};
+
+TEST_P(ServedDisk, WhoseServerIsKilledUnderLoadDoesAllAgain) {
+    const TemporaryFolder folder;
+    const fs::path image = folder.file("image", "");
+    fs::resize_file(image, 4 << 20);
+    const fs::path socket = folder.path() / "socket";
+    const UniqueFd memory{memfd_create("done-again", MFD_CLOEXEC)};
+    ASSERT_EQ(ftruncate(memory.get(), sizeof(std::atomic<int>)), 0);
+    const Mapping shared = Mapping::shared(memory.get(), sizeof(std::atomic<int>), "counter");
+    auto& done_again = *new (shared.data()) std::atomic<int>{0};
+    auto server = std::make_unique<NotingDisk>(image, socket, done_again);
+    HullProcess hull{boot(GetParam(), "",
+                          {"--disk", programs_disk(folder, {"fio"}).string() + ",readonly", "--disk",
+                           "socket=" + socket.string()}),
+                     HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(mount_programs("/dev/vda") +
+              "(while [ ! -e /stop ]; do chroot /programs fio --name=served --filename=/dev/vdb --thread "
+              "--ioengine=libaio --iodepth=8 --direct=1 --rw=randrw --bsrange=512-16k --bs_unaligned=0 "
+              "--size=4M --io_size=2M --fsync=32 --verify=crc32c --verify_fatal=1 --do_verify=1 "
+              "--output-format=terse >>/tmp/fio 2>&1 || echo fio has failed; echo a round; done) &\n");
+    ASSERT_TRUE(hull.wait_for("a round\r\n"));
+    for (int round = 0; round < 5; ++round) {
+        usleep(700'000 + 300'000 * round);
+        server.reset();
+        server = std::make_unique<NotingDisk>(image, socket, done_again);
+    }
+    hull.type(
+        "touch /stop; wait; head -c 2000 /tmp/fio; echo errors: $(dmesg | grep -c 'error.*vdb'); poweroff "
+        "-f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), testing::Not(HasSubstr("fio has failed\r\n"))) << hull.out();
+    EXPECT_THAT(hull.out(), HasSubstr("errors: 0\r\n"));
+    EXPECT_GT(done_again, 0) << "it was killed with nothing in hand";
+    EXPECT_THAT(hull.err(), HasSubstr("waits for another"));
+    EXPECT_THAT(hull.err(), HasSubstr("disk1: its server is back"));
 }
 
 /// The virtiofsd processes that a keeper started, and theirs.
