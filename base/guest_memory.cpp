@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <stdexcept>
 #include <utility>
 
@@ -53,7 +54,11 @@ bool GuestMemory::discard(const GuestRange& range) {
     const bool whole_pages = raw(range.start()) % page_size_ == 0 && range.size() % page_size_ == 0;
     // Of a memfd the mapping alone would be given up, and the pages kept.
     const int how = sharing_ == Sharing::shareable ? MADV_REMOVE : MADV_DONTNEED;
-    return memory && whole_pages && madvise(memory->data(), memory->size(), how) == 0;
+    if (!memory || !whole_pages || madvise(memory->data(), memory->size(), how) != 0) {
+        return false;
+    }
+    mark_written(*memory);
+    return true;
 }
 
 bool GuestMemory::read_bytes(GuestAddress address, std::span<std::byte> target) const {
@@ -81,7 +86,77 @@ bool GuestMemory::write_bytes(GuestAddress address, std::span<const std::byte> s
         return false;
     }
     std::memcpy(target->data(), source.data(), source.size());
+    mark_written(*target);
     return true;
+}
+
+namespace {
+
+constexpr uint64_t kBitsPerWord = 64;
+
+std::atomic_ref<uint64_t> word_of(std::span<std::byte> log, uint64_t index) {
+    return std::atomic_ref{reinterpret_cast<uint64_t*>(log.data())[index]};
+}
+
+}  // namespace
+
+void GuestMemory::mark_pages(std::span<const std::byte> memory) const {
+    for (const Region& region : regions_) {
+        const std::byte* start = region.mapping.data();
+        if (memory.empty() || memory.data() < start || memory.data() >= start + region.mapping.size()) {
+            continue;
+        }
+        const uint64_t first = raw(region.range.start()) + static_cast<uint64_t>(memory.data() - start);
+        for (uint64_t page = first / kLogPage; page <= (first + memory.size() - 1) / kLogPage; ++page) {
+            // Release: who takes the bit sees what was written before it was set.
+            word_of(log_.bytes(), page / kBitsPerWord)
+                .fetch_or(uint64_t{1} << (page % kBitsPerWord), std::memory_order_release);
+        }
+        return;
+    }
+}
+
+void GuestMemory::start_write_log() {
+    if (is_logged_) {
+        return;
+    }
+    if (log_.size() == 0) {
+        const uint64_t pages = raw(regions_.back().range.last()) / kLogPage + 1;
+        const uint64_t bytes = (pages + kBitsPerWord - 1) / kBitsPerWord * sizeof(uint64_t);
+        log_ = Mapping::shareable((bytes + kLogPage - 1) / kLogPage * kLogPage, Mapping::Pages::transparent,
+                                  log_fd_);
+    }
+    std::memset(log_.data(), 0, log_.size());
+    is_logged_ = true;
+}
+
+std::optional<GuestMemory::WriteLog> GuestMemory::write_log() const {
+    return is_logged_ ? std::optional{WriteLog{.fd = log_fd_.get(), .bits = log_.bytes()}} : std::nullopt;
+}
+
+void GuestMemory::take_written(const std::function<void(const GuestRange&)>& each) {
+    uint64_t first = 0;  // of the pages that were found and not told yet
+    uint64_t count = 0;
+    const auto tell = [&] {
+        if (const auto range = GuestRange::make(GuestAddress{first * kLogPage}, count * kLogPage)) {
+            each(*range);
+        }
+        count = 0;
+    };
+    for (uint64_t index = 0; index < log_.size() / sizeof(uint64_t); ++index) {
+        const auto word = word_of(log_.bytes(), index);
+        // Most hold nothing; a page of the log that nobody has written stays one that takes no memory.
+        uint64_t bits = word.load(std::memory_order_relaxed) == 0 ? 0 : word.exchange(0);
+        for (; bits != 0; bits &= bits - 1) {
+            const uint64_t page = index * kBitsPerWord + static_cast<uint64_t>(std::countr_zero(bits));
+            if (count > 0 && page != first + count) {
+                tell();
+            }
+            first = count == 0 ? page : first;
+            ++count;
+        }
+    }
+    tell();
 }
 
 }  // namespace hull

@@ -1,11 +1,13 @@
 // The guest's physical memory, and the only way to reach it.
 #pragma once
 
+#include <atomic>
 #include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -60,6 +62,11 @@ class GuestRange {
 
 /// Guest-physical memory as regions of host memory. The address map does not change after construction.
 ///
+/// Who copies the memory of a running guest elsewhere must learn what was written since: KVM tells what the
+/// vCPUs wrote, and the log here what the host did. Every write of the host's passes mark_written(): those by
+/// write() by themselves, those of a device in VirtQueue, and those of other programs and of the host's
+/// kernel (vhost-user, vhost) set the bits of the same log.
+///
 /// The guest's vCPUs write this memory at any time. So a value that is to be trusted is copied out with
 /// read() and checked in the copy; nothing that was validated is read a second time from here. Any thread may
 /// call any member.
@@ -110,15 +117,46 @@ class GuestMemory {
     /// at any moment.
     [[nodiscard]] std::optional<std::span<std::byte>> slice(const GuestRange& range) const;
 
+    /// Says that the host has written there. `memory` is host memory inside one region, as slice() gives it.
+    void mark_written(std::span<const std::byte> memory) const {
+        if (is_logged()) [[unlikely]] {
+            mark_pages(memory);
+        }
+    }
+    [[nodiscard]] bool is_logged() const { return is_logged_.load(std::memory_order_relaxed); }
+
+    /// A bit for each page of kLogPage bytes from guest-physical address 0 on, the lowest of a byte first: as
+    /// vhost (linux/vhost_types.h, VHOST_F_LOG_ALL) and vhost-user ("Migration") have it.
+    struct WriteLog {
+        int fd;  ///< of a memfd, the whole of which it is
+        std::span<std::byte> bits;
+    };
+    static constexpr uint64_t kLogPage = 4096;
+    /// Begins to log what the host writes, with no page marked; devices look at write_log() when they are
+    /// activated, so while no device is active. Harmless where it has begun. Throws Error (no_resources).
+    void start_write_log();
+    /// No page is logged any more. Where devices are active, theirs still may be.
+    void stop_write_log() { is_logged_ = false; }
+    /// Nothing while nothing is logged. It stays where it is as long as the memory.
+    [[nodiscard]] std::optional<WriteLog> write_log() const;
+    /// Calls each(range) for what was written since the log began or this was last called. What is written
+    /// while it runs is told now or the next time.
+    void take_written(const std::function<void(const GuestRange&)>& each);
+
     /// Gives the memory of a range back to the host: it reads as zeros then, and takes none until it is
     /// written again. False, with nothing changed, where the range is not wholly inside one region or not
     /// made of whole pages of its backing, or where the host cannot (huge pages before Linux 5.18).
     [[nodiscard]] bool discard(const GuestRange& range);
 
   private:
+    void mark_pages(std::span<const std::byte> memory) const;
+
     uint64_t page_size_;  // of the backing, in bytes
     Sharing sharing_;
     std::vector<Region> regions_;  // by address
+    std::atomic<bool> is_logged_{false};
+    Mapping log_;  // once it has begun, for good, since other threads may be about to mark a page
+    UniqueFd log_fd_;
 };
 
 }  // namespace hull

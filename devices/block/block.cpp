@@ -83,4 +83,16 @@ void Block::reset() {
     workers_.clear();
 }
 
+void Block::save(StateWriter& state) const {
+    state.put(settings_.size);
+    state.put(settings_.block_size);
+}
+
+void Block::load(StateReader& state) {
+    const auto size = state.get<uint64_t>();
+    state.require(size == settings_.size, "the disk had " + std::to_string(size) + " bytes and has " +
+                                              std::to_string(settings_.size) + " now");
+    state.require(state.get<uint32_t>() == settings_.block_size, "the disk had blocks of another size");
+}
+
 }  // namespace hull::virtio

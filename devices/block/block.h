@@ -40,6 +40,9 @@ class Block final : public VirtioDevice {
     void activate(Activation activation) override;
     /// Waits for what is under way.
     void reset() override;
+    /// The driver knows the disk's size and block size, so they must be the same.
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
 
     static constexpr uint16_t kQueueSize = 256;
 

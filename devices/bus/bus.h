@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "base/guest_memory.h"
+#include "base/state.h"
 
 namespace hull {
 
 /// A device as the bus sees it: registers at offsets. vCPU threads call at the same time; a device locks for
 /// itself.
-class BusDevice {
+class BusDevice : public Stateful {
   public:
-    virtual ~BusDevice() = default;
     /// Fills `data` (1, 2, 4 or 8 bytes, little-endian) from the registers at `offset`; `data` holds all ones
     /// when called. offset + data.size() never exceeds the device's range.
     virtual void read(uint64_t offset, std::span<std::byte> data) = 0;

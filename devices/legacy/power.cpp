@@ -38,4 +38,20 @@ void Power::press_button() {
     irq_.trigger();
 }
 
+void Power::resume() {
+    if (events_ != 0) {
+        irq_.trigger();  // the guest may not have seen it
+    }
+}
+
+void Power::save(StateWriter& state) const {
+    state.begin("power");
+    state.put(events_.load());
+}
+
+void Power::load(StateReader& state) {
+    state.begin("power");
+    events_ = state.get<uint32_t>() & registers::kEventPowerButton;
+}
+
 }  // namespace hull

@@ -21,6 +21,11 @@ class Power final : public BusDevice {
     void read(uint64_t offset, std::span<std::byte> data) override;
     void write(uint64_t offset, std::span<const std::byte> data) override;
 
+    void resume() override;
+    /// A button that was pressed and not yet seen.
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
+
     /// Tells the guest that somebody pressed the power button. What it makes of it is its own affair.
     void press_button();
 

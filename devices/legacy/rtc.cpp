@@ -1,5 +1,6 @@
 #include "devices/legacy/rtc.h"
 
+#include <cstring>
 #include <utility>
 
 namespace hull {
@@ -26,6 +27,8 @@ constexpr uint8_t kDivider32kHz = 0x20;     // control A: the oscillator runs; n
 constexpr uint8_t kTwentyFourHours = 0x02;  // control B
 constexpr uint8_t kPowerWasKept = 0x80;     // control D: the contents are valid
 
+constexpr uint8_t kIndex = 0x7f;
+
 uint8_t bcd(int value) {
     return static_cast<uint8_t>(value / 10 % 10 << 4 | value % 10);
 }
@@ -43,10 +46,26 @@ void Rtc::write(uint64_t offset, std::span<const std::byte> data) {
     const auto value = std::to_integer<uint8_t>(data[0]);
     const std::lock_guard lock{mutex_};
     if (offset == 0) {
-        index_ = value & 0x7f;  // the top bit masks the NMI, which no device here raises
+        index_ = value & kIndex;  // the top bit masks the NMI, which no device here raises
     } else {
         bytes_.at(index_) = value;
     }
+}
+
+void Rtc::save(StateWriter& state) const {
+    const std::lock_guard lock{mutex_};
+    state.begin("rtc");
+    state.put(index_);
+    state.put_bytes(std::as_bytes(std::span{bytes_}));
+}
+
+void Rtc::load(StateReader& state) {
+    const std::lock_guard lock{mutex_};
+    state.begin("rtc");
+    index_ = state.get<uint8_t>() & kIndex;
+    const auto bytes = state.get_bytes();
+    state.require(bytes.size() == bytes_.size(), "it has another number of bytes");
+    std::memcpy(bytes_.data(), bytes.data(), bytes.size());
 }
 
 uint8_t Rtc::read_register(uint8_t index) const {

@@ -25,11 +25,15 @@ class Rtc final : public BusDevice {
     void read(uint64_t offset, std::span<std::byte> data) override;
     void write(uint64_t offset, std::span<const std::byte> data) override;
 
+    /// Without the time, which is always the host's.
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
+
   private:
     [[nodiscard]] uint8_t read_register(uint8_t index) const;
 
     const std::function<std::time_t()> now_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     uint8_t index_ = 0;
     std::array<uint8_t, 128> bytes_{};
 };

@@ -7,6 +7,13 @@
 
 namespace hull {
 
+namespace {
+
+constexpr uint8_t kInterrupts = 0x0f;    // of the interrupt enable register
+constexpr uint8_t kModemOutputs = 0x1f;  // of the modem control register
+
+}  // namespace
+
 Serial::Serial(ByteSink& sink, IrqLine& irq, std::function<void()> on_input_room)
     : sink_{sink}, irq_{irq}, on_input_room_{std::move(on_input_room)} {}
 
@@ -55,7 +62,57 @@ void Serial::output_ready() {
 size_t Serial::input_room() const {
     const bool open = (interrupt_enable_ & UART_IER_RDI) != 0 &&
                       (modem_control_ & (UART_MCR_OUT2 | UART_MCR_LOOP)) == UART_MCR_OUT2;
-    return open ? fifo_.size() - fifo_size_ : 0;
+    return open && !quiesced_ ? fifo_.size() - fifo_size_ : 0;
+}
+
+void Serial::quiesce() {
+    const std::lock_guard lock{mutex_};
+    quiesced_ = true;
+}
+
+void Serial::resume() {
+    std::unique_lock lock{mutex_};
+    quiesced_ = false;
+    tell_input_room(std::move(lock));
+}
+
+void Serial::save(StateWriter& state) const {
+    const std::lock_guard lock{mutex_};
+    state.begin("serial");
+    state.put(static_cast<uint8_t>(fifo_size_));
+    for (size_t index = 0; index < fifo_size_; ++index) {
+        state.put(fifo_.at((fifo_start_ + index) % fifo_.size()));
+    }
+    for (const uint8_t value : {interrupt_enable_, fifo_control_, line_control_, modem_control_, scratch_,
+                                divisor_low_, divisor_high_}) {
+        state.put(value);
+    }
+    // A transmitter that is not empty becomes so at once where its sink has room, as another one has.
+    state.put(transmit_interrupt_ || !transmitter_empty_);
+    state.put(overrun_);
+}
+
+void Serial::load(StateReader& state) {
+    const std::lock_guard lock{mutex_};
+    state.begin("serial");
+    fifo_start_ = 0;
+    fifo_size_ = state.get<uint8_t>();
+    state.require(fifo_size_ <= fifo_.size(), "more was received than there is room for");
+    for (size_t index = 0; index < fifo_size_; ++index) {
+        fifo_.at(index) = state.get<uint8_t>();
+    }
+    for (uint8_t* value : {&interrupt_enable_, &fifo_control_, &line_control_, &modem_control_, &scratch_,
+                           &divisor_low_, &divisor_high_}) {
+        *value = state.get<uint8_t>();
+    }
+    interrupt_enable_ &= kInterrupts;
+    modem_control_ &= kModemOutputs;
+    transmitter_empty_ = true;
+    transmit_interrupt_ = state.get<bool>();
+    overrun_ = state.get<bool>();
+    // What the guest was not told yet it is told again: the interrupt controller may not have got it.
+    interrupt_asserted_ = false;
+    update_interrupt();
 }
 
 uint8_t Serial::read_register(uint64_t offset) {
@@ -122,7 +179,7 @@ void Serial::write_register(uint64_t offset, uint8_t value) {
             if ((value & UART_IER_THRI) != 0 && (interrupt_enable_ & UART_IER_THRI) == 0) {
                 transmit_interrupt_ = transmitter_empty_;
             }
-            interrupt_enable_ = value & 0x0f;
+            interrupt_enable_ = value & kInterrupts;
             break;
         case UART_FCR:
             if ((value & UART_FCR_CLEAR_RCVR) != 0) {
@@ -134,7 +191,7 @@ void Serial::write_register(uint64_t offset, uint8_t value) {
             line_control_ = value;
             break;
         case UART_MCR:
-            modem_control_ = value & 0x1f;
+            modem_control_ = value & kModemOutputs;
             break;
         case UART_SCR:
             scratch_ = value;

@@ -22,7 +22,7 @@ class Serial final : public BusDevice {
     static constexpr uint64_t kPorts = 8;
 
     /// `sink` and `irq` must outlive the port; where the sink makes the guest wait, output_ready() is called
-    /// later. `on_input_room` is called, on a vCPU thread, when receive()
+    /// later. `on_input_room` is called, on a vCPU thread or by resume(), when receive()
     /// took less than was offered and would now take more.
     Serial(ByteSink& sink, IrqLine& irq, std::function<void()> on_input_room);
 
@@ -38,6 +38,12 @@ class Serial final : public BusDevice {
     /// The sink has room again.
     void output_ready();
 
+    /// Takes no input until resume().
+    void quiesce() override;
+    void resume() override;
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
+
   private:
     [[nodiscard]] uint8_t read_register(uint64_t offset);
     void write_register(uint64_t offset, uint8_t value);
@@ -52,7 +58,7 @@ class Serial final : public BusDevice {
     IrqLine& irq_;
     const std::function<void()> on_input_room_;
 
-    std::mutex mutex_;  // guards all below
+    mutable std::mutex mutex_;  // guards all below
     std::array<uint8_t, 16> fifo_{};
     size_t fifo_start_ = 0;
     size_t fifo_size_ = 0;
@@ -68,6 +74,7 @@ class Serial final : public BusDevice {
     bool overrun_ = false;             // a byte was lost in loopback
     bool input_waits_ = false;         // receive() took less than it was offered
     bool interrupt_asserted_ = false;
+    bool quiesced_ = false;
 };
 
 }  // namespace hull

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <limits.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/unix_address.h"
 #include "devices/net/layout.h"
 #include "devices/net/net_queues.h"
 
@@ -60,9 +60,9 @@ size_t size_of(std::span<const iovec> places) {
 
 UniqueFd connect_frame_stream(const std::string& path) {
     const std::string tried = "cannot use the network at the socket '" + path + "'";
-    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-        throw Error{ExitStatus::bad_file, tried, "its name is longer than a socket's may be",
-                    "use a shorter one, of at most 107 bytes"};
+    const auto address = UnixAddress::at(path);
+    if (!address) {
+        throw Error{ExitStatus::bad_file, tried, address.error(), "give another one"};
     }
     UniqueFd fd = find_frame_stream(path);
     if (!fd.valid()) {
@@ -73,13 +73,15 @@ UniqueFd connect_frame_stream(const std::string& path) {
 }
 
 UniqueFd find_frame_stream(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const auto address = UnixAddress::at(path);
     // One whose queue of connections is full would let it wait otherwise.
     UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    const bool done = connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    return done ? std::move(fd) : UniqueFd{};
+    const int cause = address ? address->connect(fd.get()) : EINVAL;
+    if (cause != 0) {
+        fd.reset();
+        errno = cause;
+    }
+    return fd;
 }
 
 bool FrameStream::has_frame() const {

@@ -40,19 +40,20 @@ class NetQueues {
         ActiveQueue& transmit;  ///< transmitq: frames from the guest
         DriverCalls& driver;
         int link_fd;
-        bool stream;   ///< it is a stream socket, with a length before each frame (see FrameStream)
-        bool merge;    ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
+        FrameStream* stream;  ///< where it is a stream socket: what makes frames of it
+        bool merge;           ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
         bool headers;  ///< VIRTIO_NET_F_GUEST_CSUM: what the other side says of a frame is for the guest
         NetLimit& to_guest;
         NetLimit& from_guest;
     };
 
-    explicit NetQueues(const Sides& sides);
+    explicit NetQueues(const Sides& sides) : sides_{sides}, link_is_gone_{sides.link_fd < 0} {}
 
     /// What is done when the other side leaves.
     struct LinkWatch {
         std::function<void(bool is_up)> changed;
-        /// Looks for it, every second: its new descriptor, or -1. None where it does not come back.
+        /// Looks for it, every second: its new descriptor, or -1. Sides::stream is of that then. None where
+        /// it does not come back.
         std::function<int()> find;
     };
     /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
@@ -80,9 +81,8 @@ class NetQueues {
     void look_for_link(const std::function<int()>& find);
 
     Sides sides_;
-    std::optional<FrameStream> stream_;
     bool broken_ = false;
-    bool link_is_gone_ = false;
+    bool link_is_gone_;
     std::chrono::steady_clock::time_point look_again_{};  // for a link that is gone
     bool starved_ = false;                                // no buffer to receive into
     std::optional<DescriptorChain> unsent_;               // what has to wait

@@ -80,4 +80,52 @@ void PciBus::Window::write(uint64_t offset, std::span<const std::byte> data) {
     }
 }
 
+void PciBus::Ports::save(StateWriter& state) const {
+    const std::lock_guard lock{mutex_};
+    state.put(address_);
+}
+
+void PciBus::Ports::load(StateReader& state) {
+    const std::lock_guard lock{mutex_};
+    address_ = state.get<uint32_t>();
+}
+
+void PciBus::quiesce() {
+    for (Function* function : functions_) {
+        if (function != nullptr) {
+            function->quiesce();
+        }
+    }
+}
+
+void PciBus::resume() {
+    for (Function* function : functions_) {
+        if (function != nullptr) {
+            function->resume();
+        }
+    }
+}
+
+void PciBus::save(StateWriter& state) const {
+    state.begin("pci");
+    ports_.save(state);
+    for (const Function* function : functions_) {
+        state.put(function != nullptr);
+        if (function != nullptr) {
+            function->save(state);
+        }
+    }
+}
+
+void PciBus::load(StateReader& state) {
+    state.begin("pci");
+    ports_.load(state);
+    for (Function* function : functions_) {
+        state.require(state.get<bool>() == (function != nullptr), "it has functions in other slots");
+        if (function != nullptr) {
+            function->load(state);
+        }
+    }
+}
+
 }  // namespace hull::pci

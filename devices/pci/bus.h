@@ -12,6 +12,7 @@
 #include <span>
 
 #include "base/guest_memory.h"
+#include "base/state.h"
 #include "devices/bus/bus.h"
 #include "devices/pci/config_space.h"
 
@@ -19,9 +20,8 @@ namespace hull::pci {
 
 /// A device of one function as the bus sees it. vCPU threads call at the same time; a function locks for
 /// itself.
-class Function {
+class Function : public Stateful {
   public:
-    virtual ~Function() = default;
     /// Accesses to its configuration space, offset + data.size() at most PciBus::kConfigSize.
     virtual void read_config(uint64_t offset, std::span<std::byte> data) = 0;
     virtual void write_config(uint64_t offset, std::span<const std::byte> data) = 0;
@@ -32,7 +32,7 @@ class Function {
 
 /// Bus 0 of segment 0. In slot 0 is the bridge to it, by which Linux knows that there is a bus behind the
 /// ports; each further slot has room for a function. One without reads as all ones.
-class PciBus {
+class PciBus final : public Stateful {
   public:
     static constexpr uint32_t kSlots = 32;
     /// A function's configuration space; each slot has room for eight functions.
@@ -60,6 +60,12 @@ class PciBus {
     /// empty. Any thread, also while the guest runs, which finds it when it looks again.
     void plug(uint32_t slot, Function& function) { functions_.at(slot) = &function; }
 
+    /// All functions, which must be those that were there when the state was saved.
+    void quiesce() override;
+    void resume() override;
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
+
   private:
     struct Ecam final : BusDevice {
         explicit Ecam(PciBus& bus) : bus_{bus} {}
@@ -73,8 +79,10 @@ class PciBus {
         void write(uint64_t offset, std::span<const std::byte> data) override;
         /// Where in ECAM an access to the data is, or beyond all of it.
         [[nodiscard]] uint64_t target(uint64_t offset);
+        void save(StateWriter& state) const override;
+        void load(StateReader& state) override;
         PciBus& bus_;
-        std::mutex mutex_;
+        mutable std::mutex mutex_;
         uint32_t address_ = 0;
     };
     struct Window final : BusDevice {

@@ -69,4 +69,22 @@ void ConfigSpace::write(uint64_t offset, std::span<const std::byte> data) {
     }
 }
 
+void ConfigSpace::load(StateReader& state) {
+    const auto saved = state.get_bytes();
+    state.require(saved.size() == kSize, "its configuration space has another size");
+    for (size_t at = 0; at < kSize; ++at) {
+        // Base address register 0 reads as its size for a moment, while the guest asks for it.
+        const bool is_bar = at / sizeof bar_ == PCI_BASE_ADDRESS_0 / sizeof bar_;
+        state.require(is_bar || ((saved[at] ^ bytes_[at]) & ~writable_[at]) == std::byte{0},
+                      "it is another function, or at another place");
+        if (!is_bar) {
+            bytes_[at] = saved[at];
+        }
+    }
+    uint32_t bar = 0;
+    std::memcpy(&bar, &saved[PCI_BASE_ADDRESS_0], sizeof bar);
+    state.require(bar == bar_ || bar == bar_sizes_, "its registers are at another place");
+    put(PCI_BASE_ADDRESS_0, bar);
+}
+
 }  // namespace hull::pci

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/state.h"
+
 namespace hull::pci {
 
 /// What identifies a function (6.2.1).
@@ -19,7 +21,7 @@ struct Identity {
 };
 
 /// 256 bytes, of which the guest may change those bits only that were made writable. One thread at a time.
-class ConfigSpace {
+class ConfigSpace final : public Stateful {
   public:
     static constexpr size_t kSize = 256;
 
@@ -39,6 +41,10 @@ class ConfigSpace {
     /// Fills `data` from `offset` on; what lies beyond the space reads as zeros (no extended capabilities).
     void read(uint64_t offset, std::span<std::byte> data) const;
     void write(uint64_t offset, std::span<const std::byte> data);
+
+    void save(StateWriter& state) const override { state.put_bytes(bytes_); }
+    /// Takes what the guest may have changed; the rest must be the same.
+    void load(StateReader& state) override;
 
     /// What stands at `offset`, which is within the space.
     template <typename T>

@@ -92,4 +92,27 @@ void Msix::read_pending(uint64_t offset, std::span<std::byte> data) const {
     }
 }
 
+void Msix::save(StateWriter& state) const {
+    const std::lock_guard lock{mutex_};
+    state.put(static_cast<uint16_t>(vectors_.size()));
+    for (const Vector& vector : vectors_) {
+        state.put(vector.address);
+        state.put(vector.data);
+        state.put(vector.masked);
+        state.put(vector.pending);
+    }
+}
+
+void Msix::load(StateReader& state) {
+    const std::lock_guard lock{mutex_};
+    state.require(state.get<uint16_t>() == vectors_.size(), "it has another number of interrupts");
+    for (Vector& vector : vectors_) {
+        vector.address = state.get<uint64_t>();
+        vector.data = state.get<uint32_t>();
+        vector.masked = state.get<bool>();
+        vector.pending = state.get<bool>();
+        vector.routed = false;
+    }
+}
+
 }  // namespace hull::pci

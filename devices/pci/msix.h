@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/irq_line.h"
+#include "base/state.h"
 
 namespace hull::pci {
 
@@ -26,7 +27,7 @@ using MakeMessageInterrupt = std::function<std::unique_ptr<MessageInterrupt>()>;
 
 /// A function's vectors: the table, the pending bits, and what the capability's control word says of all of
 /// them. Any thread.
-class Msix {
+class Msix final : public Stateful {
   public:
     static constexpr size_t kEntrySize = 16;
 
@@ -44,6 +45,10 @@ class Msix {
     void read_table(uint64_t offset, std::span<std::byte> data) const;
     void write_table(uint64_t offset, std::span<const std::byte> data);
     void read_pending(uint64_t offset, std::span<std::byte> data) const;
+
+    /// Without the control word, which is the configuration space's; set_control() comes after load().
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
 
   private:
     struct Vector {

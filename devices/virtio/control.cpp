@@ -9,6 +9,8 @@ namespace hull::virtio {
 namespace {
 
 constexpr uint8_t kFound = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+constexpr uint8_t kReady = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
+constexpr uint8_t kEnded = VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET;
 
 }  // namespace
 
@@ -51,7 +53,6 @@ void DeviceControl::write_status(uint8_t value) {
         (accepted_ & ~all_offered_features()) == 0 && (accepted_ & feature(VIRTIO_F_VERSION_1)) != 0) {
         status_ |= VIRTIO_CONFIG_S_FEATURES_OK;
     }
-    constexpr uint8_t kEnded = VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET;
     if ((added & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && (status_ & VIRTIO_CONFIG_S_FEATURES_OK) != 0 &&
         (status_ & kEnded) == 0) {
         status_ |= VIRTIO_CONFIG_S_DRIVER_OK;
@@ -84,22 +85,25 @@ bool DeviceControl::may_reset_queues() const {
     return (status_ & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && (accepted_ & feature(VIRTIO_F_RING_RESET)) != 0;
 }
 
-void DeviceControl::restart() {
-    if (!std::exchange(active_, false)) {
+void DeviceControl::quiesce() {
+    if (std::exchange(active_, false)) {
+        device_.stop();
+        quiesced_ = true;
+    }
+}
+
+void DeviceControl::resume() {
+    if (!std::exchange(quiesced_, false)) {
         return;
     }
-    device_.stop();
     // Nobody calls needs_reset() any more.
-    if ((status_ & VIRTIO_CONFIG_S_NEEDS_RESET) != 0) {
-        device_.reset();
-        return;
+    if ((status_ & VIRTIO_CONFIG_S_NEEDS_RESET) == 0) {
+        activate();
     }
-    activate();
     if (!active_) {
         device_.reset();
         return;
     }
-    // What was given back while the device stopped may not have been told.
     for (size_t index = 0; index < queues_.size(); ++index) {
         if (queues_[index].enabled) {
             interrupt_(static_cast<uint32_t>(index));
@@ -107,8 +111,56 @@ void DeviceControl::restart() {
     }
 }
 
+void DeviceControl::save(StateWriter& state) const {
+    state.begin(name_);
+    state.put(device_.type());
+    state.put(accepted_);
+    state.put(status_.load());
+    state.put(generation_.load());
+    state.put(static_cast<uint16_t>(queues_.size()));
+    for (const Queue& queue : queues_) {
+        state.put(queue.config.size);
+        for (const GuestAddress area :
+             {queue.config.descriptor_area, queue.config.driver_area, queue.config.device_area}) {
+            state.put(raw(area));
+        }
+        state.put(queue.enabled);
+    }
+    device_.save(state);
+}
+
+void DeviceControl::load(StateReader& state) {
+    state.begin(name_);
+    state.require(state.get<uint32_t>() == device_.type(), "it is of another kind of device");
+    accepted_ = state.get<uint64_t>();
+    status_ = state.get<uint8_t>();
+    generation_ = state.get<uint32_t>();
+    // As write_status() lets them become.
+    const auto has = [this](uint8_t bits) { return (status_ & bits) == bits; };
+    const bool sound = (status_ & ~(kFound | kReady | kEnded)) == 0 &&
+                       (!has(VIRTIO_CONFIG_S_DRIVER_OK) || has(VIRTIO_CONFIG_S_FEATURES_OK)) &&
+                       (!has(VIRTIO_CONFIG_S_FEATURES_OK) ||
+                        (has(kFound) && (accepted_ & feature(VIRTIO_F_VERSION_1)) != 0));
+    state.require(sound, "no driver could have brought it there");
+    state.require(!has(VIRTIO_CONFIG_S_FEATURES_OK) || (accepted_ & ~all_offered_features()) == 0,
+                  "its driver uses features that the device does not have here");
+    state.require(state.get<uint16_t>() == queues_.size(), "it has another number of queues");
+    quiesced_ = has(VIRTIO_CONFIG_S_DRIVER_OK);
+    for (Queue& queue : queues_) {
+        // What of it cannot be is found when the device is activated, as what a driver has written.
+        queue.config.size = state.get<uint16_t>();
+        queue.config.descriptor_area = GuestAddress{state.get<uint64_t>()};
+        queue.config.driver_area = GuestAddress{state.get<uint64_t>()};
+        queue.config.device_area = GuestAddress{state.get<uint64_t>()};
+        queue.enabled = state.get<bool>();
+        queue.used = queue.enabled && has(VIRTIO_CONFIG_S_DRIVER_OK);
+    }
+    device_.load(state);
+}
+
 void DeviceControl::reset() {
-    if (std::exchange(active_, false)) {
+    const bool was_active = std::exchange(active_, false);
+    if (std::exchange(quiesced_, false) || was_active) {
         device_.reset();
     }
     for (Queue& queue : queues_) {
@@ -144,7 +196,8 @@ QueueConfig DeviceControl::queue_config(uint32_t index) const {
 void DeviceControl::enable_queue(uint32_t index) {
     if (index < queues_.size() && !queues_[index].enabled && takes_queues()) {
         queues_[index].enabled = true;
-        restart();
+        quiesce();
+        resume();
     }
 }
 
@@ -155,7 +208,8 @@ bool DeviceControl::reset_queue(uint32_t index) {
     Queue& queue = queues_[index];
     queue.config = {};
     queue.enabled = queue.used = false;
-    restart();
+    quiesce();
+    resume();
     return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/guest_memory.h"
 #include "base/log.h"
+#include "base/state.h"
 #include "base/unique_fd.h"
 #include "devices/virtio/device.h"
 
@@ -17,7 +18,7 @@ namespace hull::virtio {
 
 /// One device's conversation with its driver. The transport calls one member at a time, but for the three of
 /// DriverCalls, which the device calls from any thread.
-class DeviceControl final : public DriverCalls {
+class DeviceControl final : public DriverCalls, public Stateful {
   public:
     /// `interrupt` is called from any thread for used buffers of a queue and, with kConfigurationVector, for
     /// a change of the configuration. `name` is for the log. Everything given must outlive this object.
@@ -66,6 +67,14 @@ class DeviceControl final : public DriverCalls {
     void configuration_changed() override;
     void needs_reset(const char* why) override;
 
+    /// The device has its queues, with what was made available there and not used, in guest memory alone.
+    void quiesce() override;
+    /// Calls the driver for each queue once, since what was given back at the end may not have been told.
+    void resume() override;
+    void save(StateWriter& state) const override;
+    /// The device's features may be more than those of the one that was saved, not fewer.
+    void load(StateReader& state) override;
+
   private:
     struct Queue {
         QueueConfig config;
@@ -76,8 +85,6 @@ class DeviceControl final : public DriverCalls {
 
     void reset();
     void activate();
-    /// Has a device that is active go on with the queues that are enabled now.
-    void restart();
     /// Whether a queue that is not enabled may be configured and enabled.
     [[nodiscard]] bool takes_queues() const { return !active_ || may_reset_queues(); }
     [[nodiscard]] bool may_reset_queues() const;
@@ -91,6 +98,7 @@ class DeviceControl final : public DriverCalls {
     std::atomic<uint8_t> status_{0};
     uint64_t accepted_ = 0;
     bool active_ = false;
+    bool quiesced_ = false;  // it was active, or is to be
     std::atomic<uint32_t> generation_{0};
 };
 

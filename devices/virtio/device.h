@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/guest_memory.h"
+#include "base/state.h"
 #include "devices/virtio/queue.h"
 #include "devices/virtio/ring_layout.h"
 
@@ -70,9 +71,13 @@ class VirtioDevice {
     /// have been kicked for before.
     virtual void activate(Activation activation) = 0;
     /// As reset(), but keeps what the driver has set otherwise, since activate() comes next, with the same
-    /// features and some of the queues. Chains that were taken are given back by then, or are those that were
-    /// taken last: the queue has them again. Called only where VIRTIO_F_RING_RESET is offered.
+    /// features and all or some of the queues. Chains that were taken are given back by then, or are those
+    /// that were taken last: the queue has them again.
     virtual void stop() { reset(); }
+    /// What it keeps over a stop(), and what the driver may not find changed; called before the first
+    /// activate() or behind a stop(). As Stateful's.
+    virtual void save(StateWriter& /*state*/) const {}
+    virtual void load(StateReader& /*state*/) {}
     /// Stops; once it has returned, the device touches guest memory and queues no more. Harmless where it was
     /// not active.
     virtual void reset() = 0;

@@ -149,4 +149,27 @@ void MmioTransport::write_register(uint64_t offset, uint32_t value) {
     }
 }
 
+void MmioTransport::resume() {
+    if (interrupt_status_ != 0) {
+        irq_.trigger();  // the driver may not have seen it
+    }
+    control_.resume();
+}
+
+void MmioTransport::save(StateWriter& state) const {
+    control_.save(state);
+    state.put(interrupt_status_.load());
+    state.put(offered_half_);
+    state.put(accepted_half_);
+    state.put(queue_);
+}
+
+void MmioTransport::load(StateReader& state) {
+    control_.load(state);
+    interrupt_status_ = state.get<uint32_t>();
+    offered_half_ = state.get<uint32_t>();
+    accepted_half_ = state.get<uint32_t>();
+    queue_ = state.get<uint32_t>();
+}
+
 }  // namespace hull::virtio

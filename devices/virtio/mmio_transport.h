@@ -27,6 +27,11 @@ class MmioTransport final : public BusDevice {
     void read(uint64_t offset, std::span<std::byte> data) override;
     void write(uint64_t offset, std::span<const std::byte> data) override;
 
+    void quiesce() override { control_.quiesce(); }
+    void resume() override;
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
+
     /// How many queues there are, and the eventfd that kicks each of them.
     [[nodiscard]] uint32_t queue_count() const;
     [[nodiscard]] int kick_fd(uint32_t queue) const { return control_.kick_fd(queue); }

@@ -370,4 +370,38 @@ void PciTransport::forget() {
     queue_ = 0;
 }
 
+// --- its state
+
+void PciTransport::resume() {
+    // From here on interrupts get through, those that were pending first.
+    msix_.set_control(config_.get<uint16_t>(msix_control_));
+    control_.resume();
+}
+
+void PciTransport::save(StateWriter& state) const {
+    control_.save(state);
+    config_.save(state);
+    msix_.save(state);
+    for (const auto& vector : vectors_) {
+        state.put(vector.load());
+    }
+    state.put(interrupt_status_.load());
+    state.put(offered_half_);
+    state.put(accepted_half_);
+    state.put(queue_);
+}
+
+void PciTransport::load(StateReader& state) {
+    control_.load(state);
+    config_.load(state);
+    msix_.load(state);
+    for (auto& vector : vectors_) {
+        vector = valid_vector(state.get<uint16_t>());
+    }
+    interrupt_status_ = state.get<uint8_t>();
+    offered_half_ = state.get<uint32_t>();
+    accepted_half_ = state.get<uint32_t>();
+    queue_ = state.get<uint16_t>();
+}
+
 }  // namespace hull::virtio

@@ -31,6 +31,11 @@ class PciTransport final : public pci::Function {
     void read_registers(uint64_t offset, std::span<std::byte> data) override;
     void write_registers(uint64_t offset, std::span<const std::byte> data) override;
 
+    void quiesce() override { control_.quiesce(); }
+    void resume() override;
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
+
     /// How many queues there are, and for each of them the eventfd that kicks it and where among the
     /// registers a driver writes to do so; what it writes does not matter.
     [[nodiscard]] uint32_t queue_count() const;

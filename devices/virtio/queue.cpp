@@ -176,11 +176,22 @@ void VirtQueue::stage(DescriptorChain chain, uint32_t written) {
     std::memcpy(used_ + ring_offset(next_used_ % size_, sizeof element), &element, sizeof element);
     chains_[chain.head()].in_flight = false;
     ++next_used_;
+    if (memory_->is_logged()) [[unlikely]] {
+        // All of its memory, not what the driver is told: who failed half way has written too.
+        for (const iovec& segment : chain.writable()) {
+            memory_->mark_written({static_cast<const std::byte*>(segment.iov_base), segment.iov_len});
+        }
+    }
+}
+
+void VirtQueue::mark_used_ring() const {
+    memory_->mark_written({used_, ring_offset(size_, sizeof(vring_used_elem)) + sizeof(uint16_t)});
 }
 
 void VirtQueue::publish() {
     // Release: the elements, and the data before them, are there when the driver sees the index.
     field(used_, offsetof(vring_used, idx)).store(next_used_, std::memory_order_release);
+    mark_used_ring();
 }
 
 bool VirtQueue::interrupt_is_wanted() {
@@ -204,6 +215,7 @@ void VirtQueue::hold_kicks() {
     // With the event index nothing is to be done: the driver has passed the index that it last was asked for.
     if (!event_index_) {
         field(used_, offsetof(vring_used, flags)).store(VRING_USED_F_NO_NOTIFY, std::memory_order_relaxed);
+        mark_used_ring();
     }
 }
 
@@ -214,6 +226,7 @@ bool VirtQueue::ask_for_kicks() {
     } else {
         field(used_, offsetof(vring_used, flags)).store(0, std::memory_order_relaxed);
     }
+    mark_used_ring();
     // The wish is seen by the driver before its index is read here; as above, the other way round.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return available_index() != next_available_;

@@ -117,6 +117,8 @@ class VirtQueue {
     [[nodiscard]] tl::expected<void, QueueError> collect(uint16_t head);
     [[nodiscard]] tl::expected<void, QueueError> add_buffer(Chain& chain, uint64_t address, uint32_t length,
                                                             bool writable);
+    /// For GuestMemory's log. What stage() writes into the ring is marked when it is published.
+    void mark_used_ring() const;
 
     const GuestMemory* memory_;
     uint16_t size_;

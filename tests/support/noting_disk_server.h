@@ -28,8 +28,10 @@ class NotingDiskServer {
 
     /// Until the front end takes the queue back or is gone.
     void serve() {
-        if (!server_.wait_for_ring(0)) {
-            return;
+        while (!server_.wait_for_ring(0)) {
+            if (server_.ended) {
+                return;
+            }
         }
         ring_ = &server_.rings[0];
         note_ = Mapping::shared(server_.inflight.get(), kNoteSize, "note");

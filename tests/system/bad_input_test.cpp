@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/support/hull_process.h"
+#include "tests/support/sockets.h"
 #include "tests/support/vhost_user_server.h"
 
 namespace hull::test {
@@ -134,7 +135,7 @@ TEST_F(BadInput, Ports) {
     expect(kBadFile, "No such file", port("a,file=/nowhere/at/all"));
     expect(kBadFile, "directory", port("a,file=/tmp"));
     expect(kBadFile, "No such file", port("a,socket=/nowhere/at/all"));
-    expect(kBadFile, "at most 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
+    expect(kBadFile, "1 to 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
     expect(kBadFile, "No such file", port("a,pipe=/nowhere/at/all"));
     const std::string file = write("ports-file", "x");
     expect(kBadFile, "something else has that name", port("a,socket=" + file));
@@ -162,13 +163,13 @@ TEST_F(BadInput, ServersAndShares) {
            {"boot", "--kernel", "KERNEL", "--net", "socket=/nonexistent/socket,vhost-user"});
     expect(kBadFile, "Connection refused",
            {"boot", "--kernel", "KERNEL", "--net", "socket=" + file + ",vhost-user"});
-    expect(kBadFile, "at most 107 bytes",
+    expect(kBadFile, "1 to 107 bytes",
            {"boot", "--kernel", "KERNEL", "--net", "socket=/tmp/" + std::string(200, 'x') + ",vhost-user"});
     expect(kUsage, "for the server", {"boot", "--kernel", "KERNEL", "--net", "socket=x,vhost-user,pps=5"});
 
     // Servers that speak something else, say nothing, or are none.
     const fs::path socket = folder_ / "wrong-server";
-    const UniqueFd listener = listen_at(socket);
+    const UniqueFd listener = listen_unix(socket);
     for (const std::string device : {"--disk", "--net"}) {
         const std::string place = "socket=" + socket.string() + (device == "--net" ? ",vhost-user" : "");
         const auto expect_of_server = [&](const std::string& said, const std::string& told) {

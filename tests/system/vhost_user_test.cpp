@@ -23,6 +23,7 @@
 #include "tests/support/hull_process.h"
 #include "tests/support/noting_disk_server.h"
 #include "tests/support/programs_disk.h"
+#include "tests/support/sockets.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -50,10 +51,10 @@ bool wait_until(const std::function<bool()>& holds) {
 /// A qemu-storage-daemon that serves one image at a socket, until it is killed.
 class StorageDaemon {
   public:
-    StorageDaemon(const fs::path& image, const fs::path& socket) {
+    StorageDaemon(const fs::path& image, const fs::path& socket, const std::string& format = "qcow2") {
         fs::remove(socket);
         const std::string file =
-            "driver=qcow2,node-name=disk,file.driver=file,file.filename=" + image.string();
+            "driver=" + format + ",node-name=disk,file.driver=file,file.filename=" + image.string();
         const std::string how =
             "type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=2,"
             "addr.type=unix,addr.path=" +
@@ -112,6 +113,41 @@ TEST_P(ServedDisk, AQcow2ImageIsFormattedFilledAndReadBack) {
     EXPECT_TRUE(run("grep -q kept '" + raw.string() + "'"));
 }
 
+class ServedFormats : public testing::TestWithParam<Way> {};
+
+TEST_P(ServedFormats, EachIsFormattedFilledAndReadBack) {
+    const TemporaryFolder folder;
+    const std::vector<std::string> formats{"vmdk", "vdi", "vhdx"};
+    const auto image = [&](const std::string& format) { return folder.path() / ("image." + format); };
+    {
+        std::vector<std::unique_ptr<StorageDaemon>> daemons;
+        std::vector<std::string> disks;
+        for (const std::string& format : formats) {
+            ASSERT_TRUE(run("qemu-img create -f " + format + " '" + image(format).string() + "' 16M"));
+            const fs::path socket = folder.path() / format;
+            daemons.push_back(std::make_unique<StorageDaemon>(image(format), socket, format));
+            disks.insert(disks.end(), {"--disk", "socket=" + socket.string() + ",queues=2"});
+        }
+        HullProcess hull{boot(GetParam(), "", disks), HullProcess::Input::pipe};
+        ASSERT_TRUE(hull.wait_for("hull#"));
+        hull.type(
+            "mkdir m; for d in vda vdb vdc; do mke2fs /dev/$d >/dev/null; mount /dev/$d m; cp /bin/busybox "
+            "m; umount m; echo 3 >/proc/sys/vm/drop_caches; mount /dev/$d m; cmp m/busybox /bin/busybox && "
+            "echo $d same; echo kept >m/note; umount m; done; poweroff -f\n");
+        EXPECT_EQ(hull.wait(), 0) << hull.err();
+        for (const char* disk : {"vda", "vdb", "vdc"}) {
+            EXPECT_THAT(hull.out(), HasSubstr(std::string{disk} + " same\r\n"));
+        }
+        EXPECT_EQ(hull.err(), "");
+    }
+    for (const std::string& format : formats) {
+        const std::string raw = folder.path() / (format + ".raw");
+        ASSERT_TRUE(run("qemu-img convert -O raw '" + image(format).string() + "' '" + raw + "'")) << format;
+        EXPECT_TRUE(run("e2fsck -fn '" + raw + "'")) << format;
+        EXPECT_TRUE(run("grep -q kept '" + raw + "'")) << format;
+    }
+}
+
 TEST_P(ServedDisk, WhoseServerDiesGivesErrorsAndIsFoundAgain) {
     const TemporaryFolder folder;
     const fs::path image = folder.path() / "image";
@@ -153,7 +189,7 @@ class NotingDisk {
         pid_ = fork();
         if (pid_ == 0) {
             const UniqueFd file{open(image.c_str(), O_RDWR | O_CLOEXEC)};
-            const UniqueFd listener = listen_at(socket);
+            const UniqueFd listener = listen_unix(socket);
             NotingDiskServer server{UniqueFd{accept(listener.get(), nullptr, nullptr)}, file.get(),
                                     fs::file_size(image) / 512, done_again};
             server.serve();
@@ -385,6 +421,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Way{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"},
                     Way{"small_mmio", "small/bzImage", "initramfs-small", "acpi", "mmio"}),
     [](const auto& way) { return std::string{way.param.name}; });
+
+INSTANTIATE_TEST_SUITE_P(Kernels, ServedFormats,
+                         testing::Values(Way{"debian_mmio", "debian/vmlinuz", "initramfs-debian", "acpi",
+                                             "mmio"},
+                                         Way{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"}),
+                         [](const auto& way) { return std::string{way.param.name}; });
 
 INSTANTIATE_TEST_SUITE_P(
     Kernels, Share,

@@ -1,5 +1,6 @@
 #include "base/guest_memory.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/errors.h"
@@ -176,6 +178,73 @@ std::string smaps_line(const void* address, const std::string& key) {
         }
     }
     return "";
+}
+
+std::vector<GuestRange> take_written(GuestMemory& memory) {
+    std::vector<GuestRange> ranges;
+    memory.take_written([&](const GuestRange& range) { ranges.push_back(range); });
+    return ranges;
+}
+
+TEST_F(TwoRegions, TellThePagesThatTheHostWrites) {
+    using testing::ElementsAre;
+    const auto page = [](uint64_t address, uint64_t count = 1) {
+        return GuestRange::of(address, count * GuestMemory::kLogPage);
+    };
+    EXPECT_TRUE(memory_.write(GuestAddress{0}, 1));
+    EXPECT_FALSE(memory_.write_log());
+    EXPECT_TRUE(take_written(memory_).empty()) << "nothing is logged yet";
+    memory_.start_write_log();
+    EXPECT_TRUE(take_written(memory_).empty()) << "what was written before";
+    EXPECT_TRUE(memory_.write(GuestAddress{0xfff}, uint16_t{1}));
+    EXPECT_TRUE(memory_.write(GuestAddress{0x1'0000'0ff8}, uint64_t{1}));
+    EXPECT_FALSE(memory_.write(GuestAddress{0x1'0000'0fff}, uint64_t{1}));
+    EXPECT_THAT(take_written(memory_), ElementsAre(page(0, 2), page(0x1'0000'0000)));
+    EXPECT_TRUE(take_written(memory_).empty()) << "told once";
+    // Regions that lie side by side are told as one; a part of a page is the page.
+    memory_.mark_written(memory_.slice(GuestRange::of(0x1fff, 1)).value());
+    memory_.mark_written(memory_.slice(GuestRange::of(0x2000, 1)).value());
+    EXPECT_THAT(take_written(memory_), ElementsAre(page(0x1000, 2)));
+    EXPECT_TRUE(memory_.discard(GuestRange::of(0x1000, 0x1000)));
+    EXPECT_THAT(take_written(memory_), ElementsAre(page(0x1000)));
+
+    // As vhost and vhost-user set bits.
+    const auto log = memory_.write_log().value();
+    const Mapping seen = Mapping::shared(log.fd, log.bits.size(), "the log again");
+    EXPECT_TRUE(memory_.write(GuestAddress{0x2000}, 1));
+    EXPECT_EQ(seen.bytes()[0], std::byte{1 << 2});
+    seen.bytes()[0x10'0000 / 8] |= std::byte{1};
+    EXPECT_THAT(take_written(memory_), ElementsAre(page(0x2000), page(0x1'0000'0000)));
+    memory_.stop_write_log();
+    EXPECT_TRUE(memory_.write(GuestAddress{0}, 1));
+    EXPECT_FALSE(memory_.write_log());
+    memory_.start_write_log();
+    EXPECT_TRUE(take_written(memory_).empty());
+}
+
+TEST(GuestMemory, AWriteOfAnyThreadIsLogged) {
+    constexpr uint64_t kPages = 1000;
+    const GuestRange ranges[] = {GuestRange::of(0, kPages * GuestMemory::kLogPage)};
+    GuestMemory memory{ranges, Mapping::Pages::transparent};
+    memory.start_write_log();
+    std::vector<std::thread> writers;
+    for (uint64_t writer = 0; writer < 2; ++writer) {
+        writers.emplace_back([&memory, writer] {
+            for (uint64_t page = writer; page < kPages; page += 2) {
+                EXPECT_TRUE(memory.write(GuestAddress{page * GuestMemory::kLogPage}, uint8_t{1}));
+            }
+        });
+    }
+    uint64_t told = 0;
+    const auto take = [&] {
+        memory.take_written([&](const GuestRange& range) { told += range.size() / GuestMemory::kLogPage; });
+    };
+    while (told < kPages / 2) {
+        take();
+    }
+    std::ranges::for_each(writers, [](std::thread& writer) { writer.join(); });
+    take();
+    EXPECT_EQ(told, kPages);
 }
 
 class Discard : public testing::TestWithParam<GuestMemory::Sharing> {};

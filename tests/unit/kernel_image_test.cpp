@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "boot/image/little_endian.h"
+#include "tests/support/errors.h"
 #include "tests/support/kernel_builder.h"
 
 namespace hull::boot {
@@ -193,12 +194,13 @@ TEST_F(KernelImage, absurd_unpacked_size_is_refused_before_memory_is_asked_for) 
 }
 
 TEST_F(KernelImage, too_little_memory_names_the_option) {
-    ram_ = GuestRange::of(0, 16 * kMiB);
-    memory_ = GuestMemory{std::span{&ram_, 1}, Mapping::Pages::transparent};
+    const GuestRange little = GuestRange::of(0, 16 * kMiB);
+    GuestMemory memory{std::span{&little, 1}, Mapping::Pages::transparent};
     const Bytes elf = test::build_elf();
     for (const Bytes& file : {elf, test::build_bzimage(test::payload_of(Compression::gzip, elf)),
                               test::build_bzimage(Bytes(100))}) {
-        EXPECT_THAT(failure(file, ExitStatus::no_resources), testing::HasSubstr("--memory"));
+        test::expect_error([&] { load_kernel(test::file_of(file), memory, kAsLinked); },
+                           ExitStatus::no_resources, {"--memory"});
     }
 }
 

@@ -52,11 +52,12 @@ class NetTest : public testing::Test {
         start(true);
     }
     void start(bool merge, bool headers = true, bool stream = false) {
+        stream ? static_cast<void>(stream_.emplace(link_.get())) : stream_.reset();
         queues_ = std::make_unique<NetQueues>(NetQueues::Sides{.receive = receive_,
                                                                .transmit = transmit_,
                                                                .driver = calls_,
                                                                .link_fd = link_.get(),
-                                                               .stream = stream,
+                                                               .stream = stream ? &*stream_ : nullptr,
                                                                .merge = merge,
                                                                .headers = headers,
                                                                .to_guest = *to_guest_,
@@ -107,6 +108,7 @@ class NetTest : public testing::Test {
     std::optional<NetLimit> from_guest_{std::in_place, uint64_t{0}, uint64_t{0}};
     UniqueFd link_;
     UniqueFd wire_;
+    std::optional<FrameStream> stream_;
     std::unique_ptr<NetQueues> queues_;
     uint64_t offered_ = 0;
 };
@@ -417,7 +419,12 @@ TEST_F(NetStreamTest, AnotherSideThatIsBackIsFoundAgain) {
     offer({100, 100});
     std::thread worker{[&] {
         queues_->serve(stop.get(), {.changed = [&](bool is_up) { ++(is_up ? ups : downs); },
-                                    .find = [&] { return looks++ == 0 ? -1 : next_link.get(); }});
+                                    .find =
+                                        [&] {
+                                            const int fd = looks++ == 0 ? -1 : next_link.get();
+                                            *stream_ = FrameStream{fd};
+                                            return fd;
+                                        }});
     }};
     arrive_bytes(framed("first") + framed("cut off").substr(0, 7));
     const uint64_t used_ring = raw(receive_driver_->config().device_area);

@@ -25,6 +25,7 @@
 #include "tests/support/fake_devices.h"
 #include "tests/support/files.h"
 #include "tests/support/mmio_driver.h"
+#include "tests/support/sockets.h"
 #include "tests/support/vhost_user_server.h"
 #include "tests/support/virtio_driver.h"
 
@@ -400,7 +401,7 @@ class VhostUserResubmissionTest : public VhostUserDeviceTest {
     }
     void come_back(Manners manners) {
         std::filesystem::remove(path_);
-        const UniqueFd listener = test::listen_at(path_);
+        const UniqueFd listener = test::listen_unix(path_);
         UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
         server_ = std::make_unique<VhostUserServer>(std::move(connection), std::move(manners));
     }
@@ -566,7 +567,7 @@ TEST_F(ServedNetTest, ALostServerTakesTheLinkDownAndFramesWithIt) {
     kick(1);
     EXPECT_THAT(wait_for_used(1, 1), testing::ElementsAre(6));
     EXPECT_TRUE(drivers_[0]->take_used().empty());
-    const UniqueFd listener = test::listen_at(path_);
+    const UniqueFd listener = test::listen_unix(path_);
     UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     server_ = std::make_unique<VhostUserServer>(std::move(connection));
     ASSERT_TRUE(server_->wait_for_ring(0));
@@ -691,7 +692,7 @@ TEST_F(VhostUserDeviceTest, ABackEndThatIsBackGoesOnWhereTheErrorsEnd) {
     }
     server_.reset();
     EXPECT_EQ(wait_for_used(0, 2).size(), 2U);
-    const UniqueFd listener = test::listen_at(path_);
+    const UniqueFd listener = test::listen_unix(path_);
     UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     Manners manners;
     manners.configuration[1] = std::byte{5};
@@ -712,7 +713,7 @@ TEST_F(VhostUserDeviceTest, ABackEndThatIsBackGoesOnWhereTheErrorsEnd) {
 
 TEST_F(VhostUserDeviceTest, ABackEndThatIsReplacedBeforeTheDriverComesIsFoundAgain) {
     server_.reset();
-    const UniqueFd listener = test::listen_at(path_);
+    const UniqueFd listener = test::listen_unix(path_);
     start();
     UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     server_ = std::make_unique<VhostUserServer>(std::move(connection));

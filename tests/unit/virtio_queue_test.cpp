@@ -331,6 +331,39 @@ TEST_F(VirtQueueTest, AnIndirectTableIsRefusedWhereItWasNotNegotiated) {
 }
 
 /// The driver's side of a queue whose requests another program answers, in the order that a test wants.
+TEST_F(VirtQueueTest, WhatItWritesIsLogged) {
+    const auto written = [this] {
+        std::vector<uint64_t> pages;
+        memory_.take_written([&](const GuestRange& range) {
+            for (uint64_t at = raw(range.start()); at < raw(range.last()); at += GuestMemory::kLogPage) {
+                pages.push_back(at);
+            }
+        });
+        return pages;
+    };
+    for (const uint64_t features : {uint64_t{0}, kEventIndex}) {
+        // The used ring alone in a page, and not all of it in one.
+        QueueConfig config = driver_.config();
+        config.device_area = GuestAddress{0x4ff8};
+        VirtQueue queue = VirtQueue::make(memory_, config, features).value();
+        driver_.set_available_index(0);
+        const Buffer buffers[] = {{kData, 4, false}, {kData + 0x1ffe, 4, true}, {kData + 0x8000, 4, true}};
+        driver_.add(buffers, 0);
+        memory_.start_write_log();
+        EXPECT_THAT(written(), testing::IsEmpty());
+        queue.hold_kicks();
+        DescriptorChain chain = pop(queue);
+        (void)written();
+        queue.stage(std::move(chain), 1);
+        queue.publish();
+        EXPECT_THAT(written(),
+                    testing::ElementsAre(0x4000, 0x5000, kData + 0x1000, kData + 0x2000, kData + 0x8000));
+        EXPECT_FALSE(queue.ask_for_kicks());
+        EXPECT_THAT(written(), testing::ElementsAre(0x4000, 0x5000));
+        memory_.stop_write_log();
+    }
+}
+
 class TakeOver : public VirtQueueTest {
   protected:
     void request(int head) {
