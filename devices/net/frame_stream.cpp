@@ -59,28 +59,15 @@ size_t size_of(std::span<const iovec> places) {
 
 }  // namespace
 
-namespace {
-
-/// A socket connected to `address`, which does not block; else -1 and why. One whose queue of connections is
-/// full would let it wait otherwise.
-UniqueFd connect_to(const UnixAddress& address, int& cause) {
-    UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    cause = address.connect(fd.get());
-    return cause == 0 ? std::move(fd) : UniqueFd{};
-}
-
-}  // namespace
-
 UniqueFd connect_frame_stream(const std::string& path) {
     const std::string tried = "cannot use the network at the socket '" + path + "'";
     const auto address = UnixAddress::at(path);
     if (!address) {
         throw Error{ExitStatus::bad_file, tried, address.error(), "give another one"};
     }
-    int cause = 0;
-    UniqueFd fd = connect_to(*address, cause);
+    UniqueFd fd = find_frame_stream(path);
     if (!fd.valid()) {
-        throw Error{ExitStatus::bad_file, tried, errno_text(cause),
+        throw Error{ExitStatus::bad_file, tried, errno_text(errno),
                     "start the program that serves it, for example: passt --socket " + path};
     }
     return fd;
@@ -88,8 +75,14 @@ UniqueFd connect_frame_stream(const std::string& path) {
 
 UniqueFd find_frame_stream(const std::string& path) {
     const auto address = UnixAddress::at(path);
-    int cause = 0;
-    return address ? connect_to(*address, cause) : UniqueFd{};
+    // One whose queue of connections is full would let it wait otherwise.
+    UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    const int cause = address ? address->connect(fd.get()) : EINVAL;
+    if (cause != 0) {
+        fd.reset();
+        errno = cause;
+    }
+    return fd;
 }
 
 bool FrameStream::has_frame() const {

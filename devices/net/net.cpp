@@ -147,7 +147,7 @@ NetQueues::LinkWatch Net::watch(Pair& pair, DriverCalls& driver) {
         watch.find = [this, &pair] {
             pair.link.reset();
             pair.link = find_frame_stream(settings_.stream_path);
-            pair.stream.emplace(pair.link.get());  // what had not left whole is lost with the old one
+            *pair.stream = FrameStream{pair.link.get()};  // what had not left whole is lost with the old one
             return pair.link.get();
         };
     }

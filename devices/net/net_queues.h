@@ -47,13 +47,13 @@ class NetQueues {
         NetLimit& from_guest;
     };
 
-    explicit NetQueues(const Sides& sides) : sides_{sides} {}
+    explicit NetQueues(const Sides& sides) : sides_{sides}, link_is_gone_{sides.link_fd < 0} {}
 
     /// What is done when the other side leaves.
     struct LinkWatch {
         std::function<void(bool is_up)> changed;
-        /// Looks for it, every second: its new descriptor, or -1; `stream` is that of the new one then. None
-        /// where it does not come back.
+        /// Looks for it, every second: its new descriptor, or -1. Sides::stream is of that then. None where
+        /// it does not come back.
         std::function<int()> find;
     };
     /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
@@ -82,7 +82,7 @@ class NetQueues {
 
     Sides sides_;
     bool broken_ = false;
-    bool link_is_gone_ = false;
+    bool link_is_gone_;
     std::chrono::steady_clock::time_point look_again_{};  // for a link that is gone
     bool starved_ = false;                                // no buffer to receive into
     std::optional<DescriptorChain> unsent_;               // what has to wait

@@ -22,6 +22,9 @@ using namespace vhost_user;
 
 using Clock = std::chrono::steady_clock;
 
+/// So many times as long as anything else the guest's memory may take.
+constexpr int kMemoryPatience = 6;
+
 tl::unexpected<std::string> failure(std::string why) {
     return tl::unexpected{std::move(why)};
 }
@@ -262,7 +265,11 @@ VhostUserResult<void> VhostUser::share_memory(const GuestMemory& memory) {
         fds[table.count++] = region.fd.get();
     }
     const size_t size = offsetof(MemoryTable, regions) + table.count * sizeof(Region);
-    return tell(kSetMemTable, bytes_of(table).first(size), std::span{fds}.first(table.count));
+    // One that locks what it maps, as DPDK's programs do, touches every page of it first.
+    const auto patience = std::exchange(patience_, kMemoryPatience * patience_);
+    auto done = tell(kSetMemTable, bytes_of(table).first(size), std::span{fds}.first(table.count));
+    patience_ = patience;
+    return done;
 }
 
 VhostUserResult<void> VhostUser::share_log(const GuestMemory::WriteLog& log) {

@@ -48,7 +48,8 @@ struct VhostUserRing {
 };
 
 /// The conversation with one back end. That is a program of the user's, and may be the wrong one, dead or
-/// hostile: each answer is held against what was asked, and none is waited for longer than its patience.
+/// hostile: each answer is held against what was asked, and none is waited for longer than its patience (six
+/// times that for the guest's memory).
 /// After the first failure the conversation is over: it is to be destroyed. One thread at a time.
 class VhostUser {
   public:

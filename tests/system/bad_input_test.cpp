@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -157,20 +158,53 @@ TEST_F(BadInput, ServersAndShares) {
            {"boot", "--kernel", "KERNEL", "--share", "tag=t,path=/", "--share", "tag=t,path=/tmp"});
     expect(kUsage, "1 to 36", {"boot", "--kernel", "KERNEL", "--share", "path=/"});
 
-    // A server that speaks something else.
+    expect(kBadFile, "No such file", {"boot", "--kernel", "KERNEL", "--net", "socket=/nonexistent/socket"});
+    expect(kBadFile, "No such file",
+           {"boot", "--kernel", "KERNEL", "--net", "socket=/nonexistent/socket,vhost-user"});
+    expect(kBadFile, "Connection refused",
+           {"boot", "--kernel", "KERNEL", "--net", "socket=" + file + ",vhost-user"});
+    expect(kBadFile, "1 to 107 bytes",
+           {"boot", "--kernel", "KERNEL", "--net", "socket=/tmp/" + std::string(200, 'x') + ",vhost-user"});
+    expect(kUsage, "for the server", {"boot", "--kernel", "KERNEL", "--net", "socket=x,vhost-user,pps=5"});
+
+    // Servers that speak something else, say nothing, or are none.
     const fs::path socket = folder_ / "wrong-server";
     const UniqueFd listener = listen_unix(socket);
-    std::thread server{[&] {
-        const UniqueFd connection{accept(listener.get(), nullptr, nullptr)};
-        char question[12];
-        recv(connection.get(), question, sizeof question, MSG_WAITALL);
-        [[maybe_unused]] const ssize_t sent =
-            ::write(connection.get(), "220 mail.example ESMTP ready\r\n", 30);
-        recv(connection.get(), question, sizeof question, MSG_WAITALL);
-    }};
-    expect(kBadFile, "no answer to request 1 of vhost-user",
-           {"boot", "--kernel", "KERNEL", "--disk", "socket=" + socket.string()});
-    server.join();
+    for (const std::string device : {"--disk", "--net"}) {
+        const std::string place = "socket=" + socket.string() + (device == "--net" ? ",vhost-user" : "");
+        const auto expect_of_server = [&](const std::string& said, const std::string& told) {
+            std::thread server{[&] {
+                const UniqueFd connection{accept(listener.get(), nullptr, nullptr)};
+                char question[12];
+                recv(connection.get(), question, sizeof question, MSG_WAITALL);
+                if (said.empty()) {
+                    return;
+                }
+                [[maybe_unused]] const ssize_t sent = ::write(connection.get(), said.data(), said.size());
+                recv(connection.get(), question, sizeof question, MSG_WAITALL);
+            }};
+            expect(kBadFile, told, {"boot", "--kernel", "KERNEL", device, place});
+            server.join();
+        };
+        expect_of_server("220 mail.example ESMTP ready\r\n", "no answer to request 1 of vhost-user");
+        expect_of_server("", "it has closed the connection");
+        expect_of_server("mute", "it does not answer");
+    }
+    // A sound one that has another sort of queues, or too few.
+    const auto expect_of_sound_server = [&](uint64_t queues, const std::string& device,
+                                            const std::string& place, const std::string& told) {
+        std::optional<VhostUserServer> played;
+        std::thread server{[&] {
+            VhostUserServer::Manners manners;
+            manners.queues = queues;
+            played.emplace(UniqueFd{accept(listener.get(), nullptr, nullptr)}, manners);
+        }};
+        expect(kBadFile, told, {"boot", "--kernel", "KERNEL", device, place});
+        server.join();
+    };
+    expect_of_sound_server(1, "--disk", "socket=" + socket.string() + ",queues=2",
+                           "it serves 1 queues, and 2 are wanted");
+    expect_of_sound_server(0, "--net", "socket=" + socket.string() + ",vhost-user", "it serves no queues");
 }
 
 TEST_F(BadInput, Sizes) {

@@ -4,19 +4,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/noting_disk_server.h"
+#include "tests/support/programs_disk.h"
+#include "tests/support/sockets.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -44,10 +51,10 @@ bool wait_until(const std::function<bool()>& holds) {
 /// A qemu-storage-daemon that serves one image at a socket, until it is killed.
 class StorageDaemon {
   public:
-    StorageDaemon(const fs::path& image, const fs::path& socket) {
+    StorageDaemon(const fs::path& image, const fs::path& socket, const std::string& format = "qcow2") {
         fs::remove(socket);
         const std::string file =
-            "driver=qcow2,node-name=disk,file.driver=file,file.filename=" + image.string();
+            "driver=" + format + ",node-name=disk,file.driver=file,file.filename=" + image.string();
         const std::string how =
             "type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=2,"
             "addr.type=unix,addr.path=" +
@@ -106,6 +113,41 @@ TEST_P(ServedDisk, AQcow2ImageIsFormattedFilledAndReadBack) {
     EXPECT_TRUE(run("grep -q kept '" + raw.string() + "'"));
 }
 
+class ServedFormats : public testing::TestWithParam<Way> {};
+
+TEST_P(ServedFormats, EachIsFormattedFilledAndReadBack) {
+    const TemporaryFolder folder;
+    const std::vector<std::string> formats{"vmdk", "vdi", "vhdx"};
+    const auto image = [&](const std::string& format) { return folder.path() / ("image." + format); };
+    {
+        std::vector<std::unique_ptr<StorageDaemon>> daemons;
+        std::vector<std::string> disks;
+        for (const std::string& format : formats) {
+            ASSERT_TRUE(run("qemu-img create -f " + format + " '" + image(format).string() + "' 16M"));
+            const fs::path socket = folder.path() / format;
+            daemons.push_back(std::make_unique<StorageDaemon>(image(format), socket, format));
+            disks.insert(disks.end(), {"--disk", "socket=" + socket.string() + ",queues=2"});
+        }
+        HullProcess hull{boot(GetParam(), "", disks), HullProcess::Input::pipe};
+        ASSERT_TRUE(hull.wait_for("hull#"));
+        hull.type(
+            "mkdir m; for d in vda vdb vdc; do mke2fs /dev/$d >/dev/null; mount /dev/$d m; cp /bin/busybox "
+            "m; umount m; echo 3 >/proc/sys/vm/drop_caches; mount /dev/$d m; cmp m/busybox /bin/busybox && "
+            "echo $d same; echo kept >m/note; umount m; done; poweroff -f\n");
+        EXPECT_EQ(hull.wait(), 0) << hull.err();
+        for (const char* disk : {"vda", "vdb", "vdc"}) {
+            EXPECT_THAT(hull.out(), HasSubstr(std::string{disk} + " same\r\n"));
+        }
+        EXPECT_EQ(hull.err(), "");
+    }
+    for (const std::string& format : formats) {
+        const std::string raw = folder.path() / (format + ".raw");
+        ASSERT_TRUE(run("qemu-img convert -O raw '" + image(format).string() + "' '" + raw + "'")) << format;
+        EXPECT_TRUE(run("e2fsck -fn '" + raw + "'")) << format;
+        EXPECT_TRUE(run("grep -q kept '" + raw + "'")) << format;
+    }
+}
+
 TEST_P(ServedDisk, WhoseServerDiesGivesErrorsAndIsFoundAgain) {
     const TemporaryFolder folder;
     const fs::path image = folder.path() / "image";
@@ -137,6 +179,70 @@ TEST_P(ServedDisk, WhoseServerDiesGivesErrorsAndIsFoundAgain) {
     EXPECT_THAT(hull.out(), HasSubstr("same\r\n"));
     EXPECT_THAT(hull.err(), HasSubstr("disk0: its server is lost"));
     EXPECT_THAT(hull.err(), HasSubstr("disk0: its server is back"));
+}
+
+/// A server of tests/support's in a process of its own.
+class NotingDisk {
+  public:
+    NotingDisk(const fs::path& image, const fs::path& socket, std::atomic<int>& done_again) {
+        fs::remove(socket);
+        pid_ = fork();
+        if (pid_ == 0) {
+            const UniqueFd file{open(image.c_str(), O_RDWR | O_CLOEXEC)};
+            const UniqueFd listener = listen_unix(socket);
+            NotingDiskServer server{UniqueFd{accept(listener.get(), nullptr, nullptr)}, file.get(),
+                                    fs::file_size(image) / 512, done_again};
+            server.serve();
+            _exit(0);
+        }
+        EXPECT_TRUE(wait_until([&] { return fs::exists(socket); }));
+    }
+    NotingDisk(const NotingDisk&) = delete;
+    NotingDisk& operator=(const NotingDisk&) = delete;
+    ~NotingDisk() {
+        kill(pid_, SIGKILL);
+        waitpid(pid_, nullptr, 0);
+    }
+
+  private:
+    pid_t pid_ = -1;
+};
+
+TEST_P(ServedDisk, WhoseServerIsKilledUnderLoadDoesAllAgain) {
+    const TemporaryFolder folder;
+    const fs::path image = folder.file("image", "");
+    fs::resize_file(image, 4 << 20);
+    const fs::path socket = folder.path() / "socket";
+    const UniqueFd memory{memfd_create("done-again", MFD_CLOEXEC)};
+    ASSERT_EQ(ftruncate(memory.get(), sizeof(std::atomic<int>)), 0);
+    const Mapping shared = Mapping::shared(memory.get(), sizeof(std::atomic<int>), "counter");
+    auto& done_again = *new (shared.data()) std::atomic<int>{0};
+    auto server = std::make_unique<NotingDisk>(image, socket, done_again);
+    HullProcess hull{boot(GetParam(), "",
+                          {"--disk", programs_disk(folder, {"fio"}).string() + ",readonly", "--disk",
+                           "socket=" + socket.string()}),
+                     HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(mount_programs("/dev/vda") +
+              "(while [ ! -e /stop ]; do chroot /programs fio --name=served --filename=/dev/vdb --thread "
+              "--ioengine=libaio --iodepth=8 --direct=1 --rw=randrw --bsrange=512-16k --bs_unaligned=0 "
+              "--size=4M --io_size=2M --fsync=32 --verify=crc32c --verify_fatal=1 --do_verify=1 "
+              "--output-format=terse >>/tmp/fio 2>&1 || echo fio has failed; echo a round; done) &\n");
+    ASSERT_TRUE(hull.wait_for("a round\r\n"));
+    for (int round = 0; round < 5; ++round) {
+        usleep(700'000 + 300'000 * round);
+        server.reset();
+        server = std::make_unique<NotingDisk>(image, socket, done_again);
+    }
+    hull.type(
+        "touch /stop; wait; head -c 2000 /tmp/fio; echo errors: $(dmesg | grep -c 'error.*vdb'); poweroff "
+        "-f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), testing::Not(HasSubstr("fio has failed\r\n"))) << hull.out();
+    EXPECT_THAT(hull.out(), HasSubstr("errors: 0\r\n"));
+    EXPECT_GT(done_again, 0) << "it was killed with nothing in hand";
+    EXPECT_THAT(hull.err(), HasSubstr("waits for another"));
+    EXPECT_THAT(hull.err(), HasSubstr("disk1: its server is back"));
 }
 
 /// The virtiofsd processes that a keeper started, and theirs.
@@ -315,6 +421,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Way{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"},
                     Way{"small_mmio", "small/bzImage", "initramfs-small", "acpi", "mmio"}),
     [](const auto& way) { return std::string{way.param.name}; });
+
+INSTANTIATE_TEST_SUITE_P(Kernels, ServedFormats,
+                         testing::Values(Way{"debian_mmio", "debian/vmlinuz", "initramfs-debian", "acpi",
+                                             "mmio"},
+                                         Way{"small_pci", "small/bzImage", "initramfs-small", "acpi", "pci"}),
+                         [](const auto& way) { return std::string{way.param.name}; });
 
 INSTANTIATE_TEST_SUITE_P(
     Kernels, Share,

@@ -421,9 +421,9 @@ TEST_F(NetStreamTest, AnotherSideThatIsBackIsFoundAgain) {
         queues_->serve(stop.get(), {.changed = [&](bool is_up) { ++(is_up ? ups : downs); },
                                     .find =
                                         [&] {
-                                            const int found = looks++ == 0 ? -1 : next_link.get();
-                                            stream_.emplace(found);
-                                            return found;
+                                            const int fd = looks++ == 0 ? -1 : next_link.get();
+                                            *stream_ = FrameStream{fd};
+                                            return fd;
                                         }});
     }};
     arrive_bytes(framed("first") + framed("cut off").substr(0, 7));

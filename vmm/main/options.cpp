@@ -49,7 +49,8 @@ options::options_description describe() {
         ("net", text()->value_name("KIND[,…]"),
          "network device; may be given several times; "
          "user[,forward=[HOSTIP:]PORT:GUESTPORT[/udp]]…[,restrict][,host-loopback], "
-         "tap=NAME[,queues=N][,vhost=on|off] or socket=PATH, and behind any of them "
+         "tap=NAME[,queues=N][,vhost=on|off], socket=PATH for a stream of frames or "
+         "socket=PATH,vhost-user for a vhost-user-net server, and behind any of them "
          "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")  //
         ("share", text()->value_name("tag=T,path=DIR[,readonly]"),
          "folder that the guest can mount (mount -t virtiofs T /mnt); may be given several times")  //
