@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "devices/pci/bus.h"
@@ -49,8 +50,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     test::EchoDevice device;
     test::CountingMessages messages;
     pci::PciBus bus{GuestRange::of(kWindow, pci::PciBus::kWindowSize)};
-    PciTransport transport{device, memory, bus.registers_of(kSlot), messages.maker(), "fuzz"};
-    bus.plug(kSlot, transport);
+    std::optional<PciTransport> transport;
+    const auto plug = [&] {
+        transport.emplace(device, memory, bus.registers_of(kSlot), messages.maker(), "fuzz");
+        bus.plug(kSlot, *transport);
+    };
+    plug();
     test::PciDriver driver{bus, kWindow, kSlot};
     test::DriverQueue queue{memory, kRings, kQueueSize};
     const test::Buffer buffers[] = {{kData, 16, false}, {kData + 0x100, 16, true}};
@@ -61,7 +66,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         driver.start();
     };
     while (!input.empty()) {
-        switch (input.byte() % 12) {
+        const uint8_t choice = input.byte();
+        if (choice == 0xff) {
+            // It goes, or another comes.
+            if (transport) {
+                bus.unplug(kSlot);
+                transport.reset();
+                messages.all.clear();
+            } else {
+                plug();
+            }
+            continue;
+        }
+        switch (choice % 12) {
             case 0:
                 access(bus.window(), kSlot * pci::PciBus::kRegistersSize + input.byte() % 0x3cU,
                        pci::PciBus::kWindowSize, input);
@@ -105,6 +122,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 device.serve();
                 break;
         }
+    }
+    if (!transport) {
+        for (BusDevice* space : {&bus.ecam(), &bus.window()}) {
+            uint32_t value = 0xffff'ffff;
+            space->read(space == &bus.ecam() ? kSlotConfig : kSlot * pci::PciBus::kRegistersSize,
+                        std::as_writable_bytes(std::span{&value, 1}));
+            require(value == 0xffff'ffff);
+        }
+        plug();
     }
     // Whatever was done, the function is where it was, and a driver that begins anew is served and called.
     for (const test::CountingMessage* message : messages.all) {
