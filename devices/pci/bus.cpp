@@ -1,5 +1,6 @@
 #include "devices/pci/bus.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace hull::pci {
@@ -73,6 +74,9 @@ void PciBus::Ports::write(uint64_t offset, std::span<const std::byte> data) {
 }
 
 void PciBus::Window::read(uint64_t offset, std::span<std::byte> data) {
+    // A bus has ones where nobody answers. But Linux's driver resets a device when it lets go of it or powers
+    // off, and waits until the status is zero, for ever where the device was taken away from it.
+    std::ranges::fill(data, std::byte{0});
     bus_.access<kRegistersSize, 1>(
         offset, data.size(), [data](Function& function, uint64_t at) { function.read_registers(at, data); });
 }

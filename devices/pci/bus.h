@@ -33,7 +33,7 @@ class Function : public Stateful {
 
 /// Bus 0 of segment 0. In slot 0 is the bridge to it, by which Linux knows that there is a bus behind the
 /// ports; each further slot has room for a function, which may come and go while the guest runs. One without
-/// reads as all ones, in the configuration space and in the window.
+/// reads as all ones in the configuration space, and as zeros in the window.
 class PciBus final : public Stateful {
   public:
     static constexpr uint32_t kSlots = 32;
