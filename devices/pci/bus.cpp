@@ -1,35 +1,42 @@
 #include "devices/pci/bus.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace hull::pci {
 
-namespace {
-
-/// Whether an access ends in the piece of `size` that it begins in.
-bool stays_within(uint64_t offset, size_t length, uint64_t size) {
-    return offset % size + length <= size;
+template <uint64_t kSize, uint64_t kPerSlot, typename Use>
+void PciBus::access(uint64_t offset, size_t length, const Use& use) {
+    const uint64_t piece = offset / kSize;
+    if (piece % kPerSlot != 0 || offset % kSize + length > kSize) {
+        return;
+    }
+    Slot& slot = slots_.at(piece / kPerSlot);
+    // Who finds the slot empty does not take the lock: else a guest that goes on asking could keep unplug()
+    // waiting.
+    if (slot.function == nullptr) {
+        return;
+    }
+    const std::shared_lock lock{slot.in_use};
+    if (Function* function = slot.function) {
+        use(*function, offset % kSize);
+    }
 }
 
-}  // namespace
-
-Function* PciBus::function_at(uint64_t ecam_offset) const {
-    const uint64_t number = ecam_offset / kConfigSize;
-    return number % 8 == 0 ? functions_.at(number / 8).load() : nullptr;  // no slot has more than function 0
+void PciBus::unplug(uint32_t number) {
+    Slot& slot = slots_.at(number);
+    slot.function = nullptr;
+    const std::lock_guard lock{slot.in_use};
 }
 
 void PciBus::Ecam::read(uint64_t offset, std::span<std::byte> data) {
-    Function* function = bus_.function_at(offset);
-    if (function != nullptr && stays_within(offset, data.size(), kConfigSize)) {
-        function->read_config(offset % kConfigSize, data);
-    }
+    bus_.access<kConfigSize, kFunctions>(
+        offset, data.size(), [data](Function& function, uint64_t at) { function.read_config(at, data); });
 }
 
 void PciBus::Ecam::write(uint64_t offset, std::span<const std::byte> data) {
-    Function* function = bus_.function_at(offset);
-    if (function != nullptr && stays_within(offset, data.size(), kConfigSize)) {
-        function->write_config(offset % kConfigSize, data);
-    }
+    bus_.access<kConfigSize, kFunctions>(
+        offset, data.size(), [data](Function& function, uint64_t at) { function.write_config(at, data); });
 }
 
 uint64_t PciBus::Ports::target(uint64_t offset) {
@@ -67,17 +74,16 @@ void PciBus::Ports::write(uint64_t offset, std::span<const std::byte> data) {
 }
 
 void PciBus::Window::read(uint64_t offset, std::span<std::byte> data) {
-    Function* function = bus_.functions_.at(offset / kRegistersSize);
-    if (function != nullptr && stays_within(offset, data.size(), kRegistersSize)) {
-        function->read_registers(offset % kRegistersSize, data);
-    }
+    // A bus has ones where nobody answers. But Linux's driver resets a device when it lets go of it or powers
+    // off, and waits until the status is zero, for ever where the device was taken away from it.
+    std::ranges::fill(data, std::byte{0});
+    bus_.access<kRegistersSize, 1>(
+        offset, data.size(), [data](Function& function, uint64_t at) { function.read_registers(at, data); });
 }
 
 void PciBus::Window::write(uint64_t offset, std::span<const std::byte> data) {
-    Function* function = bus_.functions_.at(offset / kRegistersSize);
-    if (function != nullptr && stays_within(offset, data.size(), kRegistersSize)) {
-        function->write_registers(offset % kRegistersSize, data);
-    }
+    bus_.access<kRegistersSize, 1>(
+        offset, data.size(), [data](Function& function, uint64_t at) { function.write_registers(at, data); });
 }
 
 void PciBus::Ports::save(StateWriter& state) const {
@@ -91,16 +97,16 @@ void PciBus::Ports::load(StateReader& state) {
 }
 
 void PciBus::quiesce() {
-    for (Function* function : functions_) {
-        if (function != nullptr) {
+    for (const Slot& slot : slots_) {
+        if (Function* function = slot.function) {
             function->quiesce();
         }
     }
 }
 
 void PciBus::resume() {
-    for (Function* function : functions_) {
-        if (function != nullptr) {
+    for (const Slot& slot : slots_) {
+        if (Function* function = slot.function) {
             function->resume();
         }
     }
@@ -109,7 +115,8 @@ void PciBus::resume() {
 void PciBus::save(StateWriter& state) const {
     state.begin("pci");
     ports_.save(state);
-    for (const Function* function : functions_) {
+    for (const Slot& slot : slots_) {
+        const Function* function = slot.function;
         state.put(function != nullptr);
         if (function != nullptr) {
             function->save(state);
@@ -120,7 +127,8 @@ void PciBus::save(StateWriter& state) const {
 void PciBus::load(StateReader& state) {
     state.begin("pci");
     ports_.load(state);
-    for (Function* function : functions_) {
+    for (const Slot& slot : slots_) {
+        Function* function = slot.function;
         state.require(state.get<bool>() == (function != nullptr), "it has functions in other slots");
         if (function != nullptr) {
             function->load(state);

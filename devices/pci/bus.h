@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <shared_mutex>
 #include <span>
 
 #include "base/guest_memory.h"
@@ -31,13 +32,15 @@ class Function : public Stateful {
 };
 
 /// Bus 0 of segment 0. In slot 0 is the bridge to it, by which Linux knows that there is a bus behind the
-/// ports; each further slot has room for a function. One without reads as all ones.
+/// ports; each further slot has room for a function, which may come and go while the guest runs. One without
+/// reads as all ones in the configuration space, and as zeros in the window.
 class PciBus final : public Stateful {
   public:
     static constexpr uint32_t kSlots = 32;
     /// A function's configuration space; each slot has room for eight functions.
     static constexpr uint64_t kConfigSize = 0x1000;
-    static constexpr uint64_t kEcamSize = kConfigSize * 8 * kSlots;
+    static constexpr uint64_t kFunctions = 8;
+    static constexpr uint64_t kEcamSize = kConfigSize * kFunctions * kSlots;
     /// Each slot has so much of the window for its function's registers, whose place is fixed.
     static constexpr uint64_t kRegistersSize = 0x1'0000;
     static constexpr uint64_t kWindowSize = kRegistersSize * kSlots;
@@ -56,9 +59,12 @@ class PciBus final : public Stateful {
     [[nodiscard]] GuestAddress registers_of(uint32_t slot) const {
         return GuestAddress{raw(window_start_) + slot * kRegistersSize};
     }
-    /// Puts `function`, which must be there for as long as anybody reads or writes, into `slot`, which is
-    /// empty. Any thread, also while the guest runs, which finds it when it looks again.
-    void plug(uint32_t slot, Function& function) { functions_.at(slot) = &function; }
+    /// Puts `function` into `slot`, which is empty. Any thread, also while the guest runs, which finds it
+    /// when it looks again; but one of plug() and unplug() at a time.
+    void plug(uint32_t slot, Function& function) { slots_.at(slot).function = &function; }
+    /// Empties `slot`, which is not the bridge's. Once it has returned, nobody reads or writes the function
+    /// and nobody will: it waits for who does so now. Any thread that does not, also while the guest runs.
+    void unplug(uint32_t slot);
 
     /// All functions, which must be those that were there when the state was saved.
     void quiesce() override;
@@ -92,7 +98,16 @@ class PciBus final : public Stateful {
         PciBus& bus_;
     };
 
-    [[nodiscard]] Function* function_at(uint64_t ecam_offset) const;
+    struct Slot {
+        std::atomic<Function*> function{nullptr};
+        std::shared_mutex in_use;  // shared by those who are inside the function
+    };
+
+    /// Calls `use` with the function that has the piece of kSize bytes at `offset`, and where in that piece
+    /// it is; a slot has so many pieces, of which all but the first are nobody's. Nothing where there is no
+    /// function, or where an access of `length` bytes does not end in the same piece.
+    template <uint64_t kSize, uint64_t kPerSlot, typename Use>
+    void access(uint64_t offset, size_t length, const Use& use);
 
     /// A function that has a configuration space and nothing else.
     struct Bridge final : Function {
@@ -113,7 +128,7 @@ class PciBus final : public Stateful {
     Ecam ecam_{*this};
     Ports ports_{*this};
     Window window_{*this};
-    std::array<std::atomic<Function*>, kSlots> functions_{};
+    std::array<Slot, kSlots> slots_;
 };
 
 }  // namespace hull::pci

@@ -48,6 +48,22 @@ size_t ConfigSpace::add_capability(uint8_t id, std::span<const std::byte> conten
     return content_start;
 }
 
+void ConfigSpace::add_fixed_allocation() {
+    struct [[gnu::packed]] {
+        uint16_t entries = 1;
+        uint32_t properties;
+        uint32_t base;
+        uint32_t last;  // offset; as of the base, the lowest two bits are not of it
+    } allocation{};
+    constexpr uint32_t kWordsThatFollow = 2;
+    constexpr uint32_t kNoOtherProperties = PCI_EA_P_UNAVAILABLE << 16;
+    allocation.properties =
+        PCI_EA_ENABLE | kNoOtherProperties | PCI_EA_P_MEM << 8 | PCI_EA_BEI_BAR0 << 4 | kWordsThatFollow;
+    allocation.base = bar_ & PCI_EA_FIELD_MASK;
+    allocation.last = ~bar_sizes_ & PCI_EA_FIELD_MASK;
+    add_capability(PCI_CAP_ID_EA, std::as_bytes(std::span{&allocation, 1}));
+}
+
 void ConfigSpace::read(uint64_t offset, std::span<std::byte> data) const {
     std::ranges::fill(data, std::byte{0});
     if (offset < kSize) {

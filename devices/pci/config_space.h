@@ -38,6 +38,12 @@ class ConfigSpace final : public Stateful {
     size_t add_capability(uint8_t id, std::span<const std::byte> content,
                           std::span<const std::byte> writable = {});
 
+    /// Appends the capability that says of base address register 0 that its address is fixed (PCI Express
+    /// Base Specification 4.0, 7.8.5 "Enhanced Allocation Capability Structure (EA)"). Linux gives a function
+    /// that it finds later than the others a new address otherwise, and believes that it has moved there.
+    /// Behind set_memory_bar(); a guest that does not know it goes by the register, which works as ever.
+    void add_fixed_allocation();
+
     /// Fills `data` from `offset` on; what lies beyond the space reads as zeros (no extended capabilities).
     void read(uint64_t offset, std::span<std::byte> data) const;
     void write(uint64_t offset, std::span<const std::byte> data);

@@ -113,6 +113,7 @@ PciTransport::PciTransport(VirtioDevice& device, GuestMemory& memory, GuestAddre
     constexpr std::array<std::byte, sizeof writable.pci_cfg_data> kNoData{};
     config_access_ = add_structure(config_, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, kNoData,
                                    bytes_of(writable).subspan(offsetof(virtio_pci_cap, cap_len)));
+    config_.add_fixed_allocation();
 }
 
 uint32_t PciTransport::queue_count() const {

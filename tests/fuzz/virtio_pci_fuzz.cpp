@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "devices/pci/bus.h"
@@ -44,8 +45,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     EchoGuest guest;
     test::CountingMessages messages;
     pci::PciBus bus{GuestRange::of(kWindow, pci::PciBus::kWindowSize)};
-    PciTransport transport{guest.device, guest.memory, bus.registers_of(kSlot), messages.maker(), "fuzz"};
-    bus.plug(kSlot, transport);
+    std::optional<PciTransport> transport;
+    const auto plug = [&] {
+        transport.emplace(guest.device, guest.memory, bus.registers_of(kSlot), messages.maker(), "fuzz");
+        bus.plug(kSlot, *transport);
+    };
+    plug();
     test::PciDriver driver{bus, kWindow, kSlot};
 
     const auto start = [&](uint64_t features, const QueueConfig& queue) {
@@ -54,7 +59,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         driver.start();
     };
     while (!input.empty()) {
-        switch (input.byte() % 12) {
+        const uint8_t choice = input.byte();
+        if (choice == 0xff) {
+            // It goes, or another comes.
+            if (transport) {
+                bus.unplug(kSlot);
+                transport.reset();
+                messages.all.clear();
+            } else {
+                plug();
+            }
+            continue;
+        }
+        switch (choice % 12) {
             case 0:
                 access(bus.window(), kSlot * pci::PciBus::kRegistersSize + input.byte() % 0x3cU,
                        pci::PciBus::kWindowSize, input);
@@ -98,6 +115,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 guest.device.serve();
                 break;
         }
+    }
+    if (!transport) {
+        uint32_t identity = 0xffff'ffff;
+        bus.ecam().read(kSlotConfig, std::as_writable_bytes(std::span{&identity, 1}));
+        require(identity == 0xffff'ffff);
+        plug();
     }
     // Whatever was done, the function is where it was, and a driver that begins anew is served and called.
     for (const test::CountingMessage* message : messages.all) {

@@ -3,17 +3,15 @@
 #include "vmm/machine/machine.h"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <span>
 #include <string>
 #include <thread>
 
 #include "tests/machine/guest_code.h"
-#include "tests/machine/tiny_machine.h"
+#include "tests/machine/small_guest.h"
 #include "tests/support/errors.h"
 #include "tests/support/files.h"
 #include "tests/support/kernel_builder.h"
@@ -21,80 +19,11 @@
 namespace hull {
 namespace {
 
-using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
+using test::kernel_with;
+using test::MachineTest;
 
-// Registers at the places of vmm/arch/x86_64 (asserted below).
-#define POWER_OFF "mov byte ptr ds:[0xfe000000], 0x34\n8: hlt\njmp 8b\n"
-#define PANIC "mov byte ptr ds:[0xfe001000], 1\n"
-#define RESET_LINE "mov al, 0xfe\nout 0x64, al\n7: hlt\njmp 7b\n"
-#define PRINT(character) "mov dx, 0x3f8\nmov al, '" character "'\nout dx, al\n"
-
-test::Bytes kernel_with(std::span<const std::byte> code) {
-    constexpr size_t kPvhEntry = 0x80;  // of the first segment, as test::pvh_notes() says
-    test::Bytes elf = test::build_elf({.pvh = true});
-    std::copy(code.begin(), code.end(),
-              elf.begin() + static_cast<ptrdiff_t>(test::kSegments[0].file_offset + kPvhEntry));
-    return elf;
-}
-
-class MachineTest : public test::KvmTest {
-  protected:
-    MachineTest() {
-        config_.kernel = "test-kernel";
-        config_.memory = uint64_t{64} << 20;
-        config_.cmdline_raw = "nokaslr";
-        int ends[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-            throw std::runtime_error{"socketpair"};
-        }
-        keepers_end_ = UniqueFd{ends[0]};
-        machines_end_ = UniqueFd{ends[1]};
-        signal(SIGPIPE, SIG_IGN);
-    }
-
-    MachineFiles files_with(const test::Bytes& kernel) {
-        MachineFiles files;
-        files.kernel = test::file_of(kernel);
-        files.console_output = std::move(output_.write_end);
-        files.console_input = std::move(input_.read_end);
-        return files;
-    }
-
-    /// Runs a machine with this guest to its end; `meanwhile` runs beside it on a thread of its own.
-    ExitStatus run(
-        std::span<const std::byte> code, const std::function<void()>& meanwhile = [] {}) {
-        const auto start = Clock::now();
-        ExitStatus status{};
-        std::thread reader;
-        printed_.clear();
-        {
-            Machine machine{config_, files_with(kernel_with(code)), timeline_};
-            reader =
-                std::thread{[&] { printed_ = test::read_up_to(output_.read_end.get(), SIZE_MAX, 60'000); }};
-            std::thread beside{[&] { meanwhile(); }};
-            status = machine.run(machines_end_.get());
-            keeper_was_gone_ = machine.keeper_is_gone();
-            beside.join();
-        }
-        reader.join();  // the console is closed now, and with it written to its end
-        took_ = Clock::now() - start;
-        return status;
-    }
-    void tell_machine(KeeperMessage message) {
-        test::write_all(keepers_end_.get(), std::string(1, static_cast<char>(message)));
-    }
-
-    MachineConfig config_;
-    Timeline timeline_;
-    UniqueFd keepers_end_;
-    UniqueFd machines_end_;
-    test::Pipe output_ = test::make_pipe();
-    test::Pipe input_ = test::make_pipe();
-    std::string printed_;
-    bool keeper_was_gone_ = false;
-    Clock::duration took_{};
-};
+using namespace std::chrono_literals;
 
 TEST_F(MachineTest, DevicesAreWhereTheGuestsHereExpectThem) {
     EXPECT_EQ(raw(arch::kPowerPlace.node.range.start()), 0xfe00'0000U);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <vector>
@@ -81,15 +82,15 @@ class PciDriver {
     template <typename T>
     T get(uint64_t offset) {
         T value{};
-        if (is_within(offset, sizeof value)) {
-            bus_.window().read(registers() + offset, std::as_writable_bytes(std::span{&value, 1}));
+        if (const auto at = place(offset, sizeof value)) {
+            bus_.window().read(*at, std::as_writable_bytes(std::span{&value, 1}));
         }
         return value;
     }
     template <typename T>
     void set(uint64_t offset, T value) {
-        if (is_within(offset, sizeof value)) {
-            bus_.window().write(registers() + offset, std::as_bytes(std::span{&value, 1}));
+        if (const auto at = place(offset, sizeof value)) {
+            bus_.window().write(*at, std::as_bytes(std::span{&value, 1}));
         }
     }
     template <typename T>
@@ -152,12 +153,14 @@ class PciDriver {
     uint32_t msix = 0;
 
   private:
-    /// What is beyond the window does not reach the bus.
-    bool is_within(uint64_t offset, size_t size) {
-        return registers() < pci::PciBus::kWindowSize &&
-               registers() + offset + size <= pci::PciBus::kWindowSize;
+    /// Where in the window a register is, by what the base address register says now. What is beyond the
+    /// window does not reach the bus.
+    std::optional<uint64_t> place(uint64_t offset, size_t size) {
+        const uint64_t registers = (config<uint32_t>(PCI_BASE_ADDRESS_0) & ~0xfU) - window_;
+        return registers < pci::PciBus::kWindowSize && registers + offset + size <= pci::PciBus::kWindowSize
+                   ? std::optional{registers + offset}
+                   : std::nullopt;
     }
-    uint64_t registers() { return (config<uint32_t>(PCI_BASE_ADDRESS_0) & ~0xfU) - window_; }
 
     pci::PciBus& bus_;
     const uint64_t window_;

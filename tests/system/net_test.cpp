@@ -12,31 +12,13 @@
 #include "tests/support/hull_process.h"
 #include "tests/support/programs_disk.h"
 #include "tests/support/sockets.h"
+#include "tests/support/tap_device.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
 namespace {
 
 using testing::HasSubstr;
-
-/// A tap device with an address, there for one test.
-class TapDevice {
-  public:
-    explicit TapDevice(const std::string& more = "") {
-        made_ = run("ip tuntap add dev hulltest0 mode tap " + more) &&
-                run("ip addr add 10.201.7.1/24 dev hulltest0") && run("ip link set hulltest0 up");
-    }
-    TapDevice(const TapDevice&) = delete;
-    TapDevice& operator=(const TapDevice&) = delete;
-    ~TapDevice() { run("ip link del hulltest0"); }
-    [[nodiscard]] bool made() const { return made_; }
-
-  private:
-    static bool run(const std::string& command) {
-        return std::system((command + " 2>/dev/null").c_str()) == 0;
-    }
-    bool made_ = false;
-};
 
 /// How to boot, and who serves the queues: hull or the host's kernel.
 class NetTap : public testing::TestWithParam<std::tuple<Way, const char*>> {

@@ -302,7 +302,7 @@ TEST(MachineConfig, EachFaultIsTold) {
              c.disks = {DiskConfig::parse("a,id=x"), DiskConfig::parse("b,id=x")};
          },
          ExitStatus::usage,
-         {"'b,id=x'", "same id"}},
+         {"'b,id=x'", "the same id"}},
         {"two folders of one tag",
          [](MachineConfig& c) {
              c.shares = {ShareConfig::parse("tag=x,path=/a"), ShareConfig::parse("tag=x,path=/b")};

@@ -21,21 +21,26 @@ class InterruptRoutes {
     /// set takes the place of all of it; messages get the numbers from `first_message` on. `vm` must outlive
     /// the routes, and they what they make.
     InterruptRoutes(Vm& vm, std::vector<kvm_irq_routing_entry> pins, uint32_t first_message)
-        : vm_{vm}, entries_{std::move(pins)}, next_{first_message} {}
+        : vm_{vm}, first_message_{first_message}, entries_{std::move(pins)} {}
 
     /// An interrupt of its own number, sent by an irqfd to wherever the guest routes it. A route that KVM
-    /// refuses is logged, and the interrupt is lost: only that guest's device stands still. Throws Error
-    /// (host_unfit) where KVM has no more of them.
+    /// refuses is logged, and the interrupt is lost: only that guest's device stands still. Its number is
+    /// free again when it is destroyed. Throws Error (host_unfit) where KVM has no more of them.
     std::unique_ptr<pci::MessageInterrupt> make_message_interrupt();
+    /// KVM forgets the routes of interrupts that were destroyed, otherwise with the next route of another.
+    void forget_destroyed();
 
   private:
     class Message;
     void route(uint32_t gsi, uint64_t address, uint32_t data);
+    void release(uint32_t gsi);
+    void set_table();
 
     Vm& vm_;
-    std::mutex mutex_;
+    const uint32_t first_message_;
+    std::mutex mutex_;  // all below, and the order of KVM's tables
     std::vector<kvm_irq_routing_entry> entries_;
-    uint32_t next_;
+    std::vector<bool> taken_;  // by message, from first_message_ on
 };
 
 }  // namespace hull

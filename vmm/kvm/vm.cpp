@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <string>
 
+#include "base/log.h"
+
 namespace hull {
 
 Vm::Vm(const Kvm& kvm) : kvm_{kvm} {
@@ -64,12 +66,26 @@ void Vm::connect_ioeventfd(GuestAddress address, uint32_t value, int eventfd) {
     request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");
 }
 
-void Vm::connect_doorbell(GuestAddress address, int eventfd) {
+Doorbell::Doorbell(Vm& vm, GuestAddress address, int eventfd)
+    : vm_{vm}, address_{address}, eventfd_{eventfd} {
+    request(0);
+}
+
+Doorbell::~Doorbell() {
+    try {
+        request(KVM_IOEVENTFD_FLAG_DEASSIGN);
+    } catch (const Error& error) {
+        log_warning(std::string{"a doorbell stays where it is: "} + error.what());
+    }
+}
+
+void Doorbell::request(uint32_t flags) {
     kvm_ioeventfd request_data{};
-    request_data.addr = raw(address);
-    request_data.len = kvm_.capability(KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0 ? 0 : sizeof(uint16_t);
-    request_data.fd = eventfd;
-    request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");
+    request_data.addr = raw(address_);
+    request_data.len = vm_.kvm().capability(KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0 ? 0 : sizeof(uint16_t);
+    request_data.fd = eventfd_;
+    request_data.flags = flags;
+    vm_.request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");
 }
 
 }  // namespace hull

@@ -10,7 +10,8 @@
 namespace hull {
 
 /// A VM's descriptor and the requests made of it. Every member throws Error (host_unfit) where KVM refuses,
-/// naming the request. Set-up is for one thread; the process that made a VM is the only one that can use it.
+/// naming the request. Memory is for one thread, what connects for any; the process that made a VM is the
+/// only one that can use it.
 class Vm {
   public:
     /// `kvm` must outlive the VM.
@@ -30,9 +31,6 @@ class Vm {
     /// kernel (4.59).
     void connect_ioeventfd(GuestAddress address, uint32_t value, int eventfd);
 
-    /// The same for a write of any value and, where KVM can, any width; else of 16 bits.
-    void connect_doorbell(GuestAddress address, int eventfd);
-
     /// An ioctl on the VM; `request_name` is for the message.
     int request(unsigned long number, const void* argument, const char* request_name);
     int request(unsigned long number, unsigned long argument, const char* request_name);
@@ -40,6 +38,24 @@ class Vm {
   private:
     const Kvm& kvm_;
     UniqueFd fd_;
+};
+
+/// Lets a write of any value and, where KVM can, any width (else of 16 bits) at a guest-physical address
+/// signal an eventfd instead of leaving the kernel (4.59), for as long as this is there. Any thread.
+class Doorbell {
+  public:
+    /// Both outlive this. Throws Error (host_unfit) where KVM refuses.
+    Doorbell(Vm& vm, GuestAddress address, int eventfd);
+    Doorbell(const Doorbell&) = delete;
+    Doorbell& operator=(const Doorbell&) = delete;
+    ~Doorbell();
+
+  private:
+    void request(uint32_t flags);
+
+    Vm& vm_;
+    const GuestAddress address_;
+    const int eventfd_;
 };
 
 }  // namespace hull

@@ -94,10 +94,14 @@ void MachineConfig::check() const {
         throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
                     "on x86 kernels do not take a PCI bus from a device tree", "leave one of them out"};
     }
-    std::set<std::string> ids;
-    for (const DiskConfig& disk : disks) {
-        if (!disk.id.empty() && !ids.insert(disk.id).second) {
-            refuse_option("--disk", disk.text(), "another disk has the same id", "give each its own");
+    std::set<std::string> ids;  // of what can be removed while the guest runs
+    for (size_t number = 0; number < nets.size(); ++number) {
+        ids.insert(net_name(number));
+    }
+    for (size_t number = 0; number < disks.size(); ++number) {
+        if (!ids.insert(disks[number].name(number)).second) {
+            refuse_option("--disk", disks[number].text(), "another disk or network device has the same id",
+                          "give each its own");
         }
     }
     std::set<std::string> tags;

@@ -62,6 +62,36 @@ std::optional<virtio::ConsoleSize> terminal_size(int output, int input) {
     return virtio::ConsoleSize{.columns = size.ws_col, .rows = size.ws_row};
 }
 
+/// A disk that owns its image.
+std::unique_ptr<virtio::VirtioDevice> make_disk(virtio::DiskImage given, const DiskConfig& disk,
+                                                const std::string& name) {
+    const auto image = std::make_shared<const virtio::DiskImage>(std::move(given));
+    return std::make_unique<virtio::Block>(
+        virtio::BlockSettings{.size = image->size,
+                              .block_size = image->block_size,
+                              .readonly = image->readonly,
+                              .id = name,
+                              .requests_per_second = disk.iops,
+                              .bytes_per_second = disk.bps,
+                              .queues = static_cast<uint16_t>(disk.queues)},
+        [image, make = virtio::make_file_backends(*image)](uint16_t queue_size, int kick_fd, int stop_fd) {
+            return make(queue_size, kick_fd, stop_fd);
+        });
+}
+
+std::unique_ptr<virtio::VirtioDevice> make_net(std::vector<virtio::NetLink> links, const NetConfig& net,
+                                               const std::string& name) {
+    return std::make_unique<virtio::Net>(virtio::NetSettings{.mac = net.mac.value_or(random_mac()),
+                                                             .mtu = net.mtu_in_use(),
+                                                             .offloads = offloads_of(net),
+                                                             .frames_per_second = net.pps,
+                                                             .bytes_per_second = net.bps,
+                                                             .stream = net.kind == NetConfig::Kind::socket,
+                                                             .stream_path = net.socket,
+                                                             .name = name},
+                                         std::move(links));
+}
+
 void check_host(const Kvm& kvm, const MachineConfig& config) {
     for (const arch::NeededCapability& needed : arch::kNeededCapabilities) {
         if (kvm.capability(needed.number) == 0) {
@@ -167,8 +197,8 @@ void Machine::add_virtio_devices(MachineFiles& files) {
         config_.bus_in_use(),
         VirtioDevices::Surroundings{
             .vm = vm_, .memory = memory_, .ports = ports_, .memory_bus = memory_bus_, .platform = platform_});
-    disks_ = std::move(files.disks);
-    auto image = disks_.begin();
+    using enum VirtioDevices::Stay;
+    auto image = files.disks.begin();
     auto server = files.disk_servers.begin();
     for (size_t number = 0; number < config_.disks.size(); ++number) {
         const DiskConfig& disk = config_.disks[number];
@@ -177,58 +207,47 @@ void Machine::add_virtio_devices(MachineFiles& files) {
             virtio_devices_->add(
                 std::make_unique<virtio::VhostUserDevice>(virtio::served_disk_kind(disk.queues),
                                                           std::move(*server++), disk.path, name),
-                name);
+                name, may_end);
         } else {
-            virtio_devices_->add(make_disk(*image++, disk, name), name);
+            virtio_devices_->add(make_disk(std::move(*image++), disk, name), name, may_end);
         }
     }
     auto links = files.nets.begin();
     auto net_server = files.net_servers.begin();
     for (size_t number = 0; number < config_.nets.size(); ++number) {
         const NetConfig& net = config_.nets[number];
-        const std::string name = "net" + std::to_string(number);
-        const virtio::MacAddress mac = net.mac.value_or(random_mac());
+        const std::string name = net_name(number);
         if (net.kind == NetConfig::Kind::served) {
-            virtio_devices_->add(
-                std::make_unique<virtio::VhostUserDevice>(virtio::served_net_kind(mac, net.mtu),
-                                                          std::move(*net_server++), net.socket, name),
-                name);
-            continue;
+            virtio_devices_->add(std::make_unique<virtio::VhostUserDevice>(
+                                     virtio::served_net_kind(net.mac.value_or(random_mac()), net.mtu),
+                                     std::move(*net_server++), net.socket, name),
+                                 name, may_end);
+        } else {
+            virtio_devices_->add(make_net(std::move(*links++), net, name), name, may_end);
         }
-        virtio_devices_->add(
-            std::make_unique<virtio::Net>(virtio::NetSettings{.mac = mac,
-                                                              .mtu = net.mtu_in_use(),
-                                                              .offloads = offloads_of(net),
-                                                              .frames_per_second = net.pps,
-                                                              .bytes_per_second = net.bps,
-                                                              .stream = net.kind == NetConfig::Kind::socket,
-                                                              .stream_path = net.socket,
-                                                              .name = name},
-                                          std::move(*links++)),
-            name);
     }
     for (size_t number = 0; number < files.shares.size(); ++number) {
         const ShareConfig& share = config_.shares[number];
         virtio_devices_->add(
             std::make_unique<virtio::VhostUserDevice>(virtio::share_kind(share.tag),
                                                       std::move(files.shares[number]), "", share.tag),
-            share.tag);
+            share.tag, always);
     }
     if (config_.vsock) {
         virtio_devices_->add(
             std::make_unique<virtio::Vsock>(
                 virtio::VsockSettings{.cid = config_.vsock->cid, .path = config_.vsock->path},
                 std::move(files.vsock)),
-            "vsock");
+            "vsock", always);
     }
     if (config_.rng) {
-        virtio_devices_->add(std::make_unique<virtio::Rng>(), "rng");
+        virtio_devices_->add(std::make_unique<virtio::Rng>(), "rng", always);
     }
     if (console_host_) {
         auto console = std::make_unique<virtio::Console>(
             *console_host_, terminal_size(console_output_fd_.get(), console_input_fd_.get()));
         console_ = console.get();
-        virtio_devices_->add(std::move(console), "console");
+        virtio_devices_->add(std::move(console), "console", always);
     }
     if (!files.ports.empty()) {
         add_ports(files);
@@ -250,20 +269,33 @@ void Machine::add_ports(MachineFiles& files) {
     }
     auto device = std::make_unique<virtio::Console>(std::move(ports));
     ports_device_ = device.get();
-    virtio_devices_->add(std::move(device), "ports");
+    virtio_devices_->add(std::move(device), "ports", VirtioDevices::Stay::always);
 }
 
-std::unique_ptr<virtio::VirtioDevice> Machine::make_disk(const virtio::DiskImage& image,
-                                                         const DiskConfig& disk, const std::string& name) {
-    return std::make_unique<virtio::Block>(
-        virtio::BlockSettings{.size = image.size,
-                              .block_size = image.block_size,
-                              .readonly = image.readonly,
-                              .id = name,
-                              .requests_per_second = disk.iops,
-                              .bytes_per_second = disk.bps,
-                              .queues = static_cast<uint16_t>(disk.queues)},
-        virtio::make_file_backends(image));
+void Machine::need_pci(const std::string& what) const {
+    if (config_.bus_in_use() != VirtioBus::pci) {
+        throw Error{ExitStatus::usage, what, "only on a PCI bus devices come and go while the guest runs",
+                    "boot with --bus pci"};
+    }
+}
+
+void Machine::add_disk(const DiskConfig& disk, virtio::DiskImage image) {
+    const std::string what = "cannot add disk '" + disk.text() + "'";
+    need_pci(what);
+    if (disk.id.empty()) {
+        throw Error{ExitStatus::usage, what, "it has no id to be removed by", "give one (id=NAME)"};
+    }
+    virtio_devices_->add(make_disk(std::move(image), disk, disk.id), disk.id, VirtioDevices::Stay::may_end);
+}
+
+void Machine::add_net(const std::string& id, const NetConfig& net, std::vector<virtio::NetLink> links) {
+    need_pci("cannot add network device '" + id + "'");
+    virtio_devices_->add(make_net(std::move(links), net, id), id, VirtioDevices::Stay::may_end);
+}
+
+void Machine::remove(const std::string& id) {
+    need_pci("cannot remove device '" + id + "'");
+    virtio_devices_->remove(id);
 }
 
 std::optional<Timeline::Clock::time_point> Machine::first_line_time() const {

@@ -77,7 +77,8 @@ enum class KeeperMessage : uint8_t {
     stop_now = 'k',
 };
 
-/// Constructed, run and destroyed by one thread, which must be the only one of its process at construction.
+/// Constructed, run and destroyed by one thread, which must be the only one of its process at construction;
+/// other threads may call what says so.
 class Machine {
   public:
     /// Makes the machine up to its first instruction. Throws Error. `timeline` must outlive the machine.
@@ -88,6 +89,23 @@ class Machine {
 
     /// Runs the guest until it ends or is ended, obeying KeeperMessages from `control_fd`; says how it ended.
     ExitStatus run(int control_fd);
+
+    /// A disk that comes while the guest runs, which finds it when it looks again (Linux:
+    /// /sys/bus/pci/rescan). `disk` is kept in files, which `image` has from open_disk(), and has an id.
+    /// Throws Error (usage) where it has none or another device has the same, or where virtio devices are not
+    /// on a PCI bus; (no_resources) where no slot is free; (host_unfit) where the host cannot connect another
+    /// device. Nothing has changed then, and the image is closed. Any thread but a vCPU's, until the
+    /// destructor begins.
+    void add_disk(const DiskConfig& disk, virtio::DiskImage image);
+    /// The same for a network device, known to remove() by `id`; its other side is `links`, one for each of
+    /// its queues.
+    void add_net(const std::string& id, const NetConfig& net, std::vector<virtio::NetLink> links);
+    /// Takes away a disk or a network device: one that was added, or one of MachineConfig's ("disk" or "net"
+    /// and its number where it has no id). A guest that is to lose nothing has given it back before (Linux:
+    /// /sys/bus/pci/devices/…/remove); what another has under way is done or given up, and it may wait for
+    /// that device for ever. When this returns, nothing of the device is left, its files are closed and
+    /// unlocked. Throws Error (usage) for an id that no such device has. Threads as add_disk()'s.
+    void remove(const std::string& id);
 
     /// True where run() ended because the keeper was gone.
     [[nodiscard]] bool keeper_is_gone() const { return keeper_is_gone_; }
@@ -100,9 +118,8 @@ class Machine {
     void make_console(MachineFiles& files);
     void add_virtio_devices(MachineFiles& files);
     void add_ports(MachineFiles& files);
-    [[nodiscard]] std::unique_ptr<virtio::VirtioDevice> make_disk(const virtio::DiskImage& image,
-                                                                  const DiskConfig& disk,
-                                                                  const std::string& name);
+    /// Throws where a device cannot come or go while the guest runs; `what` was to be done.
+    void need_pci(const std::string& what) const;
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);
@@ -128,7 +145,6 @@ class Machine {
     EventfdIrqLine power_irq_;
     UniqueFd console_output_fd_;
     UniqueFd console_input_fd_;
-    std::vector<virtio::DiskImage> disks_;
     std::unique_ptr<Serial> serial_;
     std::unique_ptr<ConsoleInput> console_input_;
     std::unique_ptr<virtio::ConsoleHost> console_host_;  // where the console is virtio's

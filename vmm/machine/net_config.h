@@ -1,6 +1,7 @@
 // What the user says of a network device (--net).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -56,5 +57,10 @@ struct NetConfig {
     bool take_tap_word(const OptionWord& word);
     bool take_socket_word(const OptionWord& word);
 };
+
+/// What remove() of a machine knows its network device of this number by, from 0.
+inline std::string net_name(size_t number) {
+    return "net" + std::to_string(number);
+}
 
 }  // namespace hull

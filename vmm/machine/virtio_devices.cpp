@@ -1,7 +1,9 @@
 #include "vmm/machine/virtio_devices.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "base/error.h"
 #include "vmm/arch/arch.h"
 
 namespace hull {
@@ -24,18 +26,17 @@ void VirtioDevices::make_pci_bus() {
     machine_.platform.pci = arch::kPciHost;
 }
 
-void VirtioDevices::add(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name) {
-    devices_.push_back(std::move(device));
+void VirtioDevices::add(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name, Stay stay) {
     if (pci_) {
-        connect_pci(*devices_.back(), name);
+        connect_pci(std::move(device), name, stay);
     } else {
-        connect_mmio(*devices_.back(), name);
+        connect_mmio(std::move(device), name);
     }
 }
 
-void VirtioDevices::connect_mmio(virtio::VirtioDevice& device, const std::string& name) {
+void VirtioDevices::connect_mmio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name) {
     const arch::DevicePlace place = arch::virtio_mmio_place(static_cast<uint32_t>(mmio_places_.size()));
-    auto made = std::make_unique<MmioPlace>(device, machine_.memory, name);
+    auto made = std::make_unique<MmioPlace>(std::move(device), machine_.memory, name);
     machine_.memory_bus.attach(place.node.range, made->transport, name);
     machine_.platform.devices.push_back(place.node);
     machine_.vm.connect_irqfd(place.node.interrupt.value(), made->irq.fd());
@@ -46,17 +47,45 @@ void VirtioDevices::connect_mmio(virtio::VirtioDevice& device, const std::string
     mmio_places_.push_back(std::move(made));
 }
 
-void VirtioDevices::connect_pci(virtio::VirtioDevice& device, const std::string& name) {
-    const auto slot = static_cast<uint32_t>(pci_functions_.size() + 1);  // the bridge is in slot 0
-    const GuestAddress registers = pci_->registers_of(slot);
-    auto made = std::make_unique<virtio::PciTransport>(
-        device, machine_.memory, registers, [this] { return routes_->make_message_interrupt(); }, name);
-    for (uint32_t queue = 0; queue < made->queue_count(); ++queue) {
-        machine_.vm.connect_doorbell(GuestAddress{raw(registers) + virtio::PciTransport::doorbell(queue)},
-                                     made->kick_fd(queue));
+void VirtioDevices::connect_pci(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name,
+                                Stay stay) {
+    const std::lock_guard lock{mutex_};
+    const auto has_name = [&name](const auto& place) { return place && place->name == name; };
+    if (stay == Stay::may_end && std::ranges::any_of(pci_places_, has_name)) {
+        throw Error{ExitStatus::usage, "cannot add device '" + name + "'", "another device has the same id",
+                    "give each its own"};
     }
-    pci_->plug(slot, *made);
-    pci_functions_.push_back(std::move(made));
+    const auto free = std::find(pci_places_.begin() + 1, pci_places_.end(), nullptr);
+    if (free == pci_places_.end()) {
+        throw Error{ExitStatus::no_resources, "cannot add device '" + name + "'",
+                    "all " + std::to_string(pci_places_.size() - 1) + " slots of the PCI bus are taken",
+                    "remove another device first"};
+    }
+    const auto slot = static_cast<uint32_t>(free - pci_places_.begin());
+    const GuestAddress registers = pci_->registers_of(slot);
+    auto made =
+        std::make_unique<PciPlace>(std::move(device), machine_.memory, registers, *routes_, name, stay);
+    for (uint32_t queue = 0; queue < made->transport.queue_count(); ++queue) {
+        made->doorbells.emplace_back(machine_.vm,
+                                     GuestAddress{raw(registers) + virtio::PciTransport::doorbell(queue)},
+                                     made->transport.kick_fd(queue));
+    }
+    *free = std::move(made);
+    pci_->plug(slot, (*free)->transport);
+}
+
+void VirtioDevices::remove(const std::string& name) {
+    const std::lock_guard lock{mutex_};
+    const auto place = std::ranges::find_if(pci_places_, [&name](const auto& one) {
+        return one && one->name == name && one->stay == Stay::may_end;
+    });
+    if (place == pci_places_.end()) {
+        throw Error{ExitStatus::usage, "cannot remove device '" + name + "'",
+                    "the machine has no disk and no network device of that id", "give the id of one"};
+    }
+    pci_->unplug(static_cast<uint32_t>(place - pci_places_.begin()));
+    place->reset();
+    routes_->forget_destroyed();
 }
 
 }  // namespace hull

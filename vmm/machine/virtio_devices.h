@@ -1,7 +1,10 @@
 // A machine's virtio devices and what connects them to the guest.
 #pragma once
 
+#include <array>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -19,8 +22,8 @@
 
 namespace hull {
 
-/// Owns the devices and gives each a place on the machine's bus, with its doorbells and interrupts. One
-/// thread, before the vCPUs run.
+/// Owns the devices and gives each a place on the machine's bus, with its doorbells and interrupts. On a PCI
+/// bus they come and go while the guest runs.
 class VirtioDevices {
   public:
     /// What the devices are connected to, all of which outlives them.
@@ -34,30 +37,59 @@ class VirtioDevices {
 
     VirtioDevices(VirtioBus bus, const Surroundings& surroundings);
 
-    /// Takes the next device, which the guest finds in this order; MachineConfig::check() has seen that there
-    /// is room. `name` is for the log. Throws Error.
-    void add(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name);
+    /// What remove() may do with a device.
+    enum class Stay {
+        always,   ///< nothing: others refer to it
+        may_end,  ///< the device can be removed
+    };
+
+    /// Takes the next device, in the first slot that is free: what is there before the guest runs is found in
+    /// this order. `name` is for the log and for remove(). Throws Error where another device has the name of
+    /// one that can be removed (usage), where there is no room (no_resources), or where the host has no more
+    /// of what connects it (host_unfit); nothing is left of the device then. Any thread; once vCPUs run, on a
+    /// PCI bus only.
+    void add(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name, Stay stay);
+    /// Takes a device off the PCI bus, whatever its driver is doing. When it returns, the device has finished
+    /// or given up all that was under way and is destroyed. Throws Error (usage) where there is none of this
+    /// name that may be removed. Any thread but a vCPU's.
+    void remove(const std::string& name);
 
   private:
     /// A virtio device behind a page of registers, and its interrupt.
     struct MmioPlace {
-        MmioPlace(virtio::VirtioDevice& device, GuestMemory& memory, const std::string& name)
-            : transport{device, memory, irq, name} {}
+        MmioPlace(std::unique_ptr<virtio::VirtioDevice> given, GuestMemory& memory, const std::string& name)
+            : device{std::move(given)}, transport{*device, memory, irq, name} {}
+        std::unique_ptr<virtio::VirtioDevice> device;
         EventfdIrqLine irq;
-        virtio::MmioTransport transport;
+        virtio::MmioTransport transport;  // resets the device as it goes
+    };
+    /// A virtio device as a PCI function.
+    struct PciPlace {
+        PciPlace(std::unique_ptr<virtio::VirtioDevice> given, GuestMemory& memory, GuestAddress registers,
+                 InterruptRoutes& routes, std::string given_name, Stay given_stay)
+            : name{std::move(given_name)},
+              stay{given_stay},
+              device{std::move(given)},
+              transport{*device, memory, registers, [&routes] { return routes.make_message_interrupt(); },
+                        name} {}
+        const std::string name;
+        const Stay stay;
+        std::unique_ptr<virtio::VirtioDevice> device;
+        virtio::PciTransport transport;  // resets the device as it goes
+        std::deque<Doorbell> doorbells;  // of the transport's eventfds
     };
 
     void make_pci_bus();
-    void connect_mmio(virtio::VirtioDevice& device, const std::string& name);
-    void connect_pci(virtio::VirtioDevice& device, const std::string& name);
+    void connect_mmio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name);
+    void connect_pci(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name, Stay stay);
 
     Surroundings machine_;
     std::unique_ptr<InterruptRoutes> routes_;  // with pci_ only
     std::unique_ptr<pci::PciBus> pci_;
-    std::vector<std::unique_ptr<virtio::VirtioDevice>> devices_;
-    // After the devices, which transports reset as they go.
     std::vector<std::unique_ptr<MmioPlace>> mmio_places_;
-    std::vector<std::unique_ptr<virtio::PciTransport>> pci_functions_;
+    std::mutex mutex_;  // what follows
+    std::array<std::unique_ptr<PciPlace>, pci::PciBus::kSlots>
+        pci_places_;  // by slot; the bridge is in slot 0
 };
 
 }  // namespace hull

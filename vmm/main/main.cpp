@@ -14,10 +14,9 @@
 
 #include "base/error.h"
 #include "devices/block/served_disk.h"
-#include "devices/net/frame_stream.h"
 #include "devices/net/served_net.h"
-#include "devices/net/tap.h"
 #include "vmm/arch/arch.h"
+#include "vmm/machine/device_files.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
@@ -59,23 +58,6 @@ UniqueFd open_console_output(const ConsoleConfig& console) {
                     "check the path and who may write there"};
     }
     return fd;
-}
-
-std::vector<virtio::NetLink> open_tap_links(const NetConfig& net) {
-    std::vector<virtio::NetLink> links;
-    for (UniqueFd& fd : virtio::open_tap(net.tap, net.queues)) {
-        links.push_back({std::move(fd), UniqueFd{}});
-        if (net.vhost_is_wanted()) {
-            if (auto vhost = virtio::open_vhost_net()) {
-                links.back().vhost = std::move(*vhost);
-            } else if (net.vhost) {
-                throw Error{ExitStatus::bad_file, "cannot use vhost-net for '" + net.text() + "'",
-                            "/dev/vhost-net is not there, not this user's to open, or lacks what is needed",
-                            "load the module vhost_net, or leave vhost=on out"};
-            }
-        }
-    }
-    return links;
 }
 
 PortFiles open_port(const PortConfig& port, MadeFiles& made) {
@@ -135,23 +117,18 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
     for (const DiskConfig& disk : config.disks) {
         if (disk.is_served) {
             files.disk_servers.push_back(open_disk_server(disk));
-        } else if (disk.parts.empty()) {
-            files.disks.push_back(virtio::open_disk_image(disk.path, disk.use, disk.direct));
         } else {
             const auto number = static_cast<size_t>(&disk - config.disks.data());
-            files.disks.push_back(
-                virtio::open_joined_image(disk.parts, disk.name(number), disk.use, disk.direct));
+            files.disks.push_back(open_disk(disk, disk.name(number)));
         }
     }
     for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
-        if (net.kind == NetConfig::Kind::tap) {
-            files.nets.push_back(open_tap_links(net));
-        } else if (net.kind == NetConfig::Kind::served) {
+        if (net.kind == NetConfig::Kind::served) {
             files.net_servers.push_back(open_net_server(net));
-        } else if (net.kind == NetConfig::Kind::socket) {
-            files.nets.emplace_back().push_back({virtio::connect_frame_stream(net.socket), UniqueFd{}});
-        } else {
+        } else if (net.kind == NetConfig::Kind::user) {
             files.nets.emplace_back().push_back({(user_net++)->take_link(), UniqueFd{}});
+        } else {
+            files.nets.push_back(open_net(net));
         }
     }
     for (const ShareConfig& share : config.shares) {
