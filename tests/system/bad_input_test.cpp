@@ -15,6 +15,7 @@
 
 #include "tests/support/hull_process.h"
 #include "tests/support/ordinary_user.h"
+#include "tests/support/sockets.h"
 #include "tests/support/vhost_user_server.h"
 
 namespace hull::test {
@@ -135,7 +136,7 @@ TEST_F(BadInput, Ports) {
     expect(kBadFile, "No such file", port("a,file=/nowhere/at/all"));
     expect(kBadFile, "directory", port("a,file=/tmp"));
     expect(kBadFile, "No such file", port("a,socket=/nowhere/at/all"));
-    expect(kBadFile, "at most 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
+    expect(kBadFile, "1 to 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
     expect(kBadFile, "No such file", port("a,pipe=/nowhere/at/all"));
     const std::string file = write("ports-file", "x");
     expect(kBadFile, "something else has that name", port("a,socket=" + file));
@@ -160,7 +161,7 @@ TEST_F(BadInput, ServersAndShares) {
 
     // A server that speaks something else.
     const fs::path socket = folder_ / "wrong-server";
-    const UniqueFd listener = listen_at(socket);
+    const UniqueFd listener = listen_unix(socket);
     std::thread server{[&] {
         const UniqueFd connection{accept(listener.get(), nullptr, nullptr)};
         char question[12];
@@ -264,7 +265,7 @@ TEST_F(BadInput, WhatAnOrdinaryUserMayNotUse) {
     user.folder().file("shut/f", "x");
     fs::permissions(user.path("shut"), fs::perms::owner_all);
     refused(kBadFile, {"Permission denied"}, "--share", "tag=t,path=" + user.path("shut"));
-    const UniqueFd listener = listen_at(user.path("server"));
+    const UniqueFd listener = listen_unix(user.path("server"));
     fs::permissions(user.path("server"), fs::perms::owner_all);
     refused(kBadFile, {"Permission denied"}, "--disk", "socket=" + user.path("server"));
     refused(kBadFile, {"Permission denied"}, "--net", "socket=" + user.path("server"));
