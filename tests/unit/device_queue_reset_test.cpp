@@ -88,6 +88,13 @@ TYPED_TEST(DeviceQueueReset, APairOfANetworkDeviceBeginsAnewAndTheOtherGoesOn) {
         rig.side().kick(4);
         return eventually([&] { return rig.take(4).size() == 1; });
     };
+    const auto pairs = [&] {
+        rig.pause();
+        StateWriter state;
+        rig.device().save(state);
+        rig.resume();
+        return StateReader{state.bytes()}.get<uint16_t>();
+    };
     ASSERT_TRUE(use_two_pairs(0));
     EXPECT_TRUE(carries_frames(rig, wires[0], 0, 0));
     EXPECT_TRUE(carries_frames(rig, wires[1], 1, 0));
@@ -108,7 +115,8 @@ TYPED_TEST(DeviceQueueReset, APairOfANetworkDeviceBeginsAnewAndTheOtherGoesOn) {
     std::vector<std::string> came;
     ASSERT_TRUE(eventually([&] { return !(came = rig.take(2)).empty(); })) << "what waited is lost";
     EXPECT_EQ(came[0].substr(12), waits.substr(12));
-    EXPECT_TRUE(carries_frames(rig, wires[1], 1, 1)) << "pairs in use are no longer two";
+    EXPECT_TRUE(carries_frames(rig, wires[1], 1, 1));
+    EXPECT_EQ(pairs(), 2) << "as the driver has set";
     EXPECT_TRUE(carries_frames(rig, wires[0], 0, 2));
     rig.reset_queue(4, 19);
     EXPECT_TRUE(use_two_pairs(1));
