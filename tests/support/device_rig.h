@@ -212,6 +212,38 @@ inline std::string frame(uint64_t number) {
     return std::string(sizeof(virtio_net_hdr_v1), '\0') + "frame number " + std::to_string(number);
 }
 
+/// What is there, up to some KiB.
+inline std::string read_some(int fd) {
+    std::array<char, 8192> buffer{};
+    const ssize_t size = read(fd, buffer.data(), buffer.size());
+    return {buffer.data(), static_cast<size_t>(std::max<ssize_t>(size, 0))};
+}
+
+/// Sends a frame and receives one by a pair of a network device's queues.
+template <typename Transport>
+testing::AssertionResult carries_frames(Rig<Transport>& rig, const Wire& wire, uint16_t pair,
+                                        uint64_t number) {
+    const auto receive = static_cast<uint16_t>(2 * pair);
+    const auto transmit = static_cast<uint16_t>(receive + 1);
+    rig.send(transmit, number, frame(number));
+    rig.side().kick(transmit);
+    std::string got;
+    if (!eventually([&] { return !(got = read_some(wire.far_end.get())).empty(); }) || got != frame(number)) {
+        return testing::AssertionFailure() << "sent, and '" << got << "' arrived";
+    }
+    rig.offer(receive, number);
+    rig.side().kick(receive);
+    const std::string coming = frame(1000 + number);
+    static_cast<void>(write(wire.far_end.get(), coming.data(), coming.size()));
+    std::vector<std::string> came;
+    if (!eventually([&] { return !(came = rig.take(receive)).empty(); }) || came.size() != 1 ||
+        came[0].substr(sizeof(virtio_net_hdr_v1)) != coming.substr(sizeof(virtio_net_hdr_v1))) {
+        return testing::AssertionFailure() << "of one frame came " << testing::PrintToString(came);
+    }
+    rig.take(transmit);
+    return testing::AssertionSuccess();
+}
+
 /// A named port whose host is two pipes.
 struct PipePort {
     PipePort() {

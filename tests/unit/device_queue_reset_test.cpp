@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "devices/console/console.h"
-#include "devices/rng/rng.h"
 #include "devices/vsock/vsock.h"
 #include "tests/support/device_rig.h"
 #include "tests/support/files.h"
@@ -23,6 +22,7 @@
 namespace hull::virtio {
 namespace {
 
+using test::carries_frames;
 using test::control;
 using test::eventually;
 using test::frame;
@@ -30,6 +30,7 @@ using test::kReset;
 using test::kVersion1;
 using test::packet;
 using test::PipePort;
+using test::read_some;
 using test::Rig;
 using test::Wire;
 
@@ -37,36 +38,6 @@ template <typename Transport>
 class DeviceQueueReset : public testing::Test {};
 using Transports = testing::Types<test::MmioSide, test::PciSide>;
 TYPED_TEST_SUITE(DeviceQueueReset, Transports);
-
-std::string read_some(int fd) {
-    std::array<char, 8192> buffer{};
-    const ssize_t size = read(fd, buffer.data(), buffer.size());
-    return {buffer.data(), static_cast<size_t>(std::max<ssize_t>(size, 0))};
-}
-
-template <typename Transport>
-testing::AssertionResult carries_frames(Rig<Transport>& rig, const Wire& wire, uint16_t pair,
-                                        uint64_t number) {
-    const auto receive = static_cast<uint16_t>(2 * pair);
-    const auto transmit = static_cast<uint16_t>(receive + 1);
-    rig.send(transmit, number, frame(number));
-    rig.side().kick(transmit);
-    std::string got;
-    if (!eventually([&] { return !(got = read_some(wire.far_end.get())).empty(); }) || got != frame(number)) {
-        return testing::AssertionFailure() << "sent, and '" << got << "' arrived";
-    }
-    rig.offer(receive, number);
-    rig.side().kick(receive);
-    const std::string coming = frame(1000 + number);
-    static_cast<void>(write(wire.far_end.get(), coming.data(), coming.size()));
-    std::vector<std::string> came;
-    if (!eventually([&] { return !(came = rig.take(receive)).empty(); }) || came.size() != 1 ||
-        came[0].substr(sizeof(virtio_net_hdr_v1)) != coming.substr(sizeof(virtio_net_hdr_v1))) {
-        return testing::AssertionFailure() << "of one frame came " << testing::PrintToString(came);
-    }
-    rig.take(transmit);
-    return testing::AssertionSuccess();
-}
 
 TYPED_TEST(DeviceQueueReset, APairOfANetworkDeviceBeginsAnewAndTheOtherGoesOn) {
     Wire wires[] = {Wire{SOCK_SEQPACKET}, Wire{SOCK_SEQPACKET}};
@@ -228,149 +199,6 @@ TYPED_TEST(DeviceQueueReset, APortStaysOpenAndKnown) {
     rig.offer(2, 0);
     rig.side().kick(2);
     EXPECT_TRUE(rig.take(2).empty()) << "told again";
-}
-
-/// A kind of device with its host's side.
-template <typename Transport>
-struct Kind {
-    const char* name;
-    uint16_t queues;
-    uint64_t features;
-    typename Rig<Transport>::Make make;
-    std::function<bool(Rig<Transport>&)> works;  ///< behind a start
-};
-
-/// What a driver does with the queues of a device that runs.
-struct HostileRow {
-    const char* what;
-    std::function<void(test::Side& side, uint16_t queues, const std::vector<QueueConfig>& good)> act;
-    bool broken;
-};
-
-const HostileRow kHostileRows[] = {
-    {"all are reset, with kicks between",
-     [](test::Side& side, uint16_t queues, const auto& /*good*/) {
-         for (uint16_t index = 0; index < queues; ++index) {
-             side.kick(index);
-             side.reset_queue(index, 1);
-             side.kick(index);
-         }
-     },
-     false},
-    {"one after the other is reset and enabled, last first, many times",
-     [](test::Side& side, uint16_t queues, const auto& good) {
-         for (int times = 0; times < 20; ++times) {
-             for (uint16_t index = queues; index-- > 0;) {
-                 side.reset_queue(index, 1);
-                 side.kick(index);
-                 side.set_queue(index, good[index]);
-                 side.kick(index);
-             }
-         }
-     },
-     false},
-    {"each takes the place of the next",
-     [](test::Side& side, uint16_t queues, const auto& good) {
-         for (uint16_t index = 0; index < queues; ++index) {
-             side.reset_queue(index, 1);
-             side.set_queue(index, good[(index + size_t{1}) % queues]);
-             side.kick(index);
-         }
-     },
-     false},
-    {"the last is enabled again outside of memory",
-     [](test::Side& side, uint16_t queues, const auto& good) {
-         const auto last = static_cast<uint16_t>(queues - 1);
-         side.reset_queue(last, 1);
-         QueueConfig bad = good[last];
-         bad.device_area = GuestAddress{uint64_t{1} << 44};
-         side.set_queue(last, bad);
-         for (uint16_t index = 0; index < queues; ++index) {
-             side.kick(index);
-             side.reset_queue(index, 1);
-             side.set_queue(index, good[index]);
-         }
-     },
-     true},
-};
-
-TYPED_TEST(DeviceQueueReset, HostileOrdersCostTheDeviceOnly) {
-    using Rig = Rig<TypeParam>;
-    Wire wire{SOCK_SEQPACKET};
-    PipePort port;
-    const test::TemporaryFolder folder;
-    const std::string path = folder.path() / "vsock";
-    const UniqueFd listener = test::listen_unix(path, SOCK_NONBLOCK);
-    const Kind<TypeParam> kinds[] = {
-        {"net", 2, 0, wire.net(false), [&](Rig& rig) { return bool{carries_frames(rig, wire, 0, 0)}; }},
-        {"rng", 1, 0, [] { return std::make_unique<Rng>(); },
-         [](Rig& rig) {
-             rig.offer(0, 0);
-             rig.side().kick(0);
-             return eventually([&] { return rig.take(0).size() == 1; });
-         }},
-        {"ports", 6, feature(VIRTIO_CONSOLE_F_MULTIPORT),
-         [&] {
-             return std::make_unique<Console>(std::vector<NamedPort>{{.name = "port", .host = *port.host}});
-         },
-         [&](Rig& rig) {
-             rig.send(5, 0, "works");
-             rig.side().kick(5);
-             std::string got;
-             return eventually([&] { return (got += port.read_all()).ends_with("works"); });
-         }},
-        {"console", 2, 0, [&] { return std::make_unique<Console>(*port.host, std::nullopt); },
-         [&](Rig& rig) {
-             rig.send(1, 0, "works");
-             rig.side().kick(1);
-             std::string got;
-             return eventually([&] { return (got += port.read_all()).ends_with("works"); });
-         }},
-        {"vsock", 3, 0,
-         [&] {
-             return std::make_unique<Vsock>(VsockSettings{.cid = 7, .path = path},
-                                            UniqueFd{fcntl(listener.get(), F_DUPFD_CLOEXEC, 0)});
-         },
-         [](Rig& rig) {
-             VsockHeader header{};
-             header.src_cid = 7;
-             header.dst_cid = VMADDR_CID_HOST;
-             header.dst_port = 5;  // where nobody listens
-             header.type = VIRTIO_VSOCK_TYPE_STREAM;
-             header.op = VIRTIO_VSOCK_OP_REQUEST;
-             rig.offer(0, 0);
-             rig.send(1, 0, packet(header));
-             rig.side().kick(1);
-             return eventually([&] { return rig.take(0).size() == 1; });
-         }},
-    };
-    Rig other{1, [] { return std::make_unique<Rng>(); }};
-    other.start(kVersion1 | kReset);
-    uint64_t served = 0;
-    for (const Kind<TypeParam>& kind : kinds) {
-        Rig rig{kind.queues, kind.make};
-        for (const HostileRow& row : kHostileRows) {
-            SCOPED_TRACE(std::string{kind.name} + ": " + row.what);
-            rig.clear_queues();
-            rig.start(kVersion1 | kReset | kind.features);
-            std::vector<QueueConfig> good;
-            for (const test::DriverQueue& queue : rig.queues) {
-                good.push_back(queue.config());
-            }
-            for (uint16_t queue = 0; queue < kind.queues; ++queue) {
-                rig.offer(queue, 0);  // work of a sort is under way
-                rig.side().kick(queue);
-            }
-            row.act(rig.side(), kind.queues, good);
-            EXPECT_EQ((rig.side().status() & VIRTIO_CONFIG_S_NEEDS_RESET) != 0, row.broken);
-            rig.clear_queues();
-            rig.start(kVersion1 | kReset | kind.features);
-            EXPECT_TRUE(kind.works(rig)) << "it does not recover";
-            other.offer(0, served++);
-            other.side().kick(0);
-            EXPECT_TRUE(eventually([&] { return other.take(0).size() == 1; })) << "another device";
-        }
-    }
 }
 
 }  // namespace
