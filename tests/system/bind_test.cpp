@@ -149,7 +149,7 @@ rounds() {
 driver=$(driver_of $1) i=0
 while [ $i -lt $2 ]; do
 [ $((i % 10)) != 0 ] || use $1 $driver
-[ $((i % 500)) != 499 ] || echo round $i
+[ $((i % 50)) != 49 ] || echo round $i
 echo $1 >/sys/bus/virtio/drivers/$driver/unbind
 echo $1 >/sys/bus/virtio/drivers/$driver/bind
 i=$((i + 1))
