@@ -269,7 +269,8 @@ TEST_F(BadInput, WhatAnOrdinaryUserMayNotUse) {
     fs::permissions(user.path("server"), fs::perms::owner_all);
     refused(kBadFile, {"Permission denied"}, "--disk", "socket=" + user.path("server"));
     refused(kBadFile, {"Permission denied"}, "--net", "socket=" + user.path("server"));
-    if (std::system("chmod 666 /dev/net/tun && ip tuntap add dev hullroot0 mode tap 2>/dev/null") == 0) {
+    if (std::system("chmod 666 /dev/net/tun && ip tuntap add dev hullroot0 mode tap user root 2>/dev/null") ==
+        0) {
         refused(kBadFile, {"cannot use the tap device 'hullroot0'", "give it to this user"}, "--net",
                 "tap=hullroot0");
         EXPECT_EQ(std::system("ip link del hullroot0"), 0);
