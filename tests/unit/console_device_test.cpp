@@ -30,6 +30,7 @@ using testing::Test;
 using Texts = std::vector<std::string>;
 
 constexpr uint64_t kMultiport = feature(VIRTIO_CONSOLE_F_MULTIPORT);
+constexpr uint64_t kReset = feature(VIRTIO_F_RING_RESET);
 
 std::string message(uint32_t id, uint16_t event, uint16_t value, const std::string& text = "") {
     const virtio_console_control control{.id = id, .event = event, .value = value};
@@ -313,7 +314,7 @@ class ConsoleDeviceTest : public Test {
 
 TEST_F(ConsoleDeviceTest, TellsItsSizeAndASecondOne) {
     EXPECT_EQ(console_.type(), static_cast<uint32_t>(VIRTIO_ID_CONSOLE));
-    EXPECT_EQ(console_.features(), feature(VIRTIO_CONSOLE_F_SIZE));
+    EXPECT_EQ(console_.features(), feature(VIRTIO_CONSOLE_F_SIZE) | kReset);
     EXPECT_EQ(console_.queue_sizes().size(), 2U);
     const auto size = [this] {
         virtio_console_config config{};
@@ -339,7 +340,7 @@ TEST_F(ConsoleDeviceTest, TellsItsSizeAndASecondOne) {
 
 TEST_F(ConsoleDeviceTest, WithoutATerminalThereIsNoSize) {
     Console plain{host_, std::nullopt};
-    EXPECT_EQ(plain.features(), 0U);
+    EXPECT_EQ(plain.features(), kReset);
     plain.activate(guest_.activation());
     plain.resize({.columns = 1, .rows = 1});
     EXPECT_EQ(guest_.calls.changes, 1);
@@ -389,7 +390,7 @@ TEST_F(ConsoleDeviceTest, StartsAnewBehindAReset) {
 TEST_F(ConsoleDeviceTest, ADriverMayLeaveQueuesOutOrKnowNothingOfPorts) {
     FakePortHost host;
     Console ports{{{"name", host}}};
-    EXPECT_EQ(ports.features(), kMultiport);
+    EXPECT_EQ(ports.features(), kMultiport | kReset);
     EXPECT_EQ(ports.queue_sizes().size(), 6U);
     ConsoleGuest guest{6};
     ports.activate(guest.activation(0));
