@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "tests/support/hull_process.h"
+#include "tests/support/ordinary_user.h"
 #include "tests/support/sockets.h"
 #include "tests/support/vhost_user_server.h"
 
@@ -205,6 +207,114 @@ TEST_F(BadInput, ServersAndShares) {
     expect_of_sound_server(1, "--disk", "socket=" + socket.string() + ",queues=2",
                            "it serves 1 queues, and 2 are wanted");
     expect_of_sound_server(0, "--net", "socket=" + socket.string() + ",vhost-user", "it serves no queues");
+}
+
+TEST_F(BadInput, MoreDevicesThanSlots) {
+    std::vector<std::string> arguments{"boot", "--kernel", "KERNEL"};
+    const auto with_disks = [&](int count, std::initializer_list<std::string> more) {
+        std::vector<std::string> all = arguments;
+        for (int number = 0; number < count; ++number) {
+            all.insert(all.end(), {"--disk", folder_ / ("disk" + std::to_string(number))});
+        }
+        all.insert(all.end(), more);
+        return all;
+    };
+    // Nothing is opened before they are counted.
+    expect(kUsage, "32 virtio devices: with --bus pci a machine has room for 31", with_disks(32, {}));
+    expect(kUsage, "32 virtio devices: with --bus pci a machine has room for 31", with_disks(31, {"--rng"}));
+    expect(kUsage, "15 virtio devices: with --bus mmio a machine has room for 14",
+           with_disks(14, {"--bus", "mmio", "--rng"}));
+    expect(kUsage, "15 virtio devices: with --bus mmio a machine has room for 14",
+           with_disks(14, {"--platform", "fdt", "--rng"}));
+    // As many as there are slots are looked for.
+    expect(kBadFile, "No such file", with_disks(31, {}));
+    expect(kBadFile, "No such file", with_disks(14, {"--platform", "fdt"}));
+}
+
+TEST_F(BadInput, WhatAnotherMachineHas) {
+    const std::string disk = write("taken-disk", std::string(4096, 'x'));
+    const std::string part = write("taken-part", std::string(4096, 'x'));
+    const std::string vsock = folder_ / "taken-vsock";
+    const std::string port = folder_ / "taken-port";
+    HullProcess first{
+        {"boot", "--kernel", guest_file("small/bzImage"), "--initramfs", guest_file("initramfs-small"),
+         "--disk", disk, "--disk", "part=" + part, "--vsock", "cid=3,socket=" + vsock, "--port",
+         "a,socket=" + port, "--net", "user,forward=7087:80,forward=7088:53/udp"},
+        HullProcess::Input::pipe};
+    ASSERT_TRUE(first.wait_for("hull#"));
+    const auto second = [&](int status, const std::string& words, const std::string& option,
+                            const std::string& value) {
+        expect(status, words, {"boot", "--kernel", "KERNEL", option, value});
+    };
+    for (const std::string use : {"", ",readonly", ",overlay"}) {
+        second(kBadFile, "another machine", "--disk", disk + use);
+        second(kBadFile, "another machine", "--disk", "part=" + part + use);
+    }
+    second(kBadFile, "another program does", "--vsock", "cid=3,socket=" + vsock);
+    second(kBadFile, "another program does", "--port", "a,socket=" + port);
+    second(kNoResources, "Address already in use", "--net", "user,forward=7087:80");
+    second(kNoResources, "Address already in use", "--net", "user,forward=7088:53/udp");
+    second(kNoResources, "cannot forward '192.0.2.1:7089:80'", "--net", "user,forward=192.0.2.1:7089:80");
+    // None of them has cost the first one anything.
+    first.type("cat /dev/vda | tr -d x | wc -c; cat /dev/vdb1 | tr -d x | wc -c; poweroff -f\n");
+    EXPECT_EQ(first.wait(), 0) << first.err();
+    EXPECT_THAT(first.out(), HasSubstr("\r\n0\r\n0\r\n"));
+    EXPECT_FALSE(fs::exists(vsock) || fs::exists(port));
+    // And nothing of it is held any longer.
+    HullProcess next{{"boot", "--kernel", guest_file("small/bzImage"), "--initramfs",
+                      guest_file("initramfs-small"), "--cmdline", "hull.run=poweroff", "--disk", disk,
+                      "--vsock", "cid=3,socket=" + vsock, "--port", "a,socket=" + port, "--net",
+                      "user,forward=7087:80"}};
+    EXPECT_EQ(next.wait(), 0) << next.err();
+}
+
+TEST_F(BadInput, WhatAnOrdinaryUserMayNotUse) {
+    if (!OrdinaryUser::possible()) {
+        GTEST_SKIP() << "only root can become another user";
+    }
+    const OrdinaryUser user;
+    const auto refused = [&](int status, std::initializer_list<const char*> words, const std::string& option,
+                             const std::string& value) {
+        SCOPED_TRACE(option + " " + value);
+        const auto hull = user.boot({option, value});
+        EXPECT_EQ(hull->wait(), status) << hull->err();
+        for (const char* word : words) {
+            EXPECT_THAT(hull->err(), HasSubstr(word));
+        }
+        EXPECT_EQ(std::count(hull->err().begin(), hull->err().end(), '\n'), 1) << hull->err();
+        EXPECT_EQ(hull->out(), "");
+    };
+    const std::string mine = user.folder().file("roots", std::string(4096, 'x'));
+    fs::permissions(mine, fs::perms::owner_all);
+    const std::string readable = user.folder().file("readable", std::string(4096, 'x'));
+    refused(kBadFile, {"cannot use disk", "Permission denied"}, "--disk", mine);
+    refused(kBadFile, {"cannot use disk", "Permission denied"}, "--disk", mine + ",readonly");
+    refused(kBadFile, {"cannot use disk", "Permission denied"}, "--disk", readable);
+    refused(kBadFile, {"Permission denied"}, "--initramfs", mine);
+    refused(kBadFile, {"Permission denied"}, "--console", "file:" + readable);
+    refused(kBadFile, {"Permission denied"}, "--port", "a,file=" + readable);
+    refused(kBadFile, {"Permission denied"}, "--port", "a,socket=" + user.path("port"));
+    refused(kBadFile, {"Permission denied"}, "--port", "a,pipe=" + user.path("port"));
+    refused(kBadFile, {"Permission denied"}, "--vsock", "cid=3,socket=" + user.path("vsock"));
+    user.folder().file("shut/f", "x");
+    fs::permissions(user.path("shut"), fs::perms::owner_all);
+    refused(kBadFile, {"Permission denied"}, "--share", "tag=t,path=" + user.path("shut"));
+    const UniqueFd listener = listen_unix(user.path("server"));
+    fs::permissions(user.path("server"), fs::perms::owner_all);
+    refused(kBadFile, {"Permission denied"}, "--disk", "socket=" + user.path("server"));
+    refused(kBadFile, {"Permission denied"}, "--net", "socket=" + user.path("server"));
+    if (std::system("chmod 666 /dev/net/tun && ip tuntap add dev hullroot0 mode tap user root 2>/dev/null") ==
+        0) {
+        refused(kBadFile, {"cannot use the tap device 'hullroot0'", "give it to this user"}, "--net",
+                "tap=hullroot0");
+        EXPECT_EQ(std::system("ip link del hullroot0"), 0);
+    } else {
+        ADD_FAILURE() << "root may not make a tap device";
+    }
+    refused(kBadFile, {"cannot use the tap device 'hull-none'"}, "--net", "tap=hull-none");
+    if (std::system("test $(cat /proc/sys/net/ipv4/ip_unprivileged_port_start) -gt 81") == 0) {
+        refused(kNoResources, {"cannot forward", "take a port from 1024 on"}, "--net", "user,forward=81:80");
+    }
 }
 
 TEST_F(BadInput, Sizes) {

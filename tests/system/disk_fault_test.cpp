@@ -20,6 +20,7 @@
 #include "tests/support/hull_process.h"
 #include "tests/support/programs_disk.h"
 #include "tests/support/ram_file_system.h"
+#include "tests/support/storage_daemon.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -160,6 +161,26 @@ TEST(DiskFault, OnAFileSystemThatBecomesReadOnlyGivesErrors) {
     EXPECT_THAT(hull.out(), HasSubstr("\r\n4096\r\n"));
 }
 
+/// A block device whose contents are a file's.
+class LoopDevice {
+  public:
+    explicit LoopDevice(const std::string& file) {
+        const TemporaryFolder folder;
+        const auto name = folder.file("name", "");
+        if (std::system(("losetup -f --show '" + file + "' >" + name.string()).c_str()) == 0) {
+            std::getline(std::ifstream{name}, path_);
+        }
+    }
+    LoopDevice(const LoopDevice&) = delete;
+    LoopDevice& operator=(const LoopDevice&) = delete;
+    ~LoopDevice() { run("losetup -d " + path_); }
+    /// Empty where there is none.
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+  private:
+    std::string path_;
+};
+
 /// For this thread and those that it starts, the kernel has no io_uring.
 void deny_io_uring() {
     sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -191,6 +212,12 @@ struct VerifyWay {
 
 class DiskVerify : public testing::TestWithParam<VerifyWay> {};
 
+/// How many MiB are written to each disk, and read again: 2, or $HULL_VERIFY_MIB.
+std::string verified_mib() {
+    const char* text = std::getenv("HULL_VERIFY_MIB");
+    return text == nullptr ? "2" : text;
+}
+
 TEST_P(DiskVerify, FindsWhatItWroteOnEveryKindOfDisk) {
     if (const char* reason = no_ram_disk()) {
         GTEST_SKIP() << reason;
@@ -200,12 +227,21 @@ TEST_P(DiskVerify, FindsWhatItWroteOnEveryKindOfDisk) {
     const TemporaryFolder folder;
     const std::string programs = programs_disk(folder, {"fio"});
     const auto disk = [&](const char* name) { return disk_of(file_system.path(), name, 4 * kMiB).string(); };
-    const std::vector<std::string> disks{programs + ",readonly", disk("plain") + ",queues=2",
-                                         disk("direct") + ",direct", disk("overlay") + ",overlay",
-                                         "part=" + disk("first") + ",part=" + disk("second") + ",direct"};
+    const LoopDevice device{disk("device")};
+    ASSERT_FALSE(device.path().empty());
+    const std::string socket = folder.path() / "socket";
+    const StorageDaemon daemon{disk("served"), socket, "raw"};
+    const std::vector<std::string> disks{programs + ",readonly",
+                                         disk("plain") + ",queues=2",
+                                         disk("direct") + ",direct",
+                                         disk("overlay") + ",overlay",
+                                         "part=" + disk("first") + ",part=" + disk("second") + ",direct",
+                                         "part=" + disk("third") + ",overlay",
+                                         device.path() + ",direct",
+                                         "socket=" + socket};
     std::string jobs;
-    for (const char* device : {"vdb", "vdc", "vdd", "vde1", "vde2"}) {
-        jobs += std::string{" --name="} + device + " --filename=/dev/" + device;
+    for (const char* name : {"vdb", "vdc", "vdd", "vde1", "vde2", "vdf1", "vdg", "vdh"}) {
+        jobs += std::string{" --name="} + name + " --filename=/dev/" + name;
     }
     const auto scenario = [&] {
         if (!GetParam().io_uring) {
@@ -218,7 +254,9 @@ TEST_P(DiskVerify, FindsWhatItWroteOnEveryKindOfDisk) {
         EXPECT_EQ(has_io_uring(hull.machine()), GetParam().io_uring);
         hull.type(mount_programs("/dev/vda") +
                   "chroot /programs fio --thread --ioengine=libaio --iodepth=8 --direct=1 --rw=randrw "
-                  "--bsrange=512-16k --bs_unaligned=0 --size=4M --io_size=2M --fsync=64 --verify=crc32c "
+                  "--bsrange=512-16k --bs_unaligned=0 --size=4M --io_size=" +
+                  verified_mib() +
+                  "M --fsync=64 --verify=crc32c "
                   "--verify_fatal=1 --do_verify=1 --output-format=terse" +
                   jobs +
                   " >/tmp/fio 2>&1; echo fio $?; wc -l </tmp/fio; head -c 2000 /tmp/fio; poweroff -f\n");

@@ -60,28 +60,39 @@ TEST_P(NetTap, CarriesAFileThereAndBack) {
 }
 
 TEST(NetRings, AreChangedWhileTheDeviceRuns) {
-    const TapDevice tap;
-    if (!tap.made()) {
+    const TapDevice taps[] = {TapDevice{"", 0}, TapDevice{"multi_queue", 1}, TapDevice{"", 2},
+                              TapDevice{"multi_queue", 3}};
+    if (!taps[0].made()) {
         GTEST_SKIP() << "this user may not make a tap device";
+    }
+    if (access("/dev/vhost-net", R_OK | W_OK) != 0) {
+        GTEST_SKIP() << "this host has no vhost-net for this user";
     }
     const TemporaryFolder folder;
     const std::string programs = programs_disk(folder, {"ethtool"});
     // Debian's kernel resets one queue after the other for it, and no other kernel or bus does.
     HullProcess hull{boot({"debian", "debian/vmlinuz", "initramfs-debian", "acpi", "pci"}, "",
-                          {"--net", "tap=hulltest0,vhost=off", "--disk", programs + ",readonly"}),
+                          {"--cpus", "2", "--disk", programs + ",readonly", "--net",
+                           "tap=hulltest0,vhost=off", "--net", "tap=hulltest1,queues=2,vhost=off", "--net",
+                           "tap=hulltest2,vhost=on", "--net", "tap=hulltest3,queues=2,vhost=on"}),
                      HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
+    // From each processor, since each has a queue of its own to send by.
     hull.type(
         mount_programs("/dev/vda") +
-        "ip addr add 10.201.7.2/24 dev eth0; ip link set eth0 up\n"
-        "ping -c 2 10.201.7.1 | grep -c 'bytes from'\n"
-        "for n in 128 64 256; do chroot /programs ethtool -G eth0 rx $n tx $n && echo set $n $(ping -c 2 "
-        "-s 3000 10.201.7.1 | grep -c 'bytes from'); done\n"
-        "chroot /programs ethtool -G eth0 rx 32; chroot /programs ethtool -g eth0 | grep RX: | tail -n 1\n"
+        "for i in 0 1 2 3; do ip addr add 10.201.$((7 + i)).2/24 dev eth$i; ip link set eth$i up; done\n"
+        "pings() { for c in 1 2; do taskset $c ping -c 2 -s 3000 10.201.$((7 + $1)).1; done | grep -c 'bytes "
+        "from'; }\n"
+        "for i in 0 1 2 3; do echo eth$i begins with $(pings $i).; for n in 128 64 256; do chroot /programs "
+        "ethtool -G eth$i rx $n tx $n && echo eth$i has $n and answers $(pings $i).; done; done\n"
+        "chroot /programs ethtool -G eth1 rx 32; chroot /programs ethtool -g eth1 | grep RX: | tail -n 1\n"
         "poweroff -f\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();
-    for (const char* rings : {"set 128 2", "set 64 2", "set 256 2"}) {
-        EXPECT_THAT(hull.out(), HasSubstr(rings)) << hull.out();
+    for (const char* device : {"eth0", "eth1", "eth2", "eth3"}) {
+        EXPECT_THAT(hull.out(), HasSubstr(std::string{device} + " begins with 4."));
+        for (const char* entries : {"128", "64", "256"}) {
+            EXPECT_THAT(hull.out(), HasSubstr(std::string{device} + " has " + entries + " and answers 4."));
+        }
     }
     EXPECT_THAT(hull.out(), testing::ContainsRegex("RX:[ \t]*32"));
     EXPECT_EQ(hull.err(), "");

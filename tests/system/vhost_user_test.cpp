@@ -24,6 +24,8 @@
 #include "tests/support/noting_disk_server.h"
 #include "tests/support/programs_disk.h"
 #include "tests/support/sockets.h"
+#include "tests/support/ordinary_user.h"
+#include "tests/support/storage_daemon.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -37,50 +39,6 @@ constexpr Way kSmall{"small", "small/bzImage", "initramfs-small", "acpi"};
 bool run(const std::string& command) {
     return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
 }
-
-bool wait_until(const std::function<bool()>& holds) {
-    for (int tenths = 0; tenths < 600; ++tenths) {
-        if (holds()) {
-            return true;
-        }
-        usleep(100'000);
-    }
-    return false;
-}
-
-/// A qemu-storage-daemon that serves one image at a socket, until it is killed.
-class StorageDaemon {
-  public:
-    StorageDaemon(const fs::path& image, const fs::path& socket, const std::string& format = "qcow2") {
-        fs::remove(socket);
-        const std::string file =
-            "driver=" + format + ",node-name=disk,file.driver=file,file.filename=" + image.string();
-        const std::string how =
-            "type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=2,"
-            "addr.type=unix,addr.path=" +
-            socket.string();
-        pid_ = fork();
-        if (pid_ == 0) {
-            execlp("qemu-storage-daemon", "qemu-storage-daemon", "--blockdev", file.c_str(), "--export",
-                   how.c_str(), nullptr);
-            _exit(127);
-        }
-        EXPECT_TRUE(wait_until([&] { return fs::exists(socket); }));
-    }
-    StorageDaemon(const StorageDaemon&) = delete;
-    StorageDaemon& operator=(const StorageDaemon&) = delete;
-    ~StorageDaemon() { end(SIGTERM); }
-    void end(int signal) {
-        if (pid_ > 0) {
-            kill(pid_, signal);
-            waitpid(pid_, nullptr, 0);
-            pid_ = -1;
-        }
-    }
-
-  private:
-    pid_t pid_ = -1;
-};
 
 class ServedDisk : public testing::TestWithParam<Way> {};
 
@@ -382,36 +340,19 @@ TEST(ShareServer, ThatIsKilledGivesErrorsAndTheGuestGoesOn) {
 }
 
 TEST(ShareServer, WorksForAnOrdinaryUser) {
-    if (geteuid() != 0) {
+    if (!OrdinaryUser::possible()) {
         GTEST_SKIP() << "only root can become another user; the tests above ran as one";
     }
-    const TemporaryFolder folder;
-    const char* given = std::getenv("HULL_TEST_BINARY");
-    const std::string binary = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
-    // Where everybody can read them.
-    for (const auto& [from, to] : {std::pair{binary, "hull"},
-                                   {guest_file(kSmall.kernel), "kernel"},
-                                   {guest_file(kSmall.initramfs), "initramfs"}}) {
-        fs::copy_file(from, folder.path() / to);
-    }
-    const std::string path = folder.path();
-    const auto as_user =
-        folder.file("as-user", "#!/bin/sh\nexec setpriv --reuid 1234 --regid 1234 --clear-groups '" + path +
-                                   "/hull' \"$@\"\n");
-    folder.file("shared/f", "contents\n");
-    ASSERT_TRUE(run("chmod 755 '" + path + "' '" + path + "'/as-user; chown -R 1234:1234 '" + path +
-                    "/shared' && chmod 666 /dev/kvm"));
-    setenv("HULL_TEST_BINARY", as_user.c_str(), 1);
-    HullProcess hull{{"boot", "--kernel", path + "/kernel", "--initramfs", path + "/initramfs", "--share",
-                      "tag=t,path=" + path + "/shared"},
-                     HullProcess::Input::pipe};
-    given == nullptr ? unsetenv("HULL_TEST_BINARY") : setenv("HULL_TEST_BINARY", given, 1);
-    ASSERT_TRUE(hull.wait_for("hull#"));
-    hull.type("mkdir m; mount -t virtiofs t m; cat m/f; echo new >m/g; poweroff -f\n");
-    EXPECT_EQ(hull.wait(), 0) << hull.err();
-    EXPECT_THAT(hull.out(), HasSubstr("contents\r\n"));
-    EXPECT_TRUE(fs::exists(folder.path() / "shared" / "g"));
-    EXPECT_EQ(hull.err(), "");
+    const OrdinaryUser user;
+    user.folder().file("shared/f", "contents\n");
+    user.give("shared");
+    const auto hull = user.boot({"--share", "tag=t,path=" + user.path("shared")}, HullProcess::Input::pipe);
+    ASSERT_TRUE(hull->wait_for("hull#"));
+    hull->type("mkdir m; mount -t virtiofs t m; cat m/f; echo new >m/g; poweroff -f\n");
+    EXPECT_EQ(hull->wait(), 0) << hull->err();
+    EXPECT_THAT(hull->out(), HasSubstr("contents\r\n"));
+    EXPECT_TRUE(fs::exists(user.path("shared/g")));
+    EXPECT_EQ(hull->err(), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -199,27 +199,52 @@ TEST(Disk, AJournalOutlivesEveryKillAndItsFileSystemIsClean) {
     }
 }
 
+/// For the guest's shell: `r DEVICE BLOCK` and `w DEVICE BLOCK COUNT` tell whether blocks of 4 KiB could be
+/// read or written, past the guest's cache.
+constexpr const char* kTryDisks =
+    "r() { echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/$1 of=/dev/null bs=4096 skip=$2 count=1 2>/dev/null "
+    "&& echo $1 reads $2. || echo $1 does not read $2.; }\n"
+    "w() { dd if=/dev/urandom of=/dev/$1 bs=4096 seek=$2 count=$3 conv=fsync 2>/dev/null && "
+    "echo $1 writes $2. || echo $1 does not write $2.; }\n";
+
 TEST(Disk, OnAFullFileSystemGivesErrorsAndTheGuestGoesOn) {
     const TemporaryFolder folder;
     const std::string mount_point = folder.path() / "full";
     std::filesystem::create_directory(mount_point);
-    if (std::system(("mount -t tmpfs -o size=2m full '" + mount_point + "' 2>/dev/null").c_str()) != 0) {
+    if (std::system(("mount -t tmpfs -o size=3m full '" + mount_point + "' 2>/dev/null").c_str()) != 0) {
         GTEST_SKIP() << "this user may not mount";
     }
-    const std::string disk = mount_point + "/disk";
-    std::ofstream{disk}.flush();
-    std::filesystem::resize_file(disk, 8 * kMiB);
+    const auto sparse = [&](const std::string& name) {
+        std::ofstream{name}.flush();
+        std::filesystem::resize_file(name, 8 * kMiB);
+        return name;
+    };
     {
-        HullProcess hull{boot_with_disk(disk), HullProcess::Input::pipe};
+        std::ofstream{mount_point + "/filler"} << std::string(kMiB, 'f');
+        const auto below = disk_of(folder, "below", 8 * kMiB, 'b');
+        // An overlay's file is made where TMPDIR says.
+        setenv("TMPDIR", mount_point.c_str(), 1);
+        auto words = boot_with_disk(sparse(mount_point + "/disk"));
+        words.insert(words.end(), {"--disk", "part=" + sparse(mount_point + "/part"), "--disk",
+                                   below.string() + ",overlay"});
+        HullProcess hull{words, HullProcess::Input::pipe};
+        unsetenv("TMPDIR");
         ASSERT_TRUE(hull.wait_for("hull#"));
+        hull.type(kTryDisks);
         hull.type(
-            "dd if=/dev/urandom of=/dev/vda bs=4096 count=10 conv=fsync 2>/dev/null && echo room for some\n"
-            "dd if=/dev/urandom of=/dev/vda bs=65536 conv=fsync 2>/dev/null || echo no room for all\n"
-            "dd if=/dev/vda bs=4096 count=1 2>/dev/null | wc -c; poweroff -f\n");
+            "w vda 0 10; w vda 0 2000; r vda 0; w vdb1 0 100; r vdb1 1000; w vdc 0 100; r vdc 1000; echo "
+            "full\n");
+        ASSERT_TRUE(hull.wait_for("\nfull\r\n"));
+        std::filesystem::remove(mount_point + "/filler");
+        hull.type("w vda 1900 10; w vdb1 100 10; w vdc 100 10; r vdb1 100; r vdc 100; poweroff -f\n");
         EXPECT_EQ(hull.wait(), 0) << hull.err();
-        EXPECT_THAT(hull.out(), HasSubstr("room for some\r\n"));
-        EXPECT_THAT(hull.out(), HasSubstr("no room for all\r\n"));
-        EXPECT_THAT(hull.out(), HasSubstr("\r\n4096\r\n"));
+        for (const char* line :
+             {"vda writes 0.", "vda does not write 0.", "vda reads 0.", "vdb1 does not write 0.",
+              "vdb1 reads 1000.", "vdc does not write 0.", "vdc reads 1000.", "vda writes 1900.",
+              "vdb1 writes 100.", "vdc writes 100.", "vdb1 reads 100.", "vdc reads 100."}) {
+            EXPECT_THAT(hull.out(), HasSubstr(std::string{"\n"} + line));
+        }
+        EXPECT_EQ(hull.err(), "");
     }
     EXPECT_EQ(std::system(("umount '" + mount_point + "'").c_str()), 0);
 }
@@ -227,16 +252,32 @@ TEST(Disk, OnAFullFileSystemGivesErrorsAndTheGuestGoesOn) {
 TEST(Disk, ThatWasCutOffGivesErrorsAndTheGuestGoesOn) {
     const TemporaryFolder folder;
     const auto disk = disk_of(folder, "disk", kMiB, 'd');
-    HullProcess hull{boot_with_disk(disk.string() + ",queues=2", "", {"--cpus", "2"}),
-                     HullProcess::Input::pipe};
+    const auto first = disk_of(folder, "first", kMiB, '1');
+    const auto second = disk_of(folder, "second", kMiB, '2');
+    const auto below = disk_of(folder, "below", kMiB, 'b');
+    const auto whole = disk_of(folder, "whole", kMiB, 'w');
+    auto words = boot_with_disk(disk.string() + ",queues=2", "", {"--cpus", "2"});
+    for (const std::string& more : {"part=" + first.string() + ",part=" + second.string(),
+                                    below.string() + ",overlay", whole.string()}) {
+        words.insert(words.end(), {"--disk", more});
+    }
+    HullProcess hull{words, HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
-    std::filesystem::resize_file(disk, kMiB / 2);
+    for (const auto& path : {disk, first, below}) {
+        std::filesystem::resize_file(path, kMiB / 2);
+    }
+    hull.type(kTryDisks);
     hull.type(
-        "ls /sys/block/vda/mq | wc -l; dd if=/dev/vda of=/dev/null bs=4096 skip=200 count=1 2>/dev/null ||"
-        " echo not there; dd if=/dev/vda bs=4096 count=1 2>/dev/null | wc -c; poweroff -f\n");
+        "ls /sys/block/vda/mq | wc -l; for d in vda vdb1 vdb2 vdc vdd; do r $d 200; r $d 0; done\n"
+        "w vdc 201 1; r vdc 201; w vdb2 200 1; poweroff -f\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_THAT(hull.out(), HasSubstr("\r\n2\r\n"));
-    EXPECT_THAT(hull.out(), HasSubstr("not there\r\n4096\r\n"));
+    for (const char* line : {"vda does not read 200.", "vda reads 0.", "vdb1 does not read 200.",
+                             "vdb1 reads 0.", "vdb2 reads 200.", "vdc does not read 200.", "vdc reads 0.",
+                             "vdd reads 200.", "vdc writes 201.", "vdc reads 201.", "vdb2 writes 200."}) {
+        EXPECT_THAT(hull.out(), HasSubstr(std::string{"\n"} + line));
+    }
+    EXPECT_EQ(hull.err(), "");
 }
 
 TEST(Disk, UnderAnOverlayStaysAsItIs) {

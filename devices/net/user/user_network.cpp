@@ -77,6 +77,10 @@ bool is_fragment(std::span<const std::byte> frame) {
            at(offsetof(ether_header, ether_type)) == ETHERTYPE_IP && (at(kFlags) & (IP_MF | IP_OFFMASK)) != 0;
 }
 
+/// How long libslirp lets its caller wait at most, in milliseconds, where it waits for nothing itself: TCP's
+/// streams (forwarded ports that listen are such) and fragments have it called sooner.
+constexpr uint32_t kSlirpMost = 1000;
+
 short to_poll(int events) {
     const auto bit = [&](int slirp, short poll) {
         return static_cast<short>((events & slirp) != 0 ? poll : 0);
@@ -160,6 +164,7 @@ void UserNetwork::wait() {
             timeout = static_cast<uint32_t>(std::min<int64_t>(timeout, left));
         }
     }
+    const uint32_t until_timer = timeout;
     slirp_pollfds_fill(
         slirp_.get(), &timeout,
         [](int fd, int events, void* network) {
@@ -169,7 +174,12 @@ void UserNetwork::wait() {
             return static_cast<int>(polls.size() - 1);
         },
         this);
+    // Without sockets, and once it was left alone for so long, it has nothing to do there.
+    if (is_quiet_ && polls_.size() == 1 && timeout == kSlirpMost) {
+        timeout = until_timer;
+    }
     const int ready = poll(polls_.data(), polls_.size(), static_cast<int>(timeout));
+    is_quiet_ = ready == 0;
     slirp_pollfds_poll(
         slirp_.get(), ready < 0 ? 1 : 0,
         [](int index, void* network) {

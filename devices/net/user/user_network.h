@@ -61,6 +61,7 @@ class UserNetwork {
     std::vector<pollfd> polls_;                   // the link, then libslirp's
     std::deque<std::vector<std::byte>> waiting_;  // what the guest had no room for
     std::vector<std::byte> frame_;
+    bool is_quiet_ = false;  // nothing came in the last wait
     bool link_is_gone_ = false;
 };
 
