@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/guest_memory.h"
-#include "base/irq_line.h"
 #include "boot/platform.h"
 #include "devices/bus/bus.h"
 #include "devices/pci/bus.h"
@@ -41,9 +40,10 @@ class VirtioDevices {
   private:
     /// A virtio device behind a page of registers, and its interrupt.
     struct MmioPlace {
-        MmioPlace(virtio::VirtioDevice& device, GuestMemory& memory, const std::string& name)
-            : transport{device, memory, irq, name} {}
-        EventfdIrqLine irq;
+        MmioPlace(virtio::VirtioDevice& device, GuestMemory& memory, Vm& vm, uint32_t interrupt,
+                  const std::string& name)
+            : irq{vm, interrupt}, transport{device, memory, irq, name} {}
+        PinIrqLine irq;
         virtio::MmioTransport transport;
     };
 
