@@ -49,11 +49,12 @@ class NetTest : public testing::Test {
         start(true);
     }
     void start(bool merge, bool headers = true, bool stream = false) {
+        stream ? static_cast<void>(stream_.emplace(link_.get())) : stream_.reset();
         queues_ = std::make_unique<NetQueues>(NetQueues::Sides{.receive = receive_,
                                                                .transmit = transmit_,
                                                                .driver = calls_,
                                                                .link_fd = link_.get(),
-                                                               .stream = stream,
+                                                               .stream = stream ? &*stream_ : nullptr,
                                                                .merge = merge,
                                                                .headers = headers,
                                                                .to_guest = *to_guest_,
@@ -104,6 +105,7 @@ class NetTest : public testing::Test {
     std::optional<NetLimit> from_guest_{std::in_place, uint64_t{0}, uint64_t{0}};
     UniqueFd link_;
     UniqueFd wire_;
+    std::optional<FrameStream> stream_;
     std::unique_ptr<NetQueues> queues_;
     uint64_t offered_ = 0;
 };
