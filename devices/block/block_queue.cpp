@@ -1,5 +1,7 @@
 #include "devices/block/block_queue.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -22,6 +24,19 @@ bool is_write(BlockOperation::Kind kind) {
 
 }  // namespace
 
+void WakePolicy::found(unsigned requests) {
+    if (requests == 0 || (waits_ ? requests > 1 : ++turns_ % kTurnsToTry != 0)) {
+        return;
+    }
+    if (sched_getscheduler(0) != (waits_ ? SCHED_BATCH : SCHED_OTHER)) {
+        return;  // somebody else has decided
+    }
+    const sched_param none{};
+    if (sched_setscheduler(0, waits_ ? SCHED_OTHER : SCHED_BATCH, &none) == 0) {
+        waits_ = !waits_;
+    }
+}
+
 BlockQueue::BlockQueue(ActiveQueue& queue, DriverCalls& driver, BlockState& state, BlockBackend& backend)
     : queue_{queue}, driver_{driver}, state_{state}, backend_{backend}, slots_(queue.queue.size()) {}
 
@@ -40,6 +55,7 @@ void BlockQueue::serve() {
                 signal_eventfd(queue_.kick_fd);
             }
         }
+        policy_.found(std::exchange(found_, 0));
         tell_driver();
         const auto held = held_for();
         going = backend_.wait(ends, held.count() > 0 ? held : BlockBackend::kForever) && going;
@@ -76,6 +92,7 @@ void BlockQueue::take() {
             driver_.needs_reset(chain.error().what);
             return;
         }
+        ++found_;
         const uint16_t number = (*chain)->head();
         Slot& slot = slots_[number];
         slot.chain.emplace(std::move(**chain));

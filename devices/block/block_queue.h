@@ -29,6 +29,21 @@ struct BlockState {
     std::optional<TokenBucket> bytes{};     ///< read and written in a second
 };
 
+/// When a thread that was woken gets the processor that the guest's runs on, where they share one. At once is
+/// best for a driver that has one request under way and then waits for it. One that has several makes them
+/// all available meanwhile if it is let (SCHED_BATCH), and kicks once; but as long as each is answered at
+/// once it has never more than one. So this is tried now and then, and kept while it finds several.
+class WakePolicy {
+  public:
+    /// After each turn: how many requests were found.
+    void found(unsigned requests);
+
+  private:
+    static constexpr unsigned kTurnsToTry = 64;
+    unsigned turns_ = 0;
+    bool waits_ = false;  // until the guest's thread has no more to do
+};
+
 /// The requests of one queue, on one thread. Several are under way at a time and are answered as they end.
 class BlockQueue {
   public:
@@ -69,6 +84,8 @@ class BlockQueue {
     BlockBackend& backend_;
     std::vector<Slot> slots_;  // by the chain's head
     uint16_t under_way_ = 0;
+    unsigned found_ = 0;  // in this turn
+    WakePolicy policy_;
     bool broken_ = false;
 };
 

@@ -88,4 +88,15 @@ void Doorbell::request(uint32_t flags) {
     vm_.request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");
 }
 
+void PinIrqLine::trigger() {
+    const std::lock_guard lock{mutex_};
+    for (const uint32_t level : {1U, 0U}) {
+        kvm_irq_level request_data{};
+        request_data.irq = line_;
+        request_data.level = level;
+        // Only a pin that is not there is refused, and then the guest waits for nobody but itself.
+        ioctl(vm_.fd(), KVM_IRQ_LINE, &request_data);
+    }
+}
+
 }  // namespace hull

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 
 #include "base/guest_memory.h"
+#include "base/irq_line.h"
 #include "base/unique_fd.h"
 #include "vmm/kvm/kvm.h"
 
@@ -56,6 +58,21 @@ class Doorbell {
     Vm& vm_;
     const GuestAddress address_;
     const int eventfd_;
+};
+
+/// One edge-triggered interrupt at a pin of the interrupt controllers. The thread that triggers it delivers
+/// it (4.25 "KVM_IRQ_LINE"); an irqfd does so for messages alone and leaves a pin's edge to a kernel thread.
+class PinIrqLine final : public IrqLine {
+  public:
+    /// `line` as the architecture's KVM_IRQ_LINE numbers it: on x86 the global system interrupt. `vm`, whose
+    /// interrupt controllers are there, outlives this.
+    PinIrqLine(Vm& vm, uint32_t line) : vm_{vm}, line_{line} {}
+    void trigger() override;
+
+  private:
+    Vm& vm_;
+    const uint32_t line_;
+    std::mutex mutex_;  // of two edges at once the second must not be lost in the first
 };
 
 }  // namespace hull

@@ -36,10 +36,10 @@ void VirtioDevices::add(std::unique_ptr<virtio::VirtioDevice> device, const std:
 
 void VirtioDevices::connect_mmio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name) {
     const arch::DevicePlace place = arch::virtio_mmio_place(static_cast<uint32_t>(mmio_places_.size()));
-    auto made = std::make_unique<MmioPlace>(std::move(device), machine_.memory, name);
+    auto made = std::make_unique<MmioPlace>(std::move(device), machine_.memory, machine_.vm,
+                                            place.node.interrupt.value(), name);
     machine_.memory_bus.attach(place.node.range, made->transport, name);
     machine_.platform.devices.push_back(place.node);
-    machine_.vm.connect_irqfd(place.node.interrupt.value(), made->irq.fd());
     const GuestAddress doorbell{raw(place.node.range.start()) + virtio::MmioTransport::kDoorbell};
     for (uint32_t queue = 0; queue < made->transport.queue_count(); ++queue) {
         machine_.vm.connect_ioeventfd(doorbell, queue, made->transport.kick_fd(queue));

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/guest_memory.h"
-#include "base/irq_line.h"
 #include "boot/platform.h"
 #include "devices/bus/bus.h"
 #include "devices/pci/bus.h"
@@ -57,10 +56,11 @@ class VirtioDevices {
   private:
     /// A virtio device behind a page of registers, and its interrupt.
     struct MmioPlace {
-        MmioPlace(std::unique_ptr<virtio::VirtioDevice> given, GuestMemory& memory, const std::string& name)
-            : device{std::move(given)}, transport{*device, memory, irq, name} {}
+        MmioPlace(std::unique_ptr<virtio::VirtioDevice> given, GuestMemory& memory, Vm& vm, uint32_t interrupt,
+                  const std::string& name)
+            : device{std::move(given)}, irq{vm, interrupt}, transport{*device, memory, irq, name} {}
         std::unique_ptr<virtio::VirtioDevice> device;
-        EventfdIrqLine irq;
+        PinIrqLine irq;
         virtio::MmioTransport transport;  // resets the device as it goes
     };
     /// A virtio device as a PCI function.
