@@ -53,6 +53,7 @@ class NetTest : public testing::Test {
                                                                .transmit = transmit_,
                                                                .driver = calls_,
                                                                .link_fd = link_.get(),
+                                                               .program = true,
                                                                .stream = stream,
                                                                .merge = merge,
                                                                .headers = headers,
@@ -119,6 +120,7 @@ TEST_F(NetTest, AFrameFillsABuffer) {
     EXPECT_EQ(header_at(buffer_at(0)).num_buffers, 1);
     EXPECT_EQ(header_at(buffer_at(0)).flags, VIRTIO_NET_HDR_F_DATA_VALID);
     EXPECT_EQ(header_at(buffer_at(0)).gso_size, 7);
+    queues_->tell_driver();
     EXPECT_EQ(calls_.interrupts, (std::array<long, 2>{1, 0}));
     arrive("again");
     queues_->receive();
@@ -207,6 +209,7 @@ TEST_F(NetTest, WhatTheGuestSendsDepartsAsItIs) {
     const auto used = transmit_driver_->take_used();
     ASSERT_EQ(used.size(), 1U);
     EXPECT_EQ(used[0].len, 0U);
+    queues_->tell_driver();
     EXPECT_EQ(calls_.interrupts, (std::array<long, 2>{0, 1}));
 }
 
