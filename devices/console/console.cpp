@@ -11,21 +11,23 @@ Console::Console(PortHost& host, std::optional<ConsoleSize> size)
     : console_{&host},
       has_size_{size.has_value()},
       queue_sizes_(2, kQueueSize),
-      size_{size.value_or(ConsoleSize{})} {}
+      size_{size.value_or(ConsoleSize{})},
+      states_(1) {}
 
 Console::Console(std::vector<NamedPort> ports)
     : console_{nullptr},
       ports_{std::move(ports)},
       has_size_{false},
       queue_sizes_(2 * (2 + ports_.size()), kQueueSize),  // of port 0, for control, and of each port
-      size_{ConsoleSize{}} {}
+      size_{ConsoleSize{}},
+      states_(ports_.size()) {}
 
 uint32_t Console::type() const {
     return VIRTIO_ID_CONSOLE;
 }
 
 uint64_t Console::features() const {
-    return (has_size_ ? feature(VIRTIO_CONSOLE_F_SIZE) : 0) |
+    return feature(VIRTIO_F_RING_RESET) | (has_size_ ? feature(VIRTIO_CONSOLE_F_SIZE) : 0) |
            (console_ == nullptr ? feature(VIRTIO_CONSOLE_F_MULTIPORT) : 0);
 }
 
@@ -50,24 +52,60 @@ void Console::activate(Activation activation) {
         // Linux's driver reads the size when it is told of a new one, which it takes note of once it is up.
         driver_is_up_ = make_eventfd();
         driver_ = &activation.driver;
-        queues_.emplace(std::move(activation), *console_, driver_is_up_.get());
+        queues_.emplace(std::move(activation), *console_, states_.front(), driver_is_up_.get());
         driver_.load()->configuration_changed();
     } else if (named) {
-        queues_.emplace(std::move(activation), std::span{ports_});
+        queues_.emplace(std::move(activation), std::span{ports_}, std::span{states_});
     } else {
         return;  // the driver knows of no port but 0, which is not there
     }
     worker_.emplace("console", [this](int stop_fd) { queues_->serve(stop_fd); });
 }
 
-void Console::reset() {
+void Console::leave_queues(PortQueues::Rest which) {
     driver_ = nullptr;
     if (worker_) {
         worker_.reset();
-        queues_->keep_rest();
+        queues_->keep_rest(which);
     }
     queues_.reset();
     driver_is_up_.reset();
+}
+
+void Console::stop() {
+    leave_queues(PortQueues::Rest::begun);
+}
+
+void Console::reset() {
+    leave_queues(PortQueues::Rest::all);
+    std::ranges::fill(states_, PortState{});
+}
+
+void Console::save(StateWriter& state) const {
+    state.put(static_cast<uint16_t>(states_.size()));
+    for (const PortState& port : states_) {
+        for (const bool value :
+             {port.guest_is_open, port.tell_of_it, port.tell_name, port.is_ready, port.told_open}) {
+            state.put(value);
+        }
+    }
+    for (const NamedPort& port : ports_) {
+        state.put_bytes(std::as_bytes(std::span{port.name}));
+    }
+}
+
+void Console::load(StateReader& state) {
+    state.require(state.get<uint16_t>() == states_.size(), "it has another number of ports");
+    for (PortState& port : states_) {
+        for (bool* value :
+             {&port.guest_is_open, &port.tell_of_it, &port.tell_name, &port.is_ready, &port.told_open}) {
+            *value = state.get<bool>();
+        }
+    }
+    for (const NamedPort& port : ports_) {
+        state.require(std::ranges::equal(state.get_bytes(), std::as_bytes(std::span{port.name})),
+                      "its ports have other names");
+    }
 }
 
 void Console::resize(ConsoleSize size) {

@@ -40,7 +40,14 @@ class Console final : public VirtioDevice {
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
     void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
     void activate(Activation activation) override;
+    /// What the guest had sent to a port's host and that has taken a part of is kept for it.
+    void stop() override;
+    /// All that the guest had sent is kept for the ports' hosts.
     void reset() override;
+    /// What the driver knows of the ports. A console has the size of its own host, of which the driver is
+    /// told.
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
 
     /// Tells the guest of a new size, where the console has one. Any thread.
     void resize(ConsoleSize size);
@@ -49,6 +56,8 @@ class Console final : public VirtioDevice {
     void finish();
 
   private:
+    void leave_queues(PortQueues::Rest which);
+
     static constexpr uint16_t kQueueSize = 64;
 
     PortHost* const console_;  // none: it has named ports
@@ -58,6 +67,7 @@ class Console final : public VirtioDevice {
     std::atomic<ConsoleSize> size_;
     std::atomic<DriverCalls*> driver_{nullptr};  // from activate() to reset()
     UniqueFd driver_is_up_;                      // made anew for each activation
+    std::vector<PortState> states_;              // of each port, or of the console
     std::optional<ConsoleQueues> queues_;
     std::optional<WorkerThread> worker_;  // last: it uses the queues
 };

@@ -13,19 +13,20 @@ constexpr uint16_t kControlTransmit = 3;
 
 }  // namespace
 
-ConsoleQueues::ConsoleQueues(Activation activation, PortHost& console, int driver_is_up)
-    : activation_{std::move(activation)}, driver_is_up_{driver_is_up} {
-    add_port(0, console, false);
+ConsoleQueues::ConsoleQueues(Activation activation, PortHost& console, PortState& state, int driver_is_up)
+    : activation_{std::move(activation)}, driver_is_up_{state.guest_is_open ? -1 : driver_is_up} {
+    add_port(0, console, state);
 }
 
-ConsoleQueues::ConsoleQueues(Activation activation, std::span<const NamedPort> ports)
+ConsoleQueues::ConsoleQueues(Activation activation, std::span<const NamedPort> ports,
+                             std::span<PortState> states)
     : activation_{std::move(activation)} {
     std::vector<PortControl::Port> named;
     uint16_t number = 0;
     for (const NamedPort& port : ports) {
         ++number;
         const size_t before = ports_.size();
-        add_port(static_cast<uint16_t>(2 + 2 * number), port.host, false);
+        add_port(static_cast<uint16_t>(2 + 2 * number), port.host, states[number - 1]);
         if (ports_.size() > before) {
             named.push_back({.id = number, .name = port.name, .queues = ports_.back().get()});
         }
@@ -35,7 +36,7 @@ ConsoleQueues::ConsoleQueues(Activation activation, std::span<const NamedPort> p
     if (receive != nullptr && transmit != nullptr) {
         control_.emplace(
             PortControl::Sides{.receive = *receive, .transmit = *transmit, .driver = activation_.driver},
-            named);
+            std::move(named));
     }
 }
 
@@ -45,14 +46,14 @@ ActiveQueue* ConsoleQueues::queue(uint16_t index) {
 }
 
 // Nothing is added where the driver has left one of its queues out.
-void ConsoleQueues::add_port(uint16_t first_queue, PortHost& host, bool guest_is_open) {
+void ConsoleQueues::add_port(uint16_t first_queue, PortHost& host, PortState& state) {
     ActiveQueue* receive = queue(first_queue);
     ActiveQueue* transmit = queue(static_cast<uint16_t>(first_queue + 1));
     if (receive != nullptr && transmit != nullptr) {
         ports_.push_back(std::make_unique<PortQueues>(
             PortQueues::Sides{
                 .receive = *receive, .transmit = *transmit, .driver = activation_.driver, .host = host},
-            guest_is_open));
+            state));
     }
 }
 
@@ -121,10 +122,10 @@ void ConsoleQueues::serve(int stop_fd) {
     }
 }
 
-void ConsoleQueues::keep_rest() {
+void ConsoleQueues::keep_rest(PortQueues::Rest which) {
     size_t left = kMostKept;
     for (const auto& port : ports_) {
-        left -= port->keep_rest(left);
+        left -= port->keep_rest(which, left);
     }
 }
 

@@ -11,12 +11,6 @@ namespace hull::virtio {
 
 using Message = virtio_console_control;
 
-PortControl::PortControl(const Sides& sides, const std::vector<Port>& ports) : sides_{sides} {
-    for (const Port& port : ports) {
-        states_.push_back({.port = port});
-    }
-}
-
 void PortControl::fail(const char* why) {
     if (!std::exchange(broken_, true)) {
         sides_.driver.needs_reset(why);
@@ -63,37 +57,39 @@ void PortControl::take_messages() {
 void PortControl::take(uint32_t id, uint16_t event, uint16_t value) {
     const bool yes = value == 1;
     if (event == VIRTIO_CONSOLE_DEVICE_READY) {
-        for (State& state : states_) {
-            state.port.queues->set_guest_open(false);
-            state = {.port = std::move(state.port), .tell_of_it = yes};
+        for (const Port& port : ports_) {
+            port.queues->set_guest_open(false);
+            port.queues->state() = {.tell_of_it = yes};
         }
         return;
     }
-    const auto found = std::ranges::find(states_, id, [](const State& state) { return state.port.id; });
-    if (found == states_.end()) {
+    const auto found = std::ranges::find(ports_, id, &Port::id);
+    if (found == ports_.end()) {
         return;
     }
+    PortState& state = found->queues->state();
     if (event == VIRTIO_CONSOLE_PORT_READY) {
-        found->is_ready = yes;
-        found->tell_name = yes;
-        found->told_open = false;
-    } else if (event == VIRTIO_CONSOLE_PORT_OPEN && found->is_ready) {
-        found->port.queues->set_guest_open(yes);
+        state.is_ready = yes;
+        state.tell_name = yes;
+        state.told_open = false;
+    } else if (event == VIRTIO_CONSOLE_PORT_OPEN && state.is_ready) {
+        found->queues->set_guest_open(yes);
     }
 }
 
 void PortControl::send_messages() {
     starved_ = false;
-    for (State& state : states_) {
-        if (state.tell_of_it && send(state, VIRTIO_CONSOLE_PORT_ADD, 1)) {
+    for (const Port& port : ports_) {
+        PortState& state = port.queues->state();
+        if (state.tell_of_it && send(port, VIRTIO_CONSOLE_PORT_ADD, 1)) {
             state.tell_of_it = false;
         }
-        if (state.tell_name && send(state, VIRTIO_CONSOLE_PORT_NAME, 1, state.port.name)) {
+        if (state.tell_name && send(port, VIRTIO_CONSOLE_PORT_NAME, 1, port.name)) {
             state.tell_name = false;
         }
-        const bool open = state.port.queues->host().is_open();
+        const bool open = port.queues->host().is_open();
         if (state.is_ready && !state.tell_name && open != state.told_open &&
-            send(state, VIRTIO_CONSOLE_PORT_OPEN, open ? 1 : 0)) {
+            send(port, VIRTIO_CONSOLE_PORT_OPEN, open ? 1 : 0)) {
             state.told_open = open;
         }
     }
@@ -102,7 +98,7 @@ void PortControl::send_messages() {
     }
 }
 
-bool PortControl::send(const State& state, uint16_t event, uint16_t value, std::string_view text) {
+bool PortControl::send(const Port& port, uint16_t event, uint16_t value, std::string_view text) {
     if (starved_ || broken_) {
         return false;
     }
@@ -122,7 +118,7 @@ bool PortControl::send(const State& state, uint16_t event, uint16_t value, std::
             return false;
         }
         ChainWriter writer = (*chain)->writer();
-        if (!writer.write(Message{.id = state.port.id, .event = event, .value = value}) ||
+        if (!writer.write(Message{.id = port.id, .event = event, .value = value}) ||
             !writer.write_bytes(std::as_bytes(std::span{text}))) {
             fail("a buffer for control messages is too small");
             return false;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "devices/console/port_queues.h"
@@ -30,7 +31,7 @@ class PortControl {
         DriverCalls& driver;
     };
 
-    PortControl(const Sides& sides, const std::vector<Port>& ports);
+    PortControl(const Sides& sides, std::vector<Port> ports) : sides_{sides}, ports_{std::move(ports)} {}
 
     /// Takes and sends the messages that there are. False where the driver broke a rule, of which it is told.
     [[nodiscard]] bool turn();
@@ -38,7 +39,7 @@ class PortControl {
     [[nodiscard]] bool has_more() const { return more_; }
     /// Whether somebody new may come to the host's side of a port: not before the driver knows that who was
     /// there has left. `number` is that of the port in the list.
-    [[nodiscard]] bool may_let_next_in(size_t number) const { return !states_[number].told_open; }
+    [[nodiscard]] bool may_let_next_in(size_t number) const { return !ports_[number].queues->state().told_open; }
 
     /// As PortQueues has them.
     using Waits = std::array<pollfd, 2>;
@@ -46,22 +47,14 @@ class PortControl {
     void take_events(const Waits& waits) const;
 
   private:
-    struct State {
-        Port port;
-        bool tell_of_it = false;  // the driver is ready to learn of the port
-        bool tell_name = false;
-        bool is_ready = false;   // the driver has it
-        bool told_open = false;  // whether somebody is there, as the driver knows it
-    };
-
     void take_messages();
     void take(uint32_t id, uint16_t event, uint16_t value);
     void send_messages();
-    [[nodiscard]] bool send(const State& state, uint16_t event, uint16_t value, std::string_view text = {});
+    [[nodiscard]] bool send(const Port& port, uint16_t event, uint16_t value, std::string_view text = {});
     void fail(const char* why);
 
     Sides sides_;
-    std::vector<State> states_;
+    std::vector<Port> ports_;
     bool broken_ = false;
     bool more_ = false;
     bool starved_ = false;  // no buffer for a message

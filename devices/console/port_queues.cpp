@@ -23,7 +23,7 @@ std::optional<DescriptorChain> PortQueues::pop(VirtQueue& queue) {
 }
 
 void PortQueues::set_guest_open(bool open) {
-    guest_is_open_ = open;
+    state_.guest_is_open = open;
     look_for_input_ = true;
 }
 
@@ -100,9 +100,13 @@ void PortQueues::transmit(size_t most) {
     }
 }
 
-size_t PortQueues::keep_rest(size_t most) {
+size_t PortQueues::keep_rest(Rest which, size_t most) {
     size_t kept = 0;
-    for (uint16_t chains = 0; !broken_ && chains < sides_.transmit.queue.size() && kept < most; ++chains) {
+    // Of a chain that was not begun the queue has all.
+    const uint16_t chains = which == Rest::all                          ? sides_.transmit.queue.size()
+                            : unsent_ && (segment_ > 0 || offset_ > 0) ? uint16_t{1}
+                                                                       : uint16_t{0};
+    for (uint16_t count = 0; !broken_ && count < chains && kept < most; ++count) {
         if (!unsent_) {
             unsent_ = pop(sides_.transmit.queue);
             segment_ = 0;
@@ -129,7 +133,7 @@ size_t PortQueues::keep_rest(size_t most) {
 
 void PortQueues::receive(size_t most) {
     look_for_input_ = false;
-    if (!guest_is_open_ || broken_) {
+    if (!state_.guest_is_open || broken_) {
         return;
     }
     VirtQueue& queue = sides_.receive.queue;
@@ -177,7 +181,7 @@ void PortQueues::receive(size_t most) {
 
 PortQueues::Waits PortQueues::waits(bool next) const {
     const PortHost::Waits host =
-        sides_.host.waits({.input = guest_is_open_ && !starved_, .output = output_waits(), .next = next});
+        sides_.host.waits({.input = state_.guest_is_open && !starved_, .output = output_waits(), .next = next});
     return {pollfd{output_waits() ? -1 : sides_.transmit.kick_fd, POLLIN, 0},
             pollfd{starved_ ? sides_.receive.kick_fd : -1, POLLIN, 0}, host[0], host[1]};
 }

@@ -12,6 +12,16 @@
 
 namespace hull::virtio {
 
+/// What is known of a port while its queues come and go. Of a console, which has no control queues, the first
+/// alone.
+struct PortState {
+    bool guest_is_open = false;  ///< the guest reads
+    bool tell_of_it = false;     ///< the driver is ready to learn of the port
+    bool tell_name = false;      ///< the driver is to learn its name
+    bool is_ready = false;       ///< the driver has it
+    bool told_open = false;      ///< whether somebody is at the host's side, as the driver knows it
+};
+
 /// Carries bytes between the driver's queues and a port's host, on one thread. What either side has no room
 /// for waits, and nothing else does.
 class PortQueues {
@@ -25,8 +35,10 @@ class PortQueues {
     /// The most bytes in one direction before others get their turn.
     static constexpr size_t kTurn = size_t{256} << 10;
 
-    /// `guest_is_open`: whether the guest reads from the beginning.
-    PortQueues(const Sides& sides, bool guest_is_open) : sides_{sides}, guest_is_open_{guest_is_open} {}
+    /// `state` must outlive this object.
+    PortQueues(const Sides& sides, PortState& state) : sides_{sides}, state_{state} {}
+
+    [[nodiscard]] PortState& state() const { return state_; }
 
     /// Whether the guest has sent anything yet.
     [[nodiscard]] bool has_sent() const { return has_sent_; }
@@ -42,8 +54,10 @@ class PortQueues {
     /// Of what the guest has sent, up to `most` bytes.
     void transmit(size_t most);
     /// The last that is done before the queues go: has the host keep what it has not taken yet, up to `most`
-    /// bytes, and answers how many these are.
-    size_t keep_rest(size_t most);
+    /// bytes, and answers how many these are. Of the chain that it has taken a part of, or of all that the
+    /// guest has sent.
+    enum class Rest { begun, all };
+    size_t keep_rest(Rest which, size_t most);
 
     /// What the next turn is to be waited for, beside has_more(): to be polled, and given back. `next`:
     /// whether somebody new may come to the host's side.
@@ -61,7 +75,7 @@ class PortQueues {
     void fail(const char* why);
 
     Sides sides_;
-    bool guest_is_open_;
+    PortState& state_;
     bool has_sent_ = false;
     bool broken_ = false;
     bool look_for_output_ = true;

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <limits.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/unix_address.h"
 #include "devices/net/layout.h"
 #include "devices/net/net_queues.h"
 
@@ -59,16 +59,13 @@ size_t size_of(std::span<const iovec> places) {
 
 UniqueFd connect_frame_stream(const std::string& path) {
     const std::string tried = "cannot use the network at the socket '" + path + "'";
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) {
-        throw Error{ExitStatus::bad_file, tried, "its name is longer than a socket's may be",
-                    "use a shorter one, of at most 107 bytes"};
+    const auto address = UnixAddress::at(path);
+    if (!address) {
+        throw Error{ExitStatus::bad_file, tried, address.error(), "give another one"};
     }
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
     UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        throw Error{ExitStatus::bad_file, tried, errno_text(errno),
+    if (const int cause = address->connect(fd.get()); cause != 0) {
+        throw Error{ExitStatus::bad_file, tried, errno_text(cause),
                     "start the program that serves it, for example: passt --socket " + path};
     }
     return fd;

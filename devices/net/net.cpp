@@ -45,7 +45,7 @@ Net::Net(NetSettings settings, std::vector<NetLink> links)
       to_guest_{settings_.frames_per_second, settings_.bytes_per_second},
       from_guest_{settings_.frames_per_second, settings_.bytes_per_second} {
     for (NetLink& link : links) {
-        pairs_.push_back(std::make_unique<Pair>(std::move(link)));
+        pairs_.push_back(std::make_unique<Pair>(std::move(link), settings_.stream));
     }
     if (pairs_.size() > 1) {
         queue_sizes_.push_back(kControlQueueSize);
@@ -57,11 +57,8 @@ uint32_t Net::type() const {
 }
 
 uint64_t Net::features() const {
-    // A reset forgets how many pairs are used, and where vhost was; so only what has neither can stop for
-    // one.
-    const bool stops = pairs_.size() == 1 && !pairs_.front()->vhost;
     return feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_STATUS) |
-           (stops ? feature(VIRTIO_F_RING_RESET) : 0) | (settings_.mtu != 0 ? feature(VIRTIO_NET_F_MTU) : 0) |
+           feature(VIRTIO_F_RING_RESET) | (settings_.mtu != 0 ? feature(VIRTIO_NET_F_MTU) : 0) |
            (pairs_.size() > 1 ? feature(VIRTIO_NET_F_MQ) | feature(VIRTIO_NET_F_CTRL_VQ) : 0) |
            features_of(settings_.offloads);
 }
@@ -96,7 +93,7 @@ void Net::activate(Activation activation) {
         !set_tap_offloads(pairs_.front()->link.get(), activation.features)) {
         log_warning(settings_.name + ": the host refuses the guest's offloads");
     }
-    use_pairs(1);  // 5.1.6.5.5: until the driver asks for more
+    use_pairs(pairs_used_);
     for (size_t number = 0; number < pairs; ++number) {
         if (pairs_[number]->receive && pairs_[number]->transmit) {
             start(*pairs_[number], number, activation);
@@ -128,7 +125,7 @@ void Net::start(Pair& pair, size_t number, const Activation& activation) {
                                  .driver = driver,
                                  .link_fd = pair.link.get(),
                                  .program = settings_.offloads != NetOffloads::all,
-                                 .stream = settings_.stream,
+                                 .stream = pair.stream ? &*pair.stream : nullptr,
                                  .merge = (activation.features & feature(VIRTIO_NET_F_MRG_RXBUF)) != 0,
                                  .headers = (activation.features & feature(VIRTIO_NET_F_GUEST_CSUM)) != 0,
                                  .to_guest = to_guest_,
@@ -168,10 +165,28 @@ bool Net::use_pairs(size_t count) {
             }
         }
     }
+    if (done) {
+        pairs_used_ = count;
+    }
     return done;
 }
 
 void Net::reset() {
+    stop();
+    pairs_used_ = 1;  // 5.1.6.5.5: until the driver asks for more
+}
+
+void Net::save(StateWriter& state) const {
+    state.put(static_cast<uint16_t>(pairs_used_));
+}
+
+void Net::load(StateReader& state) {
+    pairs_used_ = state.get<uint16_t>();
+    state.require(pairs_used_ >= 1 && pairs_used_ <= pairs_.size(),
+                  "its driver uses queues that are not there");
+}
+
+void Net::stop() {
     control_worker_.reset();
     control_queue_.reset();
     for (const auto& pair : pairs_) {

@@ -62,17 +62,25 @@ class Net final : public VirtioDevice {
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
     void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
     void activate(Activation activation) override;
+    void stop() override;
     void reset() override;
+    /// How many pairs the driver uses.
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
 
   private:
     /// Two queues and what is at their other side.
     struct Pair {
-        explicit Pair(NetLink given) : link{std::move(given.fd)} {
+        Pair(NetLink given, bool is_stream) : link{std::move(given.fd)} {
+            if (is_stream) {
+                stream.emplace(link.get());
+            }
             if (given.vhost.valid()) {
                 vhost.emplace(std::move(given.vhost));
             }
         }
         UniqueFd link;
+        std::optional<FrameStream> stream;  ///< outlives a reset, which comes in the middle of a frame too
         std::optional<VhostNet> vhost;
         bool attached = true;  ///< the host sends frames there
         std::optional<ActiveQueue> receive;
@@ -91,6 +99,7 @@ class Net final : public VirtioDevice {
     NetLimit from_guest_;
     std::atomic<bool> link_is_up_{true};
     std::vector<std::unique_ptr<Pair>> pairs_;
+    size_t pairs_used_ = 1;  // as the driver has asked for; the control queue's worker changes it
     std::optional<ActiveQueue> control_queue_;
     std::optional<WorkerThread> control_worker_;  // last: it uses the above
 };

@@ -62,12 +62,6 @@ void NetLimit::take(size_t size) {
     }
 }
 
-NetQueues::NetQueues(const Sides& sides) : sides_{sides} {
-    if (sides_.stream) {
-        stream_.emplace(sides_.link_fd);
-    }
-}
-
 void NetQueues::fail(const char* why) {
     if (!std::exchange(broken_, true)) {
         sides_.driver.needs_reset(why);
@@ -126,8 +120,9 @@ bool NetQueues::receive_one() {
     const iovec next =
         std::exchange(segments_[filled_segments_ + count], {overflow_.data(), overflow_.size()});
     const std::span<const iovec> whole = std::span{segments_}.subspan(filled_segments_, count + 1);
-    const ssize_t size = stream_ ? stream_->receive(whole)
-                                 : readv(sides_.link_fd, whole.data(), static_cast<int>(whole.size()));
+    const ssize_t size = sides_.stream != nullptr
+                             ? sides_.stream->receive(whole)
+                             : readv(sides_.link_fd, whole.data(), static_cast<int>(whole.size()));
     segments_[filled_segments_ + count] = next;
     segments_.pop_back();
     if (size <= 0) {
@@ -208,8 +203,9 @@ bool NetQueues::send(const DescriptorChain& chain) {
         return true;  // no frame, or nobody to get it: dropped
     }
     // What the host does not take for another reason is dropped, as on a wire.
-    const ssize_t sent = stream_ ? stream_->send(segments)
-                                 : writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size()));
+    const ssize_t sent = sides_.stream != nullptr
+                             ? sides_.stream->send(segments)
+                             : writev(sides_.link_fd, segments.data(), static_cast<int>(segments.size()));
     if (sent < 0) {
         return errno != EAGAIN;
     }
@@ -219,8 +215,8 @@ bool NetQueues::send(const DescriptorChain& chain) {
 
 void NetQueues::transmit() {
     VirtQueue& queue = sides_.transmit.queue;
-    if (stream_) {
-        static_cast<void>(stream_->flush());  // else the next look is for the same room
+    if (sides_.stream != nullptr) {
+        static_cast<void>(sides_.stream->flush());  // else the next look is for the same room
     }
     queue.hold_kicks();
     for (int frames = 0; !broken_; ++frames) {
@@ -276,11 +272,11 @@ void NetQueues::serve(int stop_fd, const std::function<void()>& link_is_gone) {
                                                    : sides_.from_guest.wait_time();
         const bool receives = !starved_ && !link_is_gone_ && receive_wait.count() == 0;
         // A frame that is here already makes nothing readable.
-        const bool has_frame = receives && stream_ && stream_->has_frame();
+        const bool has_frame = receives && sides_.stream != nullptr && sides_.stream->has_frame();
         if (has_frame) {
             receive_wait = at_once;
         }
-        const bool has_rest = stream_ && stream_->has_rest();
+        const bool has_rest = sides_.stream != nullptr && sides_.stream->has_rest();
         const bool waits_for_room = (unsent_ || has_rest) && !link_is_gone_ && transmit_wait.count() == 0;
         const auto link_events = static_cast<short>((receives ? POLLIN : 0) | (waits_for_room ? POLLOUT : 0));
         std::array<pollfd, 4> waits{};

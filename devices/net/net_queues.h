@@ -40,14 +40,14 @@ class NetQueues {
         DriverCalls& driver;
         int link_fd;
         bool program = false;  ///< a program of the host's is at the other side, and not its kernel
-        bool stream;           ///< it is a stream socket, with a length before each frame (see FrameStream)
+        FrameStream* stream;   ///< where it is a stream socket: what makes frames of it
         bool merge;            ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
         bool headers;  ///< VIRTIO_NET_F_GUEST_CSUM: what the other side says of a frame is for the guest
         NetLimit& to_guest;
         NetLimit& from_guest;
     };
 
-    explicit NetQueues(const Sides& sides);
+    explicit NetQueues(const Sides& sides) : sides_{sides} {}
 
     /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told. Calls `link_is_gone`
     /// once, when the other side has left.
@@ -76,7 +76,6 @@ class NetQueues {
     void fail(const char* why);
 
     Sides sides_;
-    std::optional<FrameStream> stream_;
     bool broken_ = false;
     bool link_is_gone_ = false;
     bool starved_ = false;                   // no buffer to receive into

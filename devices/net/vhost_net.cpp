@@ -57,7 +57,7 @@ bool VhostNet::set_memory(const GuestMemory& memory) const {
 bool VhostNet::hand_over(unsigned index, const ActiveQueue& queue, int call_fd, int link_fd) const {
     const VirtQueue::Areas areas = queue.queue.areas();
     const vhost_vring_state size{index, queue.queue.size()};
-    const vhost_vring_state first{index, 0};
+    const vhost_vring_state first{index, queue.queue.next_available()};
     const vhost_vring_addr addresses{.index = index,
                                      .flags = 0,
                                      .desc_user_addr = reinterpret_cast<uintptr_t>(areas.descriptors),

@@ -23,6 +23,9 @@ class Rng final : public VirtioDevice {
 
     /// The most that one request is given; a driver asks again for more.
     static constexpr size_t kMostPerRequest = size_t{64} << 10;
+    /// Answers one request: fills its device-writable part from the front, up to kMostPerRequest bytes, and
+    /// says how many. Any thread.
+    static uint32_t fill(const DescriptorChain& chain);
 
   private:
     static constexpr uint16_t kQueueSizes[] = {64};

@@ -3,7 +3,6 @@
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/unix_address.h"
 #include "devices/virtio/vhost_user_layout.h"
 
 namespace hull::virtio {
@@ -68,20 +68,19 @@ VhostUserResult<void> receive_all(int socket, std::span<std::byte> target, Clock
 }  // namespace
 
 VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::string& name = path.native();
-    if (name.empty() || name.size() >= sizeof address.sun_path) {
-        return failure("a socket's path has 1 to 107 bytes");
+    const auto address = UnixAddress::at(path);
+    if (!address) {
+        return failure(address.error());
     }
-    std::ranges::copy(name, address.sun_path);
     UniqueFd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     // A server whose queue of connections is full would let it wait, hence a limit.
     const timeval patience{.tv_sec = VhostUser::kPatience.count(), .tv_usec = 0};
     if (!socket.valid() ||
-        setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
-        connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        return failure(errno == EAGAIN ? "it does not take the connection" : errno_text(errno));
+        setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) {
+        return failure(errno_text(errno));
+    }
+    if (const int cause = address->connect(socket.get()); cause != 0) {
+        return failure(cause == EAGAIN ? "it does not take the connection" : errno_text(cause));
     }
     return socket;
 }

@@ -21,7 +21,7 @@ namespace hull::virtio {
 template <typename T>
 using VhostUserResult = tl::expected<T, std::string>;
 
-/// Connects to the back end that listens at a path of at most 107 bytes. A clause says why it failed.
+/// Connects to the back end that listens at a path. A clause says why it failed.
 VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path);
 
 /// A queue as it is handed to a back end.

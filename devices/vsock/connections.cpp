@@ -32,10 +32,16 @@ constexpr const char* kNoWatch = "the host has no resources to watch its descrip
 
 VsockConnections::VsockConnections(Sides sides) : sides_{std::move(sides)}, next_id_{kFirstConnection} {
     if (!watch(sides_.listener, kListener, EPOLLIN | EPOLLET, EPOLL_CTL_ADD) ||
-        !watch(sides_.transmit.kick_fd, kTransmitKick, EPOLLIN, EPOLL_CTL_ADD) ||
-        !watch(sides_.receive.kick_fd, kReceiveKick, EPOLLIN, EPOLL_CTL_ADD)) {
+        !watch(sides_.transmit->kick_fd, kTransmitKick, EPOLLIN, EPOLL_CTL_ADD) ||
+        !watch(sides_.receive->kick_fd, kReceiveKick, EPOLLIN, EPOLL_CTL_ADD)) {
         fail(kNoWatch);
     }
+}
+
+void VsockConnections::leave_queues() {
+    buffers_.clear();
+    starved_ = false;
+    transmit_ready_ = true;
 }
 
 void VsockConnections::fail(const char* why) {
@@ -75,11 +81,11 @@ bool VsockConnections::take_turn(int timeout_ms) {
                 listener_ready_ = true;
                 break;
             case kTransmitKick:
-                drain_eventfd(sides_.transmit.kick_fd);
+                drain_eventfd(sides_.transmit->kick_fd);
                 transmit_ready_ = true;
                 break;
             case kReceiveKick:
-                drain_eventfd(sides_.receive.kick_fd);
+                drain_eventfd(sides_.receive->kick_fd);
                 starved_ = false;
                 break;
             default:
@@ -183,7 +189,7 @@ VsockFlow VsockConnections::allot_flow(uint32_t guest_port) {
 }
 
 void VsockConnections::transmit() {
-    VirtQueue& queue = sides_.transmit.queue;
+    VirtQueue& queue = sides_.transmit->queue;
     queue.hold_kicks();
     for (int packets = 0; packets < kBatch && resets_.size() < kMostResets; ++packets) {
         auto chain = queue.pop();
@@ -199,7 +205,7 @@ void VsockConnections::transmit() {
         queue.push(std::move(**chain), 0);
     }
     if (queue.interrupt_is_wanted()) {
-        sides_.driver.used_buffers(sides_.transmit.index);
+        sides_.driver.used_buffers(sides_.transmit->index);
     }
 }
 
@@ -261,7 +267,7 @@ void VsockConnections::connect_guest(const VsockHeader& request) {
 }
 
 bool VsockConnections::take_buffer() {
-    auto chain = sides_.receive.queue.pop();
+    auto chain = sides_.receive->queue.pop();
     if (!chain) {
         fail(chain.error().what);
         return false;
@@ -282,7 +288,7 @@ bool VsockConnections::have_buffer() {
 }
 
 void VsockConnections::receive() {
-    VirtQueue& queue = sides_.receive.queue;
+    VirtQueue& queue = sides_.receive->queue;
     queue.hold_kicks();
     for (int packets = 0; packets < kBatch && !broken_ && !(resets_.empty() && ready_.empty()); ++packets) {
         if (!have_buffer()) {
@@ -298,7 +304,7 @@ void VsockConnections::receive() {
     }
     queue.publish();
     if (queue.interrupt_is_wanted()) {
-        sides_.driver.used_buffers(sides_.receive.index);
+        sides_.driver.used_buffers(sides_.receive->index);
     }
 }
 
@@ -350,7 +356,7 @@ void VsockConnections::deliver(const VsockHeader& header) {
     buffers_.pop_front();
     ChainWriter writer = buffer.writer();
     static_cast<void>(writer.write(header));  // it has room: take_buffer()
-    sides_.receive.queue.stage(std::move(buffer), static_cast<uint32_t>(sizeof header) + header.len);
+    sides_.receive->queue.stage(std::move(buffer), static_cast<uint32_t>(sizeof header) + header.len);
 }
 
 }  // namespace hull::virtio

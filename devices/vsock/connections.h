@@ -24,8 +24,8 @@ namespace hull::virtio {
 class VsockConnections {
   public:
     struct Sides {
-        ActiveQueue& receive;   ///< rx: buffers for packets to the guest
-        ActiveQueue& transmit;  ///< tx: packets from the guest
+        std::optional<ActiveQueue>& receive;   ///< rx: buffers for packets to the guest
+        std::optional<ActiveQueue>& transmit;  ///< tx: packets from the guest
         DriverCalls& driver;
         uint32_t guest_cid;
         int listener;      ///< what programs of the host's connect to; does not block
@@ -33,7 +33,11 @@ class VsockConnections {
         UniqueFd epoll;    ///< an epoll(7) instance that watches nothing yet
     };
 
+    /// Both queues are there then, and whenever a member but leave_queues() and the two of what there is to
+    /// look at is called.
     explicit VsockConnections(Sides sides);
+    /// Before the queues go: those that come in their place go on where they were left.
+    void leave_queues();
 
     /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
     void serve(int stop_fd);

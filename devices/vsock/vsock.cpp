@@ -5,10 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <utility>
 
-#include "devices/vsock/connections.h"
 #include "devices/vsock/packet.h"
 
 namespace hull::virtio {
@@ -18,7 +16,7 @@ uint32_t Vsock::type() const {
 }
 
 uint64_t Vsock::features() const {
-    return feature(kVsockStreamFeature);
+    return feature(kVsockStreamFeature) | feature(VIRTIO_F_RING_RESET);
 }
 
 void Vsock::read_configuration(uint64_t offset, std::span<std::byte> data) const {
@@ -32,33 +30,74 @@ void Vsock::read_configuration(uint64_t offset, std::span<std::byte> data) const
 
 void Vsock::activate(Activation activation) {
     for (ActiveQueue& queue : activation.queues) {
-        if (queue.index < 2) {
-            (queue.index == 0 ? receive_queue_ : transmit_queue_).emplace(std::move(queue));
-        }
+        std::optional<ActiveQueue>& place = queue.index == 0   ? receive_queue_
+                                            : queue.index == 1 ? transmit_queue_
+                                                               : event_queue_;
+        place.emplace(std::move(queue));
+    }
+    if (tell_of_end_ && event_queue_) {
+        tell_of_end(activation.driver);
     }
     if (!receive_queue_ || !transmit_queue_) {
         return;
     }
-    UniqueFd epoll{epoll_create1(EPOLL_CLOEXEC)};
-    if (!epoll.valid()) {
-        activation.driver.needs_reset("the host has no descriptor left for it");
+    if (!connections_) {
+        UniqueFd epoll{epoll_create1(EPOLL_CLOEXEC)};
+        if (!epoll.valid()) {
+            activation.driver.needs_reset("the host has no descriptor left for it");
+            return;
+        }
+        connections_ =
+            std::make_unique<VsockConnections>(VsockConnections::Sides{.receive = receive_queue_,
+                                                                       .transmit = transmit_queue_,
+                                                                       .driver = activation.driver,
+                                                                       .guest_cid = settings_.cid,
+                                                                       .listener = listener_.get(),
+                                                                       .path = settings_.path,
+                                                                       .epoll = std::move(epoll)});
+    }
+    worker_.emplace("vsock", [this](int stop_fd) { connections_->serve(stop_fd); });
+}
+
+/// VIRTIO 1.2, 5.10.6.7.
+void Vsock::tell_of_end(DriverCalls& driver) {
+    VirtQueue& queue = event_queue_->queue;
+    auto chain = queue.pop();
+    if (!chain) {
+        driver.needs_reset(chain.error().what);
         return;
     }
-    auto connections =
-        std::make_shared<VsockConnections>(VsockConnections::Sides{.receive = *receive_queue_,
-                                                                   .transmit = *transmit_queue_,
-                                                                   .driver = activation.driver,
-                                                                   .guest_cid = settings_.cid,
-                                                                   .listener = listener_.get(),
-                                                                   .path = settings_.path,
-                                                                   .epoll = std::move(epoll)});
-    worker_.emplace("vsock", [connections](int stop_fd) { connections->serve(stop_fd); });
+    if (!*chain) {
+        return;  // the driver wants no events yet; the next activation looks again
+    }
+    ChainWriter writer = (*chain)->writer();
+    const virtio_vsock_event event{.id = VIRTIO_VSOCK_EVENT_TRANSPORT_RESET};
+    const bool has_room = writer.write(event);
+    queue.push(std::move(**chain), has_room ? sizeof event : 0);
+    tell_of_end_ = false;
+    if (queue.interrupt_is_wanted()) {
+        driver.used_buffers(event_queue_->index);
+    }
+}
+
+void Vsock::stop() {
+    worker_.reset();
+    if (connections_) {
+        connections_->leave_queues();
+    }
+    receive_queue_.reset();
+    transmit_queue_.reset();
+    event_queue_.reset();
 }
 
 void Vsock::reset() {
-    worker_.reset();
-    receive_queue_.reset();
-    transmit_queue_.reset();
+    stop();
+    connections_.reset();
+    tell_of_end_ = false;
+}
+
+void Vsock::load(StateReader& /*state*/) {
+    tell_of_end_ = true;
 }
 
 }  // namespace hull::virtio

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 #include "base/unique_fd.h"
 #include "base/worker_thread.h"
 #include "devices/virtio/device.h"
+#include "devices/vsock/connections.h"
 
 namespace hull::virtio {
 
@@ -30,18 +32,26 @@ class Vsock final : public VirtioDevice {
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
     void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
     void activate(Activation activation) override;
-    /// Ends all streams as well.
+    /// The streams go on behind it.
+    void stop() override;
+    /// Ends all streams.
     void reset() override;
+    /// Without the streams, of which the driver is told that they have ended.
+    void load(StateReader& state) override;
 
   private:
-    /// rx, tx and event. Nothing is ever put into the last one: its only event tells that streams have ended
-    /// behind the driver's back.
+    void tell_of_end(DriverCalls& driver);
+
+    /// rx, tx and event.
     static constexpr uint16_t kQueueSizes[] = {256, 256, 16};
 
     const VsockSettings settings_;
     const UniqueFd listener_;
     std::optional<ActiveQueue> receive_queue_;
     std::optional<ActiveQueue> transmit_queue_;
+    std::optional<ActiveQueue> event_queue_;
+    std::unique_ptr<VsockConnections> connections_;  // from the first activation to the reset
+    bool tell_of_end_ = false;                       // that the streams which the driver knows are no more
     std::optional<WorkerThread> worker_;  // last: it uses the queues
 };
 

@@ -8,11 +8,9 @@
 // starts with "peer:" is a peer. Prints a table with every case's ratio to the best peer, and appends the
 // same as a line of JSON.
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,14 +20,16 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/bench/cases.h"
 #include "tests/support/resident.h"
 
 namespace {
+
+using namespace hull::bench;
 
 using Clock = std::chrono::steady_clock;
 
@@ -37,8 +37,8 @@ struct Case {
     std::string name;
     std::vector<std::string> command;
     std::vector<double> ms{};
-    std::vector<double>
-        own_ms{};  // to the guest's first instruction, where the command tells (hull --timing)
+    /// To the guest's first instruction, where the command tells (hull --timing).
+    std::vector<double> own_ms{};
     std::vector<double> resident_kib{};  // of all its processes, guest memory left out
 };
 
@@ -50,34 +50,14 @@ struct Arguments {
     std::vector<Case> cases;
 };
 
-[[noreturn]] void fail(const std::string& why) {
-    std::cerr << "hull_boot_bench: " << why << "\n";
-    std::exit(1);
-}
-
 Arguments parse(int argc, char** argv) {
     Arguments arguments;
-    for (int i = 1; i < argc; ++i) {
-        const std::string word = argv[i];
-        const auto value = [&]() -> std::string {
-            return ++i < argc ? argv[i] : (fail(word + " needs a value"), "");
-        };
-        if (word == "--case") {
-            arguments.cases.push_back({.name = value(), .command = {}});
-        } else if (!arguments.cases.empty()) {
-            arguments.cases.back().command.push_back(word);
-        } else if (word == "--marker") {
-            arguments.marker = value();
-        } else if (word == "--title") {
-            arguments.title = value();
-        } else if (word == "--json") {
-            arguments.json = value();
-        } else if (word == "--runs") {
-            arguments.runs = std::stoi(value());
-        } else {
-            fail("unknown word " + word);
-        }
-    }
+    arguments.cases =
+        parse_cases<Case>(argc, argv,
+                          {{"--marker", [&](const std::string& value) { arguments.marker = value; }},
+                           {"--title", [&](const std::string& value) { arguments.title = value; }},
+                           {"--json", [&](const std::string& value) { arguments.json = value; }},
+                           {"--runs", [&](const std::string& value) { arguments.runs = std::stoi(value); }}});
     if (arguments.cases.empty() || arguments.marker.empty() || arguments.runs < 1) {
         fail("--marker, --runs and at least one --case are needed");
     }
@@ -105,21 +85,6 @@ double largest_resident_kib(pid_t parent) {
     return static_cast<double>(largest);
 }
 
-void exec_in_child(const std::vector<std::string>& command, int output, int errors) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const int nothing = open("/dev/null", O_RDONLY);
-    dup2(nothing, 0);
-    dup2(output, 1);
-    dup2(errors, 2);
-    std::vector<char*> words;
-    for (const std::string& word : command) {
-        words.push_back(const_cast<char*>(word.c_str()));
-    }
-    words.push_back(nullptr);
-    execvp(words[0], words.data());
-    _exit(127);
-}
-
 /// What "hull: timing: first instruction after X ms" says in `text`; 0 where it is not there.
 double first_instruction_ms(const std::string& text) {
     const std::string key = "first instruction after ";
@@ -129,31 +94,23 @@ double first_instruction_ms(const std::string& text) {
 
 void run_once(Case& test, const std::string& marker, bool counted) {
     constexpr int kPatienceMs = 120'000;
-    int output[2];
-    if (pipe2(output, O_CLOEXEC) != 0) {
-        fail("no pipe");
-    }
     char error_file[] = "/tmp/hull_boot_bench.XXXXXX";
     const int errors = mkostemp(error_file, O_CLOEXEC);
-    const auto start = Clock::now();
-    const pid_t child = fork();
-    if (child == 0) {
-        exec_in_child(test.command, output[1], errors);
-    }
-    close(output[1]);
+    const auto begin = Clock::now();
+    const auto [child, output] = start(test.command, errors);
     std::string seen;
     bool found = false;
     char chunk[4096];
-    pollfd entry{output[0], POLLIN, 0};
+    pollfd entry{output, POLLIN, 0};
     while (!found && poll(&entry, 1, kPatienceMs) == 1) {
-        const ssize_t got = read(output[0], chunk, sizeof chunk);
+        const ssize_t got = read(output, chunk, sizeof chunk);
         if (got <= 0) {
             break;
         }
         seen.append(chunk, static_cast<size_t>(got));
         found = seen.find(marker) != std::string::npos;
     }
-    const std::chrono::duration<double, std::milli> taken = Clock::now() - start;
+    const std::chrono::duration<double, std::milli> taken = Clock::now() - begin;
     const double resident = found ? largest_resident_kib(child) : 0;
     if (found) {
         kill(child, SIGINT);  // hull then prints its timing at once: nobody answers the power button
@@ -165,14 +122,13 @@ void run_once(Case& test, const std::string& marker, bool counted) {
             kill(child, SIGKILL);
         }
     }
-    close(output[0]);
+    close(output);
     std::ifstream error_stream{error_file};
     const std::string error_text{std::istreambuf_iterator<char>{error_stream}, {}};
     close(errors);
     unlink(error_file);
     if (!found) {
-        fail(test.name + " never printed the marker; its last words: " +
-             (seen.size() > 2000 ? seen.substr(seen.size() - 2000) : seen) + error_text);
+        fail(test.name + " never printed the marker; its last words: " + last_words(seen) + error_text);
     }
     if (counted) {
         test.ms.push_back(taken.count());
@@ -181,11 +137,6 @@ void run_once(Case& test, const std::string& marker, bool counted) {
             test.own_ms.push_back(own);
         }
     }
-}
-
-double median(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return values.empty() ? 0 : values[values.size() / 2];
 }
 
 bool is_peer(const Case& test) {
@@ -214,10 +165,8 @@ void print(const Arguments& arguments) {
              << ", \"to_first_instruction_ms\": " << median(test.own_ms)
              << ", \"resident_kib\": " << median(test.resident_kib) << "}";
     }
-    json << "]}\n";
-    if (!arguments.json.empty()) {
-        std::ofstream{arguments.json, std::ios::app} << json.str();
-    }
+    json << "]}";
+    append_line(arguments.json, json.str());
 }
 
 }  // namespace

@@ -8,24 +8,25 @@
 // the guest's own part, which is subtracted from the others; "hull BUS" is held against "qemu BUS". Prints a
 // table and appends the same as a line of JSON.
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/bench/cases.h"
+
 namespace {
+
+using namespace hull::bench;
 
 struct Case {
     std::string name;
@@ -42,62 +43,35 @@ struct Arguments {
     std::vector<Case> cases;
 };
 
-[[noreturn]] void fail(const std::string& why) {
-    std::cerr << "hull_io_bench: " << why << "\n";
-    std::exit(1);
-}
-
 Arguments parse(int argc, char** argv) {
     Arguments arguments;
-    for (int i = 1; i < argc; ++i) {
-        const std::string word = argv[i];
-        const auto value = [&]() -> std::string {
-            return ++i < argc ? argv[i] : (fail(word + " needs a value"), "");
-        };
-        if (word == "--case") {
-            arguments.cases.push_back({.name = value(), .command = {}});
-        } else if (!arguments.cases.empty()) {
-            arguments.cases.back().command.push_back(word);
-        } else if (word == "--title") {
-            arguments.title = value();
-        } else if (word == "--json") {
-            arguments.json = value();
-        } else if (word == "--runs") {
-            arguments.runs = std::stoul(value());
-        } else if (word == "--jobs") {
-            std::istringstream list{value()};
-            for (std::string job; std::getline(list, job, ',');) {
-                arguments.jobs.push_back(job);
-            }
-        } else {
-            fail("unknown word " + word);
-        }
-    }
+    arguments.cases =
+        parse_cases<Case>(argc, argv,
+                          {{"--title", [&](const std::string& value) { arguments.title = value; }},
+                           {"--json", [&](const std::string& value) { arguments.json = value; }},
+                           {"--runs", [&](const std::string& value) { arguments.runs = std::stoul(value); }},
+                           {"--jobs", [&](const std::string& value) {
+                                std::istringstream list{value};
+                                for (std::string job; std::getline(list, job, ',');) {
+                                    arguments.jobs.push_back(job);
+                                }
+                            }}});
     if (arguments.cases.empty() || arguments.jobs.empty() || arguments.runs < 1) {
         fail("--jobs, --runs and at least one --case are needed");
     }
     return arguments;
 }
 
-[[noreturn]] void exec_in_child(const std::vector<std::string>& command, const std::string& jobs,
-                                int output) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setpgid(0, 0);
-    const int nothing = open("/dev/null", O_RDONLY);
-    dup2(nothing, 0);
-    dup2(output, 1);
-    dup2(output, 2);
-    std::vector<std::string> words = command;
-    std::vector<char*> pointers;
-    for (std::string& word : words) {
-        if (const size_t place = word.find("{jobs}"); place != std::string::npos) {
-            word.replace(place, 6, jobs);
+/// The command with these jobs for its {jobs}.
+std::vector<std::string> command_for(const Case& test, const std::string& jobs) {
+    constexpr std::string_view kPlace = "{jobs}";
+    std::vector<std::string> command = test.command;
+    for (std::string& word : command) {
+        if (const size_t place = word.find(kPlace); place != std::string::npos) {
+            word.replace(place, kPlace.size(), jobs);
         }
-        pointers.push_back(word.data());
     }
-    pointers.push_back(nullptr);
-    execvp(pointers[0], pointers.data());
-    _exit(127);
+    return command;
 }
 
 /// A guest whose work is done ends by itself; what is killed leaves its disk a moment later.
@@ -125,23 +99,15 @@ void run_once(Case& test, const std::vector<std::string>& jobs, size_t runs) {
     if (missing.empty()) {
         return;
     }
-    int output[2];
-    if (pipe2(output, O_CLOEXEC) != 0) {
-        fail("no pipe");
-    }
-    const pid_t child = fork();
-    if (child == 0) {
-        exec_in_child(test.command, missing, output[1]);
-    }
-    close(output[1]);
+    const auto [child, output] = start(command_for(test, missing));
     std::string seen;
     std::string line;
     bool ended = false;
     int results = 0;
-    pollfd entry{output[0], POLLIN, 0};
+    pollfd entry{output, POLLIN, 0};
     char chunk[4096];
     while (!ended && poll(&entry, 1, kPatienceMs) == 1) {
-        const ssize_t got = read(output[0], chunk, sizeof chunk);
+        const ssize_t got = read(output, chunk, sizeof chunk);
         if (got <= 0) {
             break;
         }
@@ -165,7 +131,7 @@ void run_once(Case& test, const std::vector<std::string>& jobs, size_t runs) {
         }
     }
     end(child, ended);
-    close(output[0]);
+    close(output);
     if (ended && results == 0) {
         fail(test.name + " measured nothing; its last words: " + seen);
     }
@@ -173,17 +139,11 @@ void run_once(Case& test, const std::vector<std::string>& jobs, size_t runs) {
         constexpr int kMostHung = 50;
         std::cerr << "x" << std::flush;
         if (++test.hung > kMostHung) {
-            fail(test.name + " hung too often; its last words: " +
-                 (seen.size() > 2000 ? seen.substr(seen.size() - 2000) : seen));
+            fail(test.name + " hung too often; its last words: " + last_words(seen));
         }
     } else {
         std::cerr << "." << std::flush;
     }
-}
-
-double median(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return values.empty() ? 0 : values[values.size() / 2];
 }
 
 /// Of the case of this name, less the guest's own part; 0 where there is none.
@@ -193,9 +153,11 @@ double cost(const Arguments& arguments, const std::string& name, const std::stri
     for (const Case& test : arguments.cases) {
         const auto found = test.ns.find(job);
         const double figure = found == test.ns.end() ? 0 : median(found->second);
-        (test.name == "own"  ? own
-         : test.name == name ? all
-                             : own) += test.name == "own" || test.name == name ? figure : 0;
+        if (test.name == "own") {
+            own = figure;
+        } else if (test.name == name) {
+            all = figure;
+        }
     }
     return all > 0 ? all - own : 0;
 }
@@ -229,15 +191,13 @@ void print(const Arguments& arguments) {
                  << "}";
         }
     }
-    json << "]}\n";
+    json << "]}";
     std::printf("\n%-14s", "hung, repeated");
     for (const Case& test : arguments.cases) {
         std::printf(" %8d %9s", test.hung, "");
     }
     std::printf("\n");
-    if (!arguments.json.empty()) {
-        std::ofstream{arguments.json, std::ios::app} << json.str();
-    }
+    append_line(arguments.json, json.str());
 }
 
 bool is_done(const Arguments& arguments) {

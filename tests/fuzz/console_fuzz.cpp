@@ -33,11 +33,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const NamedPort ports[] = {{"first", hosts[0]}, {"second", hosts[1]}};
     const UniqueFd up = make_eventfd();
     const UniqueFd never = make_eventfd();
+    std::array<PortState, 2> states{};
     std::optional<ConsoleQueues> queues;
     if (named) {
-        queues.emplace(guest.activation(features), std::span{ports});
+        queues.emplace(guest.activation(features), std::span{ports}, std::span{states});
     } else {
-        queues.emplace(guest.activation(features), hosts[0], up.get());
+        queues.emplace(guest.activation(features), hosts[0], states[0], up.get());
     }
     const auto step = [&] {
         hosts[0].wake();  // or it would wait
@@ -94,7 +95,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     while (works && hosts[0].waiting.size() + hosts[1].waiting.size() > 0 && !input.empty()) {
         works = step();
     }
-    queues->keep_rest();
+    queues->keep_rest(PortQueues::Rest::all);
     require(works || !guest.calls.broken.empty());
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -58,12 +59,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     test::RecordingCalls calls;
     ActiveQueue receive{0, std::move(*VirtQueue::make(memory, receive_driver.config(), features)), -1};
     ActiveQueue transmit{1, std::move(*VirtQueue::make(memory, transmit_driver.config(), features)), -1};
+    std::optional<FrameStream> stream;
+    if (is_stream) {
+        stream.emplace(wire.device.get());
+    }
     NetQueues queues{{.receive = receive,
                       .transmit = transmit,
                       .driver = calls,
                       .link_fd = wire.device.get(),
                       .program = true,
-                      .stream = is_stream,
+                      .stream = stream ? &*stream : nullptr,
                       .merge = (shape & 1) != 0,
                       .headers = (shape & 2) != 0,
                       .to_guest = unlimited,

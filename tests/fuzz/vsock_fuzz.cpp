@@ -2,7 +2,6 @@
 // anything.
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,6 +14,7 @@
 #include "devices/vsock/connections.h"
 #include "devices/vsock/host_socket.h"
 #include "tests/fuzz/input.h"
+#include "tests/support/sockets.h"
 #include "tests/support/vsock_driver.h"
 #include "vmm/main/made_files.h"
 
@@ -27,24 +27,8 @@ using test::VsockDriver;
 
 constexpr uint32_t kServedPort = 7000;
 
-sockaddr_un address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    return address;
-}
-
-UniqueFd make_socket() {
-    return UniqueFd{socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-}
-
 /// The sockets of the host's side, made once for all inputs.
 struct Host {
-    Host() {
-        const sockaddr_un address = address_of(path + "_" + std::to_string(kServedPort));
-        require(bind(server.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-        require(listen(server.get(), 100) == 0);
-    }
     static std::string make_folder() {
         std::string name = "/tmp/hull-vsock-fuzz-XXXXXX";
         require(mkdtemp(name.data()) != nullptr);
@@ -66,7 +50,7 @@ struct Host {
     std::string path = folder + "/v";
     MadeFiles made;
     UniqueFd listener_fd = made.listen_at(path);
-    UniqueFd server = make_socket();
+    UniqueFd server = test::listen_unix(path + "_" + std::to_string(kServedPort), SOCK_NONBLOCK);
 };
 
 /// A packet that is mostly sound.
@@ -179,10 +163,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 driver.offer(input.byte() % VsockDriver::kQueueSize);
                 break;
             case 8: {
-                UniqueFd fd = make_socket();
-                const sockaddr_un address = address_of(host.path);
-                static_cast<void>(
-                    connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address));
+                UniqueFd fd = test::connect_unix(host.path, SOCK_NONBLOCK);
                 const std::string line = (what & 0x80) != 0 ? "CONNECT x\n" : "CONNECT 80\n";
                 static_cast<void>(send(fd.get(), line.data(), line.size() - (what >> 4 & 1), MSG_NOSIGNAL));
                 programs.push_back(std::move(fd));

@@ -1,4 +1,4 @@
-// The host's side of a guest's network.
+// Sockets of the host's.
 #pragma once
 
 #include <arpa/inet.h>
@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <string>
+#include <system_error>
 
 #include "base/unique_fd.h"
+#include "base/unix_address.h"
 
 namespace hull::test {
 
@@ -37,6 +40,26 @@ inline std::string fetch(const char* address, uint16_t port) {
         answer.append(part.data(), static_cast<size_t>(got));
     }
     return answer;
+}
+
+/// A stream connected to the unix socket at `path`; no descriptor where nobody listens there. `flags` as
+/// socket(2) takes them.
+inline UniqueFd connect_unix(const std::string& path, int flags = 0) {
+    UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)};
+    if (UnixAddress::at(path).value().connect(fd.get()) != 0) {
+        fd.reset();
+    }
+    return fd;
+}
+
+/// A socket that listens at `path`. Throws where it cannot.
+inline UniqueFd listen_unix(const std::string& path, int flags = 0) {
+    constexpr int kBacklog = 1000;
+    UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)};
+    if (UnixAddress::at(path).value().bind(fd.get()) != 0 || listen(fd.get(), kBacklog) != 0) {
+        throw std::system_error{errno, std::generic_category(), "cannot listen at " + path};
+    }
+    return fd;
 }
 
 }  // namespace hull::test

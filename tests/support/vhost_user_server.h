@@ -2,7 +2,6 @@
 #pragma once
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -260,18 +259,5 @@ class VhostUserServer {
     std::condition_variable changed_;
     std::thread thread_;
 };
-
-/// Listens at a path, for servers that come and go.
-inline UniqueFd listen_at(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    UniqueFd listener{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        listen(listener.get(), 1) != 0) {
-        throw std::runtime_error{"cannot listen at " + path};
-    }
-    return listener;
-}
 
 }  // namespace hull::test

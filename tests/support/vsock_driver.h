@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -40,10 +41,12 @@ class VsockDriver {
 
     /// `listener` and `path` as VsockConnections takes them.
     VsockDriver(int listener, const std::string& path, uint64_t features = 0)
-        : receive_{0, virtio::VirtQueue::make(memory_, receive_driver_.config(), features).value(),
-                   receive_kick_.get()},
-          transmit_{1, virtio::VirtQueue::make(memory_, transmit_driver_.config(), features).value(),
-                    transmit_kick_.get()},
+        : receive_{virtio::ActiveQueue{
+              0, virtio::VirtQueue::make(memory_, receive_driver_.config(), features).value(),
+              receive_kick_.get()}},
+          transmit_{virtio::ActiveQueue{
+              1, virtio::VirtQueue::make(memory_, transmit_driver_.config(), features).value(),
+              transmit_kick_.get()}},
           connections_{{.receive = receive_,
                         .transmit = transmit_,
                         .driver = calls_,
@@ -132,8 +135,8 @@ class VsockDriver {
     UniqueFd receive_kick_ = make_eventfd();
     UniqueFd transmit_kick_ = make_eventfd();
     RecordingCalls calls_;
-    virtio::ActiveQueue receive_;
-    virtio::ActiveQueue transmit_;
+    std::optional<virtio::ActiveQueue> receive_;
+    std::optional<virtio::ActiveQueue> transmit_;
     virtio::VsockConnections connections_;
     unsigned offered_ = 0;
     unsigned sent_ = 0;

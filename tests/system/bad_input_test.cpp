@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/support/hull_process.h"
+#include "tests/support/sockets.h"
 #include "tests/support/vhost_user_server.h"
 
 namespace hull::test {
@@ -133,7 +134,7 @@ TEST_F(BadInput, Ports) {
     expect(kBadFile, "No such file", port("a,file=/nowhere/at/all"));
     expect(kBadFile, "directory", port("a,file=/tmp"));
     expect(kBadFile, "No such file", port("a,socket=/nowhere/at/all"));
-    expect(kBadFile, "at most 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
+    expect(kBadFile, "1 to 107 bytes", port("a,socket=/tmp/" + std::string(200, 'x')));
     expect(kBadFile, "No such file", port("a,pipe=/nowhere/at/all"));
     const std::string file = write("ports-file", "x");
     expect(kBadFile, "something else has that name", port("a,socket=" + file));
@@ -158,7 +159,7 @@ TEST_F(BadInput, ServersAndShares) {
 
     // A server that speaks something else.
     const fs::path socket = folder_ / "wrong-server";
-    const UniqueFd listener = listen_at(socket);
+    const UniqueFd listener = listen_unix(socket);
     std::thread server{[&] {
         const UniqueFd connection{accept(listener.get(), nullptr, nullptr)};
         char question[12];

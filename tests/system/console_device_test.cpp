@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -18,6 +17,7 @@
 #include "base/unique_fd.h"
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/sockets.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -72,15 +72,6 @@ std::string read_slowly(int fd, size_t size) {
         std::this_thread::sleep_for(std::chrono::milliseconds{1});
     }
     return text;
-}
-
-UniqueFd connect_to(const fs::path& path) {
-    UniqueFd client{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, path.c_str());
-    EXPECT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    return client;
 }
 
 std::string content_of(const fs::path& path) {
@@ -167,7 +158,7 @@ TEST_P(Ports, CarryMegabytesToAFileASocketAndAPipe) {
     ASSERT_TRUE(hull.wait_for("nobody-2")) << "a port that nobody is at should be at its end";
 
     // To the host, with readers slower than the guest, at the same time.
-    UniqueFd client = connect_to(at / "talk");
+    UniqueFd client = connect_unix(at / "talk");
     const UniqueFd from_pipe{open((at / "pair.out").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
     hull.type(
         "cat /tmp/n >$(p talk) & cat /tmp/n >$(p pair) & cat /tmp/n >$(p log); echo logged-$((1 + 1))\n");
@@ -196,7 +187,7 @@ TEST_P(Ports, CarryMegabytesToAFileASocketAndAPipe) {
     hull.type(
         "d=$(basename $(readlink -f /sys/class/virtio-ports/$(basename $(p talk))/device)); "
         "cd /sys/bus/virtio/drivers/virtio_console; echo $d >unbind; echo $d >bind; cd /; sleep 1\n");
-    const UniqueFd next = connect_to(at / "talk");
+    const UniqueFd next = connect_unix(at / "talk");
     write_all(next.get(), "who is there\n");
     hull.type(
         "read line <$(p talk); echo heard: $line; cat /tmp/n >$(p talk); cat /tmp/n >$(p log); poweroff "

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include "base/unique_fd.h"
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/sockets.h"
 #include "tests/support/way.h"
 
 namespace hull::test {
@@ -31,17 +31,6 @@ using testing::HasSubstr;
 
 constexpr int kPatienceMs = 120'000;
 constexpr size_t kMiB = size_t{1} << 20;
-
-UniqueFd unix_socket() {
-    return UniqueFd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-}
-
-sockaddr_un address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    return address;
-}
 
 void send_all(int fd, std::string_view text) {
     while (!text.empty()) {
@@ -59,9 +48,8 @@ std::string read_to_end(int fd) {
 
 /// Connects to a port of the guest's as a program of the host's does; no descriptor where the guest refuses.
 UniqueFd connect_once(const std::string& path, unsigned port) {
-    UniqueFd fd = unix_socket();
-    const sockaddr_un address = address_of(path);
-    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    UniqueFd fd = connect_unix(path);
+    if (!fd.valid()) {
         return {};
     }
     send_all(fd.get(), "CONNECT " + std::to_string(port) + "\n");
@@ -93,12 +81,8 @@ UniqueFd connect_to_guest(const std::string& path, unsigned port) {
 /// A program of the host's that the guest connects to: sends back what each sends, one after the other.
 class EchoServer {
   public:
-    EchoServer(const std::string& path, unsigned port) : listener_{unix_socket()} {
-        const sockaddr_un address = address_of(path + "_" + std::to_string(port));
-        if (bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-            listen(listener_.get(), 100) != 0) {
-            throw std::runtime_error{"cannot listen for the guest"};
-        }
+    EchoServer(const std::string& path, unsigned port)
+        : listener_{listen_unix(path + "_" + std::to_string(port))} {
         thread_ = std::thread{[this] {
             for (;;) {
                 const UniqueFd stream{accept(listener_.get(), nullptr, nullptr)};
@@ -179,9 +163,7 @@ TEST_P(Vsock, ProgramsReachEachOtherInBothDirections) {
     connect_to_guest(path_, 5003);
     EXPECT_FALSE(connect_once(path_, 5999).valid()) << "nobody listens there";
     {
-        const UniqueFd wrong = unix_socket();
-        const sockaddr_un address = address_of(path_);
-        ASSERT_EQ(connect(wrong.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+        const UniqueFd wrong = connect_unix(path_);
         send_all(wrong.get(), "GET / HTTP/1.0\r\n\r\n");
         EXPECT_EQ(read_to_end(wrong.get()), "");
     }
@@ -262,9 +244,7 @@ TEST_P(Vsock, UnbindingTheDriverEndsStreamsAndTheNextOnesWork) {
     ASSERT_TRUE(hull_->wait_for("\r\nunbound"));
     EXPECT_EQ(read_to_end(stream.get()), "");
     // Waits until the driver is back.
-    const UniqueFd early = unix_socket();
-    const sockaddr_un address = address_of(path_);
-    ASSERT_EQ(connect(early.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    const UniqueFd early = connect_unix(path_);
     send_all(early.get(), "CONNECT 5001\n");
     hull_->type("vsock listen 5001 cat & sleep 1; echo $d >bind; cd /\n");
     EXPECT_EQ(read_up_to(early.get(), 3, kPatienceMs), "OK ");
@@ -306,8 +286,7 @@ TEST(VsockSocket, IsGoneWhoeverIsKilled) {
 TEST(VsockSocket, ThatNobodyListensOnIsReplacedAndOneInUseIsAnError) {
     const TemporaryFolder folder;
     const std::string path = folder.path() / "vsock";
-    const sockaddr_un address = address_of(path);
-    ASSERT_EQ(bind(unix_socket().get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    listen_unix(path);  // and is gone
     ASSERT_TRUE(std::filesystem::is_socket(path));
     const std::vector<std::string> words =
         boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "", {"--vsock", "cid=3,socket=" + path});

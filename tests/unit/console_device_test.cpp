@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <linux/virtio_ids.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <functional>
@@ -19,6 +18,7 @@
 #include "tests/support/console_guest.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/files.h"
+#include "tests/support/sockets.h"
 
 namespace hull::virtio {
 namespace {
@@ -30,6 +30,7 @@ using testing::Test;
 using Texts = std::vector<std::string>;
 
 constexpr uint64_t kMultiport = feature(VIRTIO_CONSOLE_F_MULTIPORT);
+constexpr uint64_t kReset = feature(VIRTIO_F_RING_RESET);
 
 std::string message(uint32_t id, uint16_t event, uint16_t value, const std::string& text = "") {
     const virtio_console_control control{.id = id, .event = event, .value = value};
@@ -40,7 +41,9 @@ std::string message(uint32_t id, uint16_t event, uint16_t value, const std::stri
 class PortsTest : public Test {
   protected:
     void start() {
-        queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_});
+        states_.assign(2, {});
+        queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_},
+                        std::span{states_});
         for (int i = 0; i < 8; ++i) {
             guest_->offer(ConsoleGuest::kControlReceive);
         }
@@ -78,6 +81,7 @@ class PortsTest : public Test {
     FakePortHost second_;
     std::vector<NamedPort> ports_{{"first", first_}, {"second", second_}};
     UniqueFd never_ = make_eventfd();
+    std::vector<PortState> states_ = std::vector<PortState>(2);
     std::optional<ConsoleQueues> queues_;
 };
 
@@ -108,7 +112,7 @@ TEST_F(PortsTest, TheDriverLearnsOfEachPortItsNameAndWhetherSomebodyIsThere) {
 }
 
 TEST_F(PortsTest, WhatIsToBeToldWaitsForBuffersAndDoesNotPileUp) {
-    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_});
+    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_}, std::span{states_});
     for (int i = 0; i < 1000; ++i) {
         guest_->send_control(VIRTIO_CONSOLE_BAD_ID, VIRTIO_CONSOLE_DEVICE_READY, 1);
         guest_->send_control(1, VIRTIO_CONSOLE_PORT_READY, 1);
@@ -202,7 +206,7 @@ TEST_F(PortsTest, WhatTheGuestSentBeforeAResetIsCarriedBehindIt) {
         guest_->send(5, text);
     }
     guest_->send(7, "last");
-    queues_->keep_rest();
+    queues_->keep_rest(PortQueues::Rest::all);
     EXPECT_EQ(second_.got, "last");
     EXPECT_EQ(first_.got.size(), 1000U);
     EXPECT_EQ(first_.kept_size(), 8 * text.size() - 1000);
@@ -273,7 +277,8 @@ TEST_F(PortsTest, AHostileDriverGetsNothingButItsDeviceStopped) {
         }
         ConsoleGuest other{2};
         FakePortHost console;
-        ConsoleQueues others{other.activation(), console, never_.get()};
+        PortState state;
+        ConsoleQueues others{other.activation(), console, state, never_.get()};
         other.send(1, "other");
         EXPECT_TRUE(others.turn());
         EXPECT_EQ(console.got, "other");
@@ -281,7 +286,7 @@ TEST_F(PortsTest, AHostileDriverGetsNothingButItsDeviceStopped) {
 }
 
 TEST_F(PortsTest, AControlBufferThatIsTooSmallStopsTheDevice) {
-    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_});
+    queues_.emplace(guest_->activation(kMultiport), std::span<const NamedPort>{ports_}, std::span{states_});
     guest_->offer(ConsoleGuest::kControlReceive, 7);
     guest_->send_control(VIRTIO_CONSOLE_BAD_ID, VIRTIO_CONSOLE_DEVICE_READY, 1);
     EXPECT_FALSE(step());
@@ -309,7 +314,7 @@ class ConsoleDeviceTest : public Test {
 
 TEST_F(ConsoleDeviceTest, TellsItsSizeAndASecondOne) {
     EXPECT_EQ(console_.type(), static_cast<uint32_t>(VIRTIO_ID_CONSOLE));
-    EXPECT_EQ(console_.features(), feature(VIRTIO_CONSOLE_F_SIZE));
+    EXPECT_EQ(console_.features(), feature(VIRTIO_CONSOLE_F_SIZE) | kReset);
     EXPECT_EQ(console_.queue_sizes().size(), 2U);
     const auto size = [this] {
         virtio_console_config config{};
@@ -335,7 +340,7 @@ TEST_F(ConsoleDeviceTest, TellsItsSizeAndASecondOne) {
 
 TEST_F(ConsoleDeviceTest, WithoutATerminalThereIsNoSize) {
     Console plain{host_, std::nullopt};
-    EXPECT_EQ(plain.features(), 0U);
+    EXPECT_EQ(plain.features(), kReset);
     plain.activate(guest_.activation());
     plain.resize({.columns = 1, .rows = 1});
     EXPECT_EQ(guest_.calls.changes, 1);
@@ -385,7 +390,7 @@ TEST_F(ConsoleDeviceTest, StartsAnewBehindAReset) {
 TEST_F(ConsoleDeviceTest, ADriverMayLeaveQueuesOutOrKnowNothingOfPorts) {
     FakePortHost host;
     Console ports{{{"name", host}}};
-    EXPECT_EQ(ports.features(), kMultiport);
+    EXPECT_EQ(ports.features(), kMultiport | kReset);
     EXPECT_EQ(ports.queue_sizes().size(), 6U);
     ConsoleGuest guest{6};
     ports.activate(guest.activation(0));
@@ -444,21 +449,7 @@ TEST(DescriptorHost, DropsWhatCannotBeWrittenAndWaitsForAPipe) {
 
 class SocketHostTest : public Test {
   protected:
-    SocketHostTest() {
-        UniqueFd listener{socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-        address_.sun_family = AF_UNIX;
-        std::strcpy(address_.sun_path, (folder_.path() / "s").c_str());
-        if (bind(listener.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_) != 0 ||
-            listen(listener.get(), 4) != 0) {
-            throw std::runtime_error{"cannot listen"};
-        }
-        host_.emplace(std::move(listener));
-    }
-    UniqueFd client() {
-        UniqueFd made{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        EXPECT_EQ(connect(made.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_), 0);
-        return made;
-    }
+    [[nodiscard]] UniqueFd client() const { return test::connect_unix(path_); }
     /// Whether anything happened.
     bool look(const PortHost::Wishes& wishes = {.input = true, .output = false, .next = true}) {
         PortHost::Waits waits = host_->waits(wishes);
@@ -471,9 +462,9 @@ class SocketHostTest : public Test {
         return {reinterpret_cast<const char*>(bytes.data()), host_->read(bytes)};
     }
 
-    test::TemporaryFolder folder_;
-    sockaddr_un address_{};
-    std::optional<SocketHost> host_;
+    const test::TemporaryFolder folder_;
+    const std::string path_ = folder_.path() / "s";
+    std::optional<SocketHost> host_{test::listen_unix(path_, SOCK_NONBLOCK)};
 };
 
 TEST_F(SocketHostTest, ServesOneClientAfterTheOther) {

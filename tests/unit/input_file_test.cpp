@@ -1,7 +1,5 @@
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -10,6 +8,7 @@
 #include "base/unique_fd.h"
 #include "tests/support/errors.h"
 #include "tests/support/files.h"
+#include "tests/support/sockets.h"
 
 namespace hull {
 namespace {
@@ -55,11 +54,7 @@ TEST_F(InputFileTest, RefusesDevicesAndSockets) {
     expect_error([] { open_input_file("/dev/zero", "kernel"); }, ExitStatus::bad_file,
                  {"it is not a regular file"});
     const fs::path path = folder_.path() / "s";
-    const UniqueFd socket_fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-    ASSERT_EQ(bind(socket_fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const UniqueFd listener = test::listen_unix(path);
     expect_error([&] { open_input_file(path, "kernel"); }, ExitStatus::bad_file, {path.string()});
 }
 

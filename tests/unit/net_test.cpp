@@ -49,12 +49,13 @@ class NetTest : public testing::Test {
         start(true);
     }
     void start(bool merge, bool headers = true, bool stream = false) {
+        stream ? static_cast<void>(stream_.emplace(link_.get())) : stream_.reset();
         queues_ = std::make_unique<NetQueues>(NetQueues::Sides{.receive = receive_,
                                                                .transmit = transmit_,
                                                                .driver = calls_,
                                                                .link_fd = link_.get(),
                                                                .program = true,
-                                                               .stream = stream,
+                                                               .stream = stream ? &*stream_ : nullptr,
                                                                .merge = merge,
                                                                .headers = headers,
                                                                .to_guest = *to_guest_,
@@ -105,6 +106,7 @@ class NetTest : public testing::Test {
     std::optional<NetLimit> from_guest_{std::in_place, uint64_t{0}, uint64_t{0}};
     UniqueFd link_;
     UniqueFd wire_;
+    std::optional<FrameStream> stream_;
     std::unique_ptr<NetQueues> queues_;
     uint64_t offered_ = 0;
 };
@@ -150,6 +152,42 @@ TEST_F(NetTest, ALargeFrameFillsSeveralBuffersAtOnce) {
     queues_->receive();
     ASSERT_EQ(receive_driver_->take_used().size(), 1U);
     EXPECT_EQ(text_at(buffer_at(3) + sizeof(Header), 4), "next");
+}
+
+TEST_F(NetTest, ALargeFrameComesWholeBehindManySmallOnes) {
+    // By then the device has got used to reading into little room.
+    for (int small = 0; small < 20; ++small) {
+        offer({2000});
+        arrive("small");
+        queues_->receive();
+        ASSERT_EQ(receive_driver_->take_used().size(), 1U) << small;
+    }
+    std::string frame;
+    for (int i = 0; i < 5000; ++i) {
+        frame += static_cast<char>(i % 251);
+    }
+    offered_ = 0;
+    offer({1000, 1000, 1000, 1000, 2000});
+    arrive(frame);
+    arrive("behind it");
+    queues_->receive();
+    ASSERT_EQ(receive_driver_->take_used().size(), 5U);
+    std::string got = text_at(buffer_at(0) + sizeof(Header), 1000 - sizeof(Header));
+    for (const uint64_t number : {1, 2, 3}) {
+        got += text_at(buffer_at(number), 1000);
+    }
+    EXPECT_EQ(got + text_at(buffer_at(4), 1000 + sizeof(Header)), frame);
+    // What the buffers together have no room for is dropped.
+    offered_ = 0;
+    offer({2000, 2000});
+    queues_->receive();
+    EXPECT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_EQ(text_at(buffer_at(0) + sizeof(Header), 9), "behind it");
+    arrive(frame);
+    arrive("and that");
+    queues_->receive();
+    ASSERT_EQ(receive_driver_->take_used().size(), 1U);
+    EXPECT_EQ(text_at(buffer_at(1) + sizeof(Header), 8), "and that");
 }
 
 TEST_F(NetTest, AHeaderMayLieAcrossSegments) {

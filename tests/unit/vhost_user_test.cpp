@@ -23,6 +23,7 @@
 #include "tests/support/fake_devices.h"
 #include "tests/support/files.h"
 #include "tests/support/mmio_driver.h"
+#include "tests/support/sockets.h"
 #include "tests/support/vhost_user_server.h"
 #include "tests/support/virtio_driver.h"
 
@@ -377,7 +378,7 @@ TEST_F(VhostUserDeviceTest, ABackEndThatIsBackGoesOnWhereTheErrorsEnd) {
     }
     server_.reset();
     EXPECT_EQ(wait_for_used(0, 2).size(), 2U);
-    const UniqueFd listener = test::listen_at(path_);
+    const UniqueFd listener = test::listen_unix(path_);
     UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     Manners manners;
     manners.configuration[1] = std::byte{5};
@@ -398,7 +399,7 @@ TEST_F(VhostUserDeviceTest, ABackEndThatIsBackGoesOnWhereTheErrorsEnd) {
 
 TEST_F(VhostUserDeviceTest, ABackEndThatIsReplacedBeforeTheDriverComesIsFoundAgain) {
     server_.reset();
-    const UniqueFd listener = test::listen_at(path_);
+    const UniqueFd listener = test::listen_unix(path_);
     start();
     UniqueFd connection{accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     server_ = std::make_unique<VhostUserServer>(std::move(connection));

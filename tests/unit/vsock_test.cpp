@@ -3,157 +3,31 @@
 
 #include <gtest/gtest.h>
 #include <linux/virtio_ids.h>
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
-#include <filesystem>
-#include <functional>
-#include <memory>
 #include <string>
-#include <vector>
 
-#include "devices/vsock/connections.h"
-#include "devices/vsock/host_socket.h"
-#include "tests/support/errors.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/files.h"
 #include "tests/support/mmio_driver.h"
-#include "tests/support/vsock_driver.h"
-#include "vmm/main/made_files.h"
+#include "tests/support/sockets.h"
+#include "tests/support/vsock_streams.h"
 
 namespace hull::virtio {
 namespace {
 
+using test::kGuestPort;
+using test::kHostPort;
+using test::kRoom;
+using test::Ops;
+using test::ops;
+using test::Packets;
+using test::payloads;
+using test::readable;
 using test::VsockDriver;
 using test::VsockPacket;
-using Packets = std::vector<VsockPacket>;
-
-constexpr uint32_t kGuestPort = 5000;
-constexpr uint32_t kHostPort = 7000;
-constexpr uint32_t kRoom = VsockConnection::kBufferSize;
-
-UniqueFd make_unix_socket() {
-    return UniqueFd{socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-}
-
-sockaddr_un address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    return address;
-}
-
-UniqueFd connect_to(const std::string& path) {
-    UniqueFd fd = make_unix_socket();
-    const sockaddr_un address = address_of(path);
-    EXPECT_EQ(connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    return fd;
-}
-
-UniqueFd listen_on(const std::string& path) {
-    UniqueFd fd = make_unix_socket();
-    const sockaddr_un address = address_of(path);
-    EXPECT_EQ(bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(listen(fd.get(), 1000), 0);
-    return fd;
-}
-
-/// What a program of the host's can read now; "(end)" behind it where the other side has ended.
-std::string readable(const UniqueFd& fd) {
-    std::string text;
-    std::array<char, 4096> bytes{};
-    for (;;) {
-        const ssize_t got = read(fd.get(), bytes.data(), bytes.size());
-        if (got <= 0) {
-            return got == 0 || errno == ECONNRESET ? text + "(end)" : text;
-        }
-        text.append(bytes.data(), static_cast<size_t>(got));
-    }
-}
-
-/// The operations of the packets, by their numbers.
-std::vector<int> ops(const Packets& packets) {
-    std::vector<int> numbers;
-    for (const VsockPacket& packet : packets) {
-        numbers.push_back(packet.header.op);
-    }
-    return numbers;
-}
-
-std::string payloads(const Packets& packets) {
-    std::string text;
-    for (const VsockPacket& packet : packets) {
-        text += packet.payload;
-    }
-    return text;
-}
-
-using Ops = std::vector<int>;
-
-class VsockTest : public testing::Test {
-  protected:
-    static VsockHeader header(uint16_t op, uint32_t guest_port = kGuestPort, uint32_t host_port = kHostPort) {
-        return VsockDriver::header(op, guest_port, host_port);
-    }
-    static VsockHeader data(uint32_t size) {
-        VsockHeader rw = header(VIRTIO_VSOCK_OP_RW);
-        rw.len = size;
-        return rw;
-    }
-    static VsockHeader shutdown_of(uint32_t flags) {
-        VsockHeader shutdown = header(VIRTIO_VSOCK_OP_SHUTDOWN);
-        shutdown.flags = flags;
-        return shutdown;
-    }
-    /// A stream from the guest's kGuestPort to a program that listens for kHostPort; the program's side of
-    /// it.
-    UniqueFd open_stream(VsockHeader request = header(VIRTIO_VSOCK_OP_REQUEST)) {
-        if (!server_.valid()) {
-            server_ = listen_on(path_ + "_" + std::to_string(kHostPort));
-        }
-        driver_.send(request);
-        const Packets packets = driver_.run();
-        EXPECT_EQ(ops(packets), Ops{VIRTIO_VSOCK_OP_RESPONSE});
-        driver_.offer(static_cast<int>(packets.size()));
-        return UniqueFd{accept4(server_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
-    }
-    /// Runs the device and gives it back as many buffers as it used.
-    Packets run() {
-        Packets packets = driver_.run();
-        driver_.offer(static_cast<int>(packets.size()));
-        return packets;
-    }
-    /// A stream between other ports works.
-    void expect_others_work() {
-        VsockHeader other = header(VIRTIO_VSOCK_OP_REQUEST, 1234);
-        driver_.send(other);
-        EXPECT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_RESPONSE});
-        const UniqueFd host{accept4(server_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
-        other.op = VIRTIO_VSOCK_OP_RW;
-        other.len = 4;
-        driver_.send(other, "well");
-        EXPECT_EQ(ops(run()), Ops{});
-        EXPECT_EQ(readable(host), "well");
-        test::write_all(host.get(), "fine");
-        EXPECT_EQ(payloads(run()), "fine");
-        other.op = VIRTIO_VSOCK_OP_RST;
-        other.len = 0;
-        driver_.send(other);
-        EXPECT_EQ(ops(run()), Ops{});
-        EXPECT_EQ(readable(host), "(end)");
-    }
-    void SetUp() override { driver_.offer(VsockDriver::kQueueSize); }
-
-    const test::TemporaryFolder folder_;
-    const std::string path_ = folder_.path() / "vsock";
-    MadeFiles made_;
-    UniqueFd listener_fd_ = made_.listen_at(path_);
-    VsockDriver driver_{listener_fd_.get(), path_};
-    UniqueFd server_;
-};
+using test::VsockTest;
 
 TEST_F(VsockTest, AGuestsStreamReachesTheProgramThatListens) {
     const UniqueFd host = open_stream();
@@ -187,7 +61,7 @@ TEST_F(VsockTest, AGuestIsRefusedWhereNobodyListens) {
 }
 
 TEST_F(VsockTest, AHostProgramReachesAPortOfTheGuests) {
-    const UniqueFd host = connect_to(path_);
+    const UniqueFd host = test::connect_unix(path_, SOCK_NONBLOCK);
     test::write_all(host.get(), "CONN");
     EXPECT_EQ(ops(run()), Ops{}) << "half a line";
     test::write_all(host.get(), "ECT 80\nearly");
@@ -211,7 +85,7 @@ TEST_F(VsockTest, AHostProgramReachesAPortOfTheGuests) {
     EXPECT_EQ(readable(host), "answer");
 
     // A second one gets another port.
-    const UniqueFd second = connect_to(path_);
+    const UniqueFd second = test::connect_unix(path_, SOCK_NONBLOCK);
     test::write_all(second.get(), "CONNECT 80\n");
     packets = run();
     ASSERT_EQ(ops(packets), Ops{VIRTIO_VSOCK_OP_REQUEST});
@@ -228,19 +102,19 @@ TEST_F(VsockTest, WhatIsNoGreetingEndsTheConnection) {
          {"\n", "CONNECT\n", "CONNECT \n", "CONNECT x\n", "CONNECT -1\n", "CONNECT 1 \n",
           "CONNECT 4294967296\n", "connect 1\n", "OK 1\n", "CONNECT 00000000000000000000000001\n",
           "GET / HTTP/1.1 and more and more"}) {
-        const UniqueFd host = connect_to(path_);
+        const UniqueFd host = test::connect_unix(path_, SOCK_NONBLOCK);
         test::write_all(host.get(), text);
         EXPECT_EQ(ops(run()), Ops{}) << text;
         EXPECT_EQ(readable(host), "(end)") << text;
     }
     {
-        const UniqueFd host = connect_to(path_);
+        const UniqueFd host = test::connect_unix(path_, SOCK_NONBLOCK);
         test::write_all(host.get(), "CONNECT 1");
         shutdown(host.get(), SHUT_WR);
         run();
         EXPECT_EQ(readable(host), "(end)");
     }
-    connect_to(path_);  // and goes again without a word
+    test::connect_unix(path_, SOCK_NONBLOCK);  // and goes again without a word
     run();
     EXPECT_EQ(driver_.connections().size(), 0U);
 }
@@ -248,7 +122,7 @@ TEST_F(VsockTest, WhatIsNoGreetingEndsTheConnection) {
 TEST_F(VsockTest, AHostProgramThatLeavesBeforeTheAnswerIsToldAsReset) {
     uint32_t port = 0;
     {
-        const UniqueFd host = connect_to(path_);
+        const UniqueFd host = test::connect_unix(path_, SOCK_NONBLOCK);
         test::write_all(host.get(), "CONNECT 80\n");
         const Packets packets = run();
         ASSERT_EQ(ops(packets), Ops{VIRTIO_VSOCK_OP_REQUEST});
@@ -478,210 +352,6 @@ TEST_F(VsockTest, WhatAGuestSentBeforeItsEndStillArrivesAndItsPortIsFreeAtOnce) 
     EXPECT_EQ(driver_.connections().size(), 1U);
 }
 
-TEST_F(VsockTest, AFloodIsBounded) {
-    const UniqueFd host = open_stream();
-    // Without buffers for the answers no more is taken after a while.
-    unsigned sent = 0;
-    size_t answers = 0;
-    const unsigned before = driver_.taken_back();
-    for (; sent < 3000 && sent - (driver_.taken_back() - before) < 8; ++sent) {
-        driver_.send(header(VIRTIO_VSOCK_OP_RW, 9, 9));
-        answers += driver_.run().size();
-    }
-    EXPECT_LT(sent, 3000U) << "the device takes packets without end";
-    EXPECT_EQ(answers, VsockDriver::kQueueSize);
-    EXPECT_LE(driver_.connections().waiting(), VsockConnections::kMostResets);
-    // Once there are buffers again, all is answered.
-    driver_.offer(static_cast<int>(answers));
-    for (int turn = 0; turn < 100; ++turn) {
-        answers += run().size();
-    }
-    EXPECT_EQ(answers, sent);
-    EXPECT_EQ(driver_.connections().waiting(), 0U);
-    expect_others_work();
-}
-
-TEST_F(VsockTest, AFloodOfStreamsThatEndAtOnceIsBounded) {
-    server_ = listen_on(path_ + "_" + std::to_string(kHostPort));
-    driver_.receive_queue().set_available_index(0);  // no buffers
-    for (int stream = 0; stream < 2000; ++stream) {
-        driver_.send(header(VIRTIO_VSOCK_OP_REQUEST));
-        driver_.send(header(VIRTIO_VSOCK_OP_RST));
-        EXPECT_EQ(ops(driver_.run()), Ops{});
-        UniqueFd{accept4(server_.get(), nullptr, nullptr, SOCK_NONBLOCK)};
-    }
-    EXPECT_EQ(driver_.connections().waiting(), 0U);
-    EXPECT_EQ(driver_.connections().size(), 0U);
-}
-
-TEST_F(VsockTest, AHostProgramGetsNoPortThatIsTaken) {
-    const std::string port = std::to_string(VsockConnections::kFirstHostPort);
-    const UniqueFd server = listen_on(path_ + "_" + port);
-    driver_.send(header(VIRTIO_VSOCK_OP_REQUEST, 80, VsockConnections::kFirstHostPort));
-    EXPECT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_RESPONSE});
-    const UniqueFd host = connect_to(path_);
-    test::write_all(host.get(), "CONNECT 80\n");
-    const Packets packets = run();
-    ASSERT_EQ(ops(packets), Ops{VIRTIO_VSOCK_OP_REQUEST});
-    EXPECT_EQ(uint32_t{packets[0].header.src_port}, VsockConnections::kFirstHostPort + 1);
-}
-
-TEST_F(VsockTest, StreamsAreBounded) {
-    server_ = listen_on(path_ + "_" + std::to_string(kHostPort));
-    std::vector<UniqueFd> hosts;
-    uint32_t port = 1;
-    for (; port <= VsockConnections::kMostConnections; ++port) {
-        driver_.send(header(VIRTIO_VSOCK_OP_REQUEST, port));
-        ASSERT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_RESPONSE}) << port;
-        hosts.emplace_back(accept4(server_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    }
-    driver_.send(header(VIRTIO_VSOCK_OP_REQUEST, port));
-    EXPECT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_RST});
-    // A program of the host's waits for its turn.
-    const UniqueFd waiting = connect_to(path_);
-    test::write_all(waiting.get(), "CONNECT 80\n");
-    EXPECT_EQ(ops(run()), Ops{});
-    driver_.send(header(VIRTIO_VSOCK_OP_RST, 1));
-    driver_.connections().take_turn(0);
-    EXPECT_EQ(driver_.connections().size(), VsockConnections::kMostConnections)
-        << "nothing else would wake it";
-    EXPECT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_REQUEST});
-    EXPECT_EQ(driver_.connections().size(), VsockConnections::kMostConnections);
-}
-
-TEST_F(VsockTest, AHostileGuestLosesAStreamAtMost) {
-    enum class Answer { reset, nothing };
-    struct Row {
-        const char* what;
-        std::function<void(VsockHeader&)> change;
-        Answer answer;
-        bool stream_lives;
-        std::string payload = {};
-    };
-    const std::string five = "12345";
-    const Row rows[] = {
-        {"another's address", [](VsockHeader& h) { h.src_cid = 7; }, Answer::nothing, true},
-        {"an address of more than 32 bits",
-         [](VsockHeader& h) { h.src_cid = (1ULL << 32) + VsockDriver::kCid; }, Answer::nothing, true},
-        {"to another guest", [](VsockHeader& h) { h.dst_cid = 7; }, Answer::reset, true},
-        {"to more than 32 bits", [](VsockHeader& h) { h.dst_cid = (1ULL << 32) + VMADDR_CID_HOST; },
-         Answer::reset, true},
-        {"an unknown type", [](VsockHeader& h) { h.type = 77; }, Answer::reset, true},
-        {"SEQPACKET", [](VsockHeader& h) { h.type = VIRTIO_VSOCK_TYPE_SEQPACKET; }, Answer::reset, true},
-        {"an unknown type, in a RST",
-         [](VsockHeader& h) {
-             h.type = 77;
-             h.op = VIRTIO_VSOCK_OP_RST;
-         },
-         Answer::nothing, true},
-        {"operation 0", [](VsockHeader& h) { h.op = VIRTIO_VSOCK_OP_INVALID; }, Answer::reset, false},
-        {"operation 8", [](VsockHeader& h) { h.op = 8; }, Answer::reset, false},
-        {"operation 65535", [](VsockHeader& h) { h.op = 0xffff; }, Answer::reset, false},
-        {"a second request", [](VsockHeader& h) { h.op = VIRTIO_VSOCK_OP_REQUEST; }, Answer::reset, false},
-        {"a response to nothing", [](VsockHeader& h) { h.op = VIRTIO_VSOCK_OP_RESPONSE; }, Answer::reset,
-         false},
-        {"a length without bytes", [](VsockHeader& h) { h.len = 1; }, Answer::reset, false},
-        {"a length beyond the bytes", [](VsockHeader& h) { h.len = 6; }, Answer::reset, false, five},
-        {"the longest length", [](VsockHeader& h) { h.len = 0xffff'ffff; }, Answer::reset, false, five},
-        {"no stream of that port", [](VsockHeader& h) { h.src_port = 1; }, Answer::reset, true},
-        {"no stream of that port, in a RST",
-         [](VsockHeader& h) {
-             h.src_port = 1;
-             h.op = VIRTIO_VSOCK_OP_RST;
-         },
-         Answer::nothing, true},
-        {"no bytes", [](VsockHeader&) {}, Answer::nothing, true},
-        {"fewer bytes than are there", [](VsockHeader& h) { h.len = 2; }, Answer::nothing, true, five},
-        {"hints that do not exist",
-         [](VsockHeader& h) {
-             h.op = VIRTIO_VSOCK_OP_SHUTDOWN;
-             h.flags = 0xffff'fffc;
-         },
-         Answer::nothing, true},
-        {"credit without sense",
-         [](VsockHeader& h) {
-             h.op = VIRTIO_VSOCK_OP_CREDIT_UPDATE;
-             h.buf_alloc = 0xffff'ffff;
-             h.fwd_cnt = 0x8000'0000;
-         },
-         Answer::nothing, true},
-    };
-    for (const Row& row : rows) {
-        SCOPED_TRACE(row.what);
-        const UniqueFd host = open_stream();
-        VsockHeader bad = data(0);
-        row.change(bad);
-        driver_.send(bad, row.payload);
-        const Packets packets = run();
-        EXPECT_EQ(ops(packets), row.answer == Answer::reset ? Ops{VIRTIO_VSOCK_OP_RST} : Ops{});
-        if (!packets.empty()) {
-            EXPECT_EQ(uint64_t{packets[0].header.src_cid}, uint64_t{bad.dst_cid});
-            EXPECT_EQ(uint64_t{packets[0].header.dst_cid}, uint64_t{VsockDriver::kCid});
-            EXPECT_EQ(uint16_t{packets[0].header.type}, uint16_t{bad.type});
-        }
-        EXPECT_EQ(driver_.connections().size(), row.stream_lives ? 1U : 0U);
-        readable(host);
-        if (row.stream_lives) {
-            driver_.send(data(5), "alive");
-            run();
-            EXPECT_EQ(readable(host), "alive");
-            driver_.send(header(VIRTIO_VSOCK_OP_RST));
-            run();
-        }
-        expect_others_work();
-        EXPECT_EQ(driver_.calls().broken, "");
-    }
-}
-
-TEST_F(VsockTest, DataBehindItsEndIsReset) {
-    const UniqueFd host = open_stream();
-    driver_.send(shutdown_of(VIRTIO_VSOCK_SHUTDOWN_SEND));
-    driver_.send(data(1), "x");
-    EXPECT_EQ(ops(run()), Ops{VIRTIO_VSOCK_OP_RST});
-    EXPECT_EQ(readable(host), "(end)");
-}
-
-TEST_F(VsockTest, APacketTooShortIsGivenBackAndNoMore) {
-    server_ = listen_on(path_ + "_" + std::to_string(kHostPort));
-    const test::Buffer rows[] = {{VsockDriver::kTransmitData, sizeof(VsockHeader) - 1, false},
-                                 {VsockDriver::kTransmitData, 1, false},
-                                 {VsockDriver::kTransmitData, 100, true}};
-    for (const test::Buffer& row : rows) {
-        driver_.transmit_queue().add(std::span{&row, 1});
-        driver_.kick_transmit();
-        driver_.connections().take_turn(0);
-        EXPECT_EQ(driver_.transmit_queue().take_used().size(), 1U);
-        EXPECT_EQ(driver_.calls().broken, "");
-    }
-    expect_others_work();
-}
-
-TEST_F(VsockTest, ABrokenQueueIsTold) {
-    struct Row {
-        const char* what;
-        std::function<void(VsockDriver&)> breaks;
-    };
-    const test::Buffer tiny[] = {{VsockDriver::kReceiveData, sizeof(VsockHeader), true}};
-    const test::Buffer outside[] = {{uint64_t{1} << 40, 100, false}};
-    const Row rows[] = {
-        {"no room for a packet", [&](VsockDriver& driver) { driver.receive_queue().add(tiny); }},
-        {"a receive index that jumps",
-         [](VsockDriver& driver) { driver.receive_queue().set_available_index(100); }},
-        {"a transmit index that jumps",
-         [](VsockDriver& driver) { driver.transmit_queue().set_available_index(100); }},
-        {"outside of memory", [&](VsockDriver& driver) { driver.transmit_queue().add(outside, 8); }},
-    };
-    for (const Row& row : rows) {
-        VsockDriver driver{listener_fd_.get(), path_};
-        driver.send(header(VIRTIO_VSOCK_OP_RW, 1, 1));  // to be answered
-        row.breaks(driver);
-        driver.kick_transmit();
-        EXPECT_FALSE(driver.connections().take_turn(0)) << row.what;
-        EXPECT_NE(driver.calls().broken, "") << row.what;
-        EXPECT_FALSE(driver.connections().take_turn(0)) << row.what;
-    }
-}
-
 TEST(Vsock, RunsBehindATransportAndEndsItsStreamsByAReset) {
     const test::TemporaryFolder folder;
     const std::string path = folder.path() / "vsock";
@@ -708,7 +378,7 @@ TEST(Vsock, RunsBehindATransportAndEndsItsStreamsByAReset) {
         const test::Buffer buffers[] = {{0x8000, 0x1000, true}};
         receive.add(buffers);
         registers.start();
-        const UniqueFd host = connect_to(path);
+        const UniqueFd host = test::connect_unix(path, SOCK_NONBLOCK);
         test::write_all(host.get(), "CONNECT 80\n");
         for (int wait = 0; wait < 10'000 && irq.count() == round; ++wait) {
             usleep(1000);

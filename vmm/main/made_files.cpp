@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/unix_address.h"
 
 namespace hull {
 
@@ -39,29 +39,28 @@ UniqueFd make_socket() {
 UniqueFd MadeFiles::listen_at(const std::filesystem::path& path) {
     constexpr const char* kWhat = "listen at";
     constexpr int kBacklog = 128;  // programs that have connected and were not accepted yet
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.native().size() >= sizeof address.sun_path) {
-        refuse(kWhat, path,
-               "a socket's path has at most " + std::to_string(sizeof address.sun_path - 1) + " bytes",
-               "give a shorter one");
+    const auto address = UnixAddress::at(path);
+    if (!address) {
+        refuse(kWhat, path, address.error(), "give another one");
     }
-    path.native().copy(address.sun_path, sizeof address.sun_path - 1);
-    const auto* generic = reinterpret_cast<const sockaddr*>(&address);
     if (const auto status = status_of(path)) {
         if (!S_ISSOCK(status->st_mode)) {
             refuse(kWhat, path, "something else has that name", "remove it or give another path");
         }
         // Left behind by a program that was killed, if nobody answers.
         const UniqueFd client = make_socket();
-        if (connect(client.get(), generic, sizeof address) == 0 || errno != ECONNREFUSED) {
+        if (address->connect(client.get()) != ECONNREFUSED) {
             refuse(kWhat, path, "another program does, or may", "end that program or give another path");
         }
         unlink(path.c_str());
     }
     UniqueFd listener = make_socket();
-    if (bind(listener.get(), generic, sizeof address) != 0 || listen(listener.get(), kBacklog) != 0) {
-        refuse(kWhat, path, errno_text(errno), "check the path and who may write there");
+    int cause = address->bind(listener.get());
+    if (cause == 0 && listen(listener.get(), kBacklog) != 0) {
+        cause = errno;
+    }
+    if (cause != 0) {
+        refuse(kWhat, path, errno_text(cause), "check the path and who may write there");
     }
     remember(path);
     return listener;
