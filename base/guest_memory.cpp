@@ -40,9 +40,10 @@ uint64_t GuestMemory::size() const {
 
 std::optional<std::span<std::byte>> GuestMemory::slice(const GuestRange& range) const {
     for (const Region& region : regions_) {
-        if (region.range.contains(range)) {
-            const uint64_t offset = raw(range.start()) - raw(region.range.start());
-            return region.mapping.bytes().subspan(offset, range.size());
+        // Below the region's start this wraps, and is beyond its end then, too.
+        const uint64_t offset = raw(range.start()) - raw(region.range.start());
+        if (offset < region.range.size() && range.size() <= region.range.size() - offset) {
+            return std::span{region.mapping.data() + offset, range.size()};
         }
     }
     return std::nullopt;

@@ -125,6 +125,7 @@ void Net::start(Pair& pair, size_t number, const Activation& activation) {
                                  .transmit = *pair.transmit,
                                  .driver = driver,
                                  .link_fd = pair.link.get(),
+                                 .program = settings_.offloads != NetOffloads::all,
                                  .stream = pair.stream ? &*pair.stream : nullptr,
                                  .merge = (activation.features & feature(VIRTIO_NET_F_MRG_RXBUF)) != 0,
                                  .headers = (activation.features & feature(VIRTIO_NET_F_GUEST_CSUM)) != 0,

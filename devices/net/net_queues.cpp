@@ -2,13 +2,14 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <numeric>
+#include <cstring>
 #include <utility>
 
 #include "base/unique_fd.h"
@@ -26,6 +27,9 @@ constexpr int kBatch = 64;
 constexpr std::chrono::seconds kLookAgain{1};
 /// So many segments of filled buffers are kept before they are cut off together.
 constexpr size_t kMostFilled = 1024;
+/// Most frames fit into this, and where so many in a row did, the next one is thought to.
+constexpr size_t kSmallFrame = 2048;
+constexpr int kSmallInARow = 8;
 
 /// poll(2) until something is ready or the shorter of two waits is over, of which none is zero.
 int wait(std::span<pollfd> entries, std::chrono::nanoseconds one, std::chrono::nanoseconds other) {
@@ -102,14 +106,18 @@ bool NetQueues::receive_one() {
     if (!have_buffers()) {
         return false;
     }
-    // Straight into the guest's memory, header and all; behind that room stands more, which tells that a
-    // frame did not fit.
-    const size_t given =
-        sides_.merge ? segments_.size() - filled_segments_ : buffers_.front().writable().size();
-    const size_t count = std::min<size_t>(given, IOV_MAX - 1);
-    const std::span<iovec> places = std::span{segments_}.subspan(filled_segments_, count);
-    const size_t room = std::accumulate(places.begin(), places.end(), size_t{0},
-                                        [](size_t sum, const iovec& place) { return sum + place.iov_len; });
+    // Straight into the guest's memory, header and all. The system call costs by how many places it is given,
+    // so it gets as many as the frame is thought to need; behind them stands a room of ours for what it has
+    // more.
+    const std::span<iovec> all = std::span{segments_}.subspan(filled_segments_);
+    const size_t wanted = small_in_a_row_ < kSmallInARow ? kFrameRoom : kSmallFrame;
+    const size_t most =
+        std::min<size_t>(sides_.merge ? all.size() : buffers_.front().writable().size(), IOV_MAX - 1);
+    size_t count = 0;
+    size_t room = 0;
+    while (count < most && (room < wanted || !sides_.merge)) {
+        room += all[count++].iov_len;
+    }
     segments_.emplace_back();
     const iovec next =
         std::exchange(segments_[filled_segments_ + count], {overflow_.data(), overflow_.size()});
@@ -123,8 +131,20 @@ bool NetQueues::receive_one() {
         link_is_gone_ = size == 0 || (errno != EAGAIN && errno != EINTR);
         return false;
     }
-    if (static_cast<size_t>(size) <= sizeof(Header) || static_cast<size_t>(size) > room) {
+    small_in_a_row_ =
+        static_cast<size_t>(size) > kSmallFrame ? 0 : std::min(small_in_a_row_ + 1, kSmallInARow);
+    if (static_cast<size_t>(size) <= sizeof(Header) ||
+        static_cast<size_t>(size) > (sides_.merge ? room_ : room)) {
         return true;  // no frame, or one that the guest has no room for: dropped, as on a wire
+    }
+    if (static_cast<size_t>(size) > room) {
+        std::span<const std::byte> rest = std::span{overflow_}.first(static_cast<size_t>(size) - room);
+        for (auto place = segments_.begin() + static_cast<ptrdiff_t>(filled_segments_ + count); !rest.empty();
+             ++place) {
+            const size_t part = std::min(rest.size(), place->iov_len);
+            std::memcpy(place->iov_base, rest.data(), part);
+            rest = rest.subspan(part);
+        }
     }
     sides_.to_guest.take(static_cast<size_t>(size) - sizeof(Header));
     deliver(static_cast<size_t>(size));
@@ -176,9 +196,6 @@ void NetQueues::receive() {
         // Without a buffer the next kick is waited for; one that came meanwhile makes the next round.
         starved_ = !sides_.receive.queue.ask_for_kicks();
     }
-    if (sides_.receive.queue.interrupt_is_wanted()) {
-        sides_.driver.used_buffers(sides_.receive.index);
-    }
 }
 
 bool NetQueues::send(const DescriptorChain& chain) {
@@ -227,8 +244,13 @@ void NetQueues::transmit() {
         queue.push(std::move(*unsent_), 0);
         unsent_.reset();
     }
-    if (queue.interrupt_is_wanted()) {
-        sides_.driver.used_buffers(sides_.transmit.index);
+}
+
+void NetQueues::tell_driver() {
+    for (ActiveQueue* side : {&sides_.transmit, &sides_.receive}) {
+        if (side->queue.interrupt_is_wanted()) {
+            sides_.driver.used_buffers(side->index);
+        }
     }
 }
 
@@ -252,6 +274,7 @@ void NetQueues::serve(int stop_fd, const LinkWatch& watch) {
             watch.changed(!link_is_gone_);
             transmit();  // what waited for room is dropped when it goes
         }
+        tell_driver();
         // What the limits hold back comes later, by itself.
         const bool looks = link_is_gone_ && watch.find;
         auto receive_wait = looks                       ? std::chrono::nanoseconds{kLookAgain}
@@ -293,17 +316,25 @@ void NetQueues::serve(int stop_fd, const LinkWatch& watch) {
         if (waits[kTransmitKick].revents != 0) {
             drain_eventfd(sides_.transmit.kick_fd);
         }
-        if (waits[kTransmitKick].revents != 0 || (waits[kLink].revents & POLLOUT) != 0 ||
-            transmit_wait.count() > 0) {
+        const bool transmits = waits[kTransmitKick].revents != 0 || (waits[kLink].revents & POLLOUT) != 0 ||
+                               transmit_wait.count() > 0;
+        if (transmits) {
             transmit();
         }
-        if (has_frame || (waits[kLink].revents & POLLIN) != 0) {
+        if (transmits && sides_.program) {
+            // Where it shares this processor, it comes to it now or when this thread sleeps; now spares the
+            // sleep.
+            sched_yield();
+        }
+        // What was sent may have been answered by now; then the guest is told of both at once.
+        if (has_frame || (waits[kLink].revents & POLLIN) != 0 || (transmits && receives)) {
             receive();
         }
         if ((waits[kLink].revents & (POLLERR | POLLHUP)) != 0 && (waits[kLink].revents & POLLIN) == 0) {
             link_is_gone_ = true;  // the guest has a cable without a far end
         }
     }
+    tell_driver();
 }
 
 }  // namespace hull::virtio

@@ -40,8 +40,9 @@ class NetQueues {
         ActiveQueue& transmit;  ///< transmitq: frames from the guest
         DriverCalls& driver;
         int link_fd;
-        FrameStream* stream;  ///< where it is a stream socket: what makes frames of it
-        bool merge;           ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
+        bool program = false;  ///< a program of the host's is at the other side, and not its kernel
+        FrameStream* stream;   ///< where it is a stream socket: what makes frames of it
+        bool merge;            ///< VIRTIO_NET_F_MRG_RXBUF: a frame may fill several buffers
         bool headers;  ///< VIRTIO_NET_F_GUEST_CSUM: what the other side says of a frame is for the guest
         NetLimit& to_guest;
         NetLimit& from_guest;
@@ -63,6 +64,8 @@ class NetQueues {
     void receive();
     /// The other part: sends what the guest has made available. What the other side has no room for waits.
     void transmit();
+    /// Behind either or both: tells the driver what was used, where it wants to know.
+    void tell_driver();
 
     /// The most bytes of one frame: IPv4's largest packet behind an Ethernet header with a VLAN tag.
     static constexpr size_t kMostFrame = 65535 + 18;
@@ -90,7 +93,8 @@ class NetQueues {
     size_t room_ = 0;                                     // of them
     std::vector<iovec> segments_;                         // of the same, behind those that were filled
     size_t filled_segments_ = 0;
-    std::vector<std::byte> overflow_ = std::vector<std::byte>(kMostFrame);  // tells that a frame did not fit
+    int small_in_a_row_ = 0;                                                // frames that needed little room
+    std::vector<std::byte> overflow_ = std::vector<std::byte>(kMostFrame);  // what did not fit into that
 };
 
 }  // namespace hull::virtio

@@ -67,6 +67,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                       .transmit = transmit,
                       .driver = calls,
                       .link_fd = wire.device.get(),
+                      .program = true,
                       .stream = stream ? &*stream : nullptr,
                       .merge = (shape & 1) != 0,
                       .headers = (shape & 2) != 0,
@@ -120,6 +121,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     queues.receive();
     queues.transmit();
+    queues.tell_driver();
     for (test::DriverQueue* driver : {&receive_driver, &transmit_driver}) {
         for (const vring_used_elem& used : driver->take_used()) {
             require(!calls.broken.empty() || used.len <= kEnd);
