@@ -22,9 +22,9 @@
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
 #include "tests/support/noting_disk_server.h"
+#include "tests/support/ordinary_user.h"
 #include "tests/support/programs_disk.h"
 #include "tests/support/sockets.h"
-#include "tests/support/ordinary_user.h"
 #include "tests/support/storage_daemon.h"
 #include "tests/support/way.h"
 

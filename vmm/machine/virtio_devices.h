@@ -56,8 +56,8 @@ class VirtioDevices {
   private:
     /// A virtio device behind a page of registers, and its interrupt.
     struct MmioPlace {
-        MmioPlace(std::unique_ptr<virtio::VirtioDevice> given, GuestMemory& memory, Vm& vm, uint32_t interrupt,
-                  const std::string& name)
+        MmioPlace(std::unique_ptr<virtio::VirtioDevice> given, GuestMemory& memory, Vm& vm,
+                  uint32_t interrupt, const std::string& name)
             : device{std::move(given)}, irq{vm, interrupt}, transport{*device, memory, irq, name} {}
         std::unique_ptr<virtio::VirtioDevice> device;
         PinIrqLine irq;
