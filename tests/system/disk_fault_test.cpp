@@ -127,12 +127,13 @@ TEST(DiskFault, AGuestOutlivesTheDiskItHasMounted) {
     HullProcess hull{boot_small("pci", {FailingDevice::kPath}), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
     hull.type(
-        "mke2fs /dev/vda 1900 >/dev/null && mkdir m && mount /dev/vda m && cp /bin/busybox m && sync && "
-        "echo mounted\n");
+        "mke2fs /dev/vda 1900 >/dev/null && mkdir m && mount /dev/vda m && "
+        "head -c 500000 /bin/busybox >m/first && sync && echo mounted\n");
     ASSERT_TRUE(hull.wait_for("\nmounted\r\n"));
     ASSERT_TRUE(FailingDevice::fail());
     hull.type(
-        "(cp /bin/busybox m/second && sync && dd if=/dev/vda of=/dev/null bs=4096 skip=400 count=1 "
+        "(head -c 500000 /bin/busybox >m/second && sync && dd if=/dev/vda of=/dev/null bs=4096 skip=400 "
+        "count=1 "
         "iflag=direct) 2>/dev/null || echo gone\n"
         "echo still $((40 + 2)); poweroff -f\n");
     EXPECT_EQ(hull.wait(), 0) << hull.err();
