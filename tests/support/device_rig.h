@@ -123,6 +123,7 @@ class Rig {
                 told.at(at / kPage) = true;
             }
         });
+        told_ = static_cast<size_t>(std::ranges::count(told, true));
         const auto all = memory.slice(ranges[0]).value();
         for (uint64_t page = 0; page < told.size() && !before_.empty(); ++page) {
             const auto now = all.subspan(page * kPage, kPage);
@@ -152,6 +153,12 @@ class Rig {
     void put(uint64_t at, const std::string& bytes) {
         EXPECT_TRUE(memory.write_bytes(GuestAddress{at}, std::as_bytes(std::span{bytes})));
     }
+    /// How many chains of a queue have come back in all.
+    uint16_t used(uint16_t queue) {
+        return memory.read<uint16_t>(GuestAddress{raw(queues[queue].config().device_area) + 2}).value();
+    }
+    /// How many pages the log told at the last check().
+    [[nodiscard]] size_t told() const { return told_; }
     /// What is in the buffers that came back, oldest first.
     std::vector<std::string> take(uint16_t queue) {
         std::vector<std::string> texts;
@@ -180,6 +187,7 @@ class Rig {
     const Make make_;
     std::unique_ptr<Made> made_;
     std::vector<std::byte> before_;
+    size_t told_ = 0;
     // Of each queue: how many chains were made available and came back, and the heads of the last ones.
     std::vector<uint64_t> added_;
     std::vector<uint64_t> taken_;
