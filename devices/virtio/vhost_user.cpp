@@ -61,7 +61,7 @@ ssize_t receive_some(int socket, std::span<std::byte> target, UniqueFd* fd) {
         message.msg_controllen = control.size();
     }
     const ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    const cmsghdr* rights = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
+    const cmsghdr* rights = fd != nullptr && got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
     if (rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
         rights->cmsg_len == CMSG_LEN(sizeof(int))) {
         int number = -1;
