@@ -1,11 +1,11 @@
 // What the host's kernel does with a network device's queues, without a guest: that it goes on after a pause,
 // and that the log of writes tells what it has written.
 #include <gtest/gtest.h>
-#include <linux/virtio_net.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
+#include "devices/net/layout.h"
 #include "devices/net/net.h"
 #include "devices/net/tap.h"
 #include "tests/support/device_rig.h"
