@@ -134,7 +134,7 @@ void GuestMemory::start_write_log() {
         log_ = Mapping::shareable((bytes + kLogPage - 1) / kLogPage * kLogPage, Mapping::Pages::transparent,
                                   log_fd_);
     }
-    std::memset(log_.data(), 0, log_.size());
+    take_written([](const GuestRange& /*of the last time*/) {});
     is_logged_ = true;
 }
 
