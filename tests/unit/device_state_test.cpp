@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <linux/virtio_console.h>
 #include <linux/virtio_vsock.h>
-#include <linux/vm_sockets.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +26,7 @@
 #include "tests/support/side.h"
 #include "tests/support/sockets.h"
 #include "tests/support/virtio_driver.h"
+#include "tests/support/vsock_driver.h"
 
 namespace hull::virtio {
 namespace {
@@ -248,14 +248,13 @@ TYPED_TEST(DeviceState, APortStaysOpenAndItsBytesComeOnce) {
 }
 
 TYPED_TEST(DeviceState, StreamsGoOnAfterAPauseAndAreToldToHaveEndedElsewhere) {
-    constexpr uint32_t kCid = 7;
     const test::TemporaryFolder directory;
     const std::string path = directory.path() / "vsock";
     const UniqueFd listener = test::listen_unix(path, SOCK_NONBLOCK);
     const UniqueFd program = test::listen_unix(path + "_80", SOCK_NONBLOCK);
     Rig<TypeParam> rig{3, [&] {
                            return std::make_unique<Vsock>(
-                               VsockSettings{.cid = kCid, .path = path},
+                               VsockSettings{.cid = test::VsockDriver::kCid, .path = path},
                                UniqueFd{fcntl(listener.get(), F_DUPFD_CLOEXEC, 0)});
                        }};
     rig.start(kVersion1);
@@ -263,14 +262,7 @@ TYPED_TEST(DeviceState, StreamsGoOnAfterAPauseAndAreToldToHaveEndedElsewhere) {
         rig.offer(0, number);
         rig.offer(2, number, sizeof(virtio_vsock_event));
     }
-    VsockHeader header{};
-    header.src_cid = kCid;
-    header.dst_cid = VMADDR_CID_HOST;
-    header.src_port = 1000;
-    header.dst_port = 80;
-    header.type = VIRTIO_VSOCK_TYPE_STREAM;
-    header.op = VIRTIO_VSOCK_OP_REQUEST;
-    header.buf_alloc = 0x10000;
+    VsockHeader header = test::VsockDriver::header(VIRTIO_VSOCK_OP_REQUEST, 1000, 80);
     rig.send(1, 0, packet(header));
     rig.side().kick(1);
     UniqueFd stream;
