@@ -15,7 +15,7 @@ namespace hull {
 /// virtio::open_disk_image() does.
 virtio::DiskImage open_disk(const DiskConfig& disk, const std::string& name);
 
-/// The other side of a network device that is not NetConfig::Kind::user, one link for each of its queues.
+/// The other side of a network device of kind tap or socket, one link for each of its pairs of queues.
 /// Throws Error (bad_file) where it is missing, in use, or cannot be used.
 std::vector<virtio::NetLink> open_net(const NetConfig& net);
 
