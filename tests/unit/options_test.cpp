@@ -89,7 +89,10 @@ TEST_F(OptionsTest, EachFaultOnTheCommandLineIsTold) {
         {{"--kernel"}, {"--kernel", "missing"}},
         {{"--kernel="}, {"--kernel"}},
         {{"--a%canonical_option%"}, {"--a%canonical_option%"}},  // of which Boost's message has no end
-        {{"-%option%=1"}, {"-%option%=1"}},
+        {{"-%option%=1"}, {"-%"}},
+        {{"--a=%canonical_option%"}, {"--a"}},
+        {{"--hugepages=%canonical_option%%option%%value%"}, {"--hugepages"}},
+        {{"%canonical_option%"}, {"%canonical_option%"}},
         {{"--cpus", "1", "--cpus", "2"}, {"--cpus more than once"}},
         {{"--cpus", "1", "--cpus", "1"}, {"--cpus more than once"}},
         {{"--kernel", "a", "--kernel", "b"}, {"--kernel more than once"}},

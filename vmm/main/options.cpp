@@ -6,6 +6,7 @@
 #include <iterator>
 #include <set>
 #include <sstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -228,18 +229,18 @@ void refuse_what_cannot_be_meant(const options::parsed_options& given) {
     }
 }
 
-/// Boost puts the words %option% and the like of its own messages in again and again until none is left: what
-/// has one in its name is never done.
-void refuse_percent_signs(const std::vector<std::string>& arguments) {
-    for (const std::string& word : arguments) {
-        if (word.starts_with('-') && word.substr(0, word.find('=')).find('%') != std::string::npos) {
-            throw Error{ExitStatus::usage, "cannot use '" + word + "'", "it is no option", kAdvice};
-        }
+/// The sentence of an error with an option's name in it. Boost's own what() puts names in again and again until
+/// no %canonical_option% is left, and so never ends where the command line itself has such a word.
+std::string sentence(const options::error_with_option_name& error) {
+    constexpr std::string_view kPlace = "%canonical_option%";
+    std::string text = error.m_error_template;
+    if (const size_t place = text.find(kPlace); place != std::string::npos) {
+        text.replace(place, kPlace.size(), error.get_option_name());
     }
+    return text;
 }
 
 options::variables_map parse(const std::vector<std::string>& arguments) {
-    refuse_percent_signs(arguments);
     const options::options_description known = describe();
     options::variables_map values;
     try {
@@ -251,6 +252,8 @@ options::variables_map parse(const std::vector<std::string>& arguments) {
         refuse_what_cannot_be_meant(given);
         options::store(given, values);
         options::notify(values);
+    } catch (const options::error_with_option_name& error) {
+        throw Error{ExitStatus::usage, "cannot read the command line", sentence(error), kAdvice};
     } catch (const options::error& error) {
         throw Error{ExitStatus::usage, "cannot read the command line", error.what(), kAdvice};
     }
