@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <map>
 #include <sstream>
@@ -91,7 +92,8 @@ void expect_no_more(const std::map<pid_t, std::string>& processes, const std::ma
             tell("threads", then.threads, now.threads, 0);
             // An allocator does not always give back what it could.
             tell("maps", then.maps, now.maps, 8);
-            tell("KiB", then.kib, now.kib, 512);
+            // The host may join pages of it to a huge one at any time.
+            tell("KiB", then.kib, now.kib, 2048 + 512);
         }
         return text;
     };
@@ -230,9 +232,8 @@ TEST_P(Bind, ADriverThatComesAndGoesLeavesNothingOnTheHost) {
         const std::string driver = hull.out().substr(at, hull.out().find(" again.", at) - at);
         EXPECT_LT(driver.size(), 30U) << hull.out().substr(hull.out().size() - 1000);
         ++drivers[driver];
-        RecordProperty(
-            device + "_" + driver + "_ms",
-            std::to_string((std::chrono::steady_clock::now() - begun) / std::chrono::milliseconds{1}));
+        const auto took = (std::chrono::steady_clock::now() - begun) / std::chrono::milliseconds{1};
+        std::cerr << count << " rounds of " << driver << " (" << device << ") took " << took << " ms\n";
         expect_no_more(processes, before);
     }
     EXPECT_EQ(drivers, (std::map<std::string, int>{{"virtio_blk", 2},
