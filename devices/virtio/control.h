@@ -100,6 +100,7 @@ class DeviceControl final : public DriverCalls, public Stateful {
     bool active_ = false;
     bool quiesced_ = false;  // it was active, or is to be
     std::atomic<uint32_t> generation_{0};
+    RateLimitedLog resets_needed_;
 };
 
 }  // namespace hull::virtio

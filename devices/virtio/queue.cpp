@@ -2,6 +2,7 @@
 
 #include <linux/virtio_config.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -14,6 +15,9 @@
 namespace hull::virtio {
 
 namespace {
+
+/// So many entries of its ring a driver may have written before their index is seen.
+constexpr uint16_t kMostAhead = 2;
 
 /// A 16-bit field of a ring. Aligned, since the rings are.
 std::atomic_ref<uint16_t> field(std::byte* area, size_t offset) {
@@ -233,16 +237,40 @@ bool VirtQueue::ask_for_kicks() {
 }
 
 tl::expected<std::vector<uint16_t>, QueueError> VirtQueue::take_over() {
-    const uint16_t available = available_index();
     const uint16_t used = field(used_, offsetof(vring_used, idx)).load(std::memory_order_relaxed);
-    const auto owed = static_cast<uint16_t>(available - used);
-    if (owed > size_) {
-        return tl::unexpected{QueueError{"more of its chains are owed than there are"}};
+    // A driver that goes on cannot for long: it gets nothing back.
+    for (uint32_t tries = 0; tries <= size_; ++tries) {
+        const uint16_t available = available_index();
+        const auto owed = static_cast<uint16_t>(available - used);
+        if (owed > size_) {
+            return tl::unexpected{QueueError{"more of its chains are owed than there are"}};
+        }
+        auto heads = find_owed(available, owed);
+        // The entries were read before the index is read again: what the driver wrote over them raises it.
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if (available_index() != available) {
+            continue;
+        }
+        if (!heads) {
+            return tl::unexpected{QueueError{"it cannot be told which of its chains are owed"}};
+        }
+        next_available_ = available;
+        next_used_ = used;
+        told_used_ = used;
+        return std::move(*heads);
     }
+    return tl::unexpected{QueueError{"its available index does not stand still"}};
+}
+
+/// Which of the chains before `available`, `owed` of them, were not answered; nothing where the rings do not
+/// tell.
+std::optional<std::vector<uint16_t>> VirtQueue::find_owed(uint16_t available, uint16_t owed) const {
     // How often each head was made available since some point in the past, less how often it was answered:
     // 1 for those that are owed and 0 for all others, where that point is one at which no answers were out of
     // order. It is moved back as far as the rings reach, and the longest history that makes sense is
-    // believed.
+    // believed. The oldest entries are left alone where the driver may be writing over them, not having
+    // raised its index yet: one that raises it for each chain is at most two ahead of what is seen of it.
+    const auto longest = static_cast<uint16_t>(std::max(int{owed}, size_ - kMostAhead));
     std::vector<int> balance(size_);
     size_t nonsense = 0;  // how many are neither 0 nor 1
     const auto count = [&](uint32_t head, int change) {
@@ -252,7 +280,10 @@ tl::expected<std::vector<uint16_t>, QueueError> VirtQueue::take_over() {
         nonsense += is_nonsense() ? 1 : 0;
     };
     std::optional<std::vector<uint16_t>> heads;
-    for (uint16_t length = 1; length <= size_; ++length) {
+    if (owed == 0) {
+        return heads.emplace();
+    }
+    for (uint16_t length = 1; length <= longest; ++length) {
         const auto at = static_cast<uint16_t>(available - length);
         const uint16_t head =
             field(available_, ring_offset(at % size_, sizeof(uint16_t))).load(std::memory_order_relaxed);
@@ -276,13 +307,7 @@ tl::expected<std::vector<uint16_t>, QueueError> VirtQueue::take_over() {
             }
         }
     }
-    if (owed > 0 && !heads) {
-        return tl::unexpected{QueueError{"it cannot be told which of its chains are owed"}};
-    }
-    next_available_ = available;
-    next_used_ = used;
-    told_used_ = used;
-    return owed > 0 ? std::move(*heads) : std::vector<uint16_t>{};
+    return heads;
 }
 
 tl::expected<DescriptorChain, QueueError> VirtQueue::pop_owed(uint16_t head) {

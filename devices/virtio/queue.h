@@ -94,8 +94,9 @@ class VirtQueue {
 
     /// Takes the queue back from another program that served it and does so no more: the heads of the chains
     /// that are owed to the driver. Each is to be popped by pop_owed() and pushed; then the queue goes on
-    /// behind them. An error where the rings do not tell them: a guest scribbled there, or the program had
-    /// answered in an order that cannot be found out any more.
+    /// behind them. The driver may go on meanwhile, if it raises its index for each chain. An error where the
+    /// rings do not tell them: a guest scribbled there, or the program had answered in an order that cannot
+    /// be found out any more.
     [[nodiscard]] tl::expected<std::vector<uint16_t>, QueueError> take_over();
     /// As pop(), for one of these.
     [[nodiscard]] tl::expected<DescriptorChain, QueueError> pop_owed(uint16_t head);
@@ -114,6 +115,7 @@ class VirtQueue {
 
     [[nodiscard]] uint16_t available_index() const;
     [[nodiscard]] DescriptorChain begin(uint16_t head);
+    [[nodiscard]] std::optional<std::vector<uint16_t>> find_owed(uint16_t available, uint16_t owed) const;
     [[nodiscard]] tl::expected<void, QueueError> collect(uint16_t head);
     [[nodiscard]] tl::expected<void, QueueError> add_buffer(Chain& chain, uint64_t address, uint32_t length,
                                                             bool writable);

@@ -49,6 +49,12 @@ bool wait_for(int socket, short what, Clock::time_point until) {
     }
 }
 
+/// Whether an eventfd's counter is not full.
+bool has_room(int fd) {
+    pollfd entry{fd, POLLOUT, 0};
+    return poll(&entry, 1, 0) > 0 && (entry.revents & POLLOUT) != 0;
+}
+
 /// As recv(2), with the one descriptor that may come; the kernel closes those for which there is no room.
 ssize_t receive_some(int socket, std::span<std::byte> target, UniqueFd* fd) {
     iovec data{target.data(), target.size()};
@@ -114,6 +120,7 @@ VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path) 
 VhostUserResult<VhostUser> VhostUser::open(UniqueFd socket, const VhostUserNeeds& needs,
                                            std::chrono::milliseconds patience) {
     VhostUser server{std::move(socket), patience};
+    server.give_time();
     if (auto done = server.negotiate(needs); !done) {
         return failure(done.error());
     }
@@ -183,6 +190,7 @@ VhostUserResult<void> VhostUser::ask_configuration(size_t size) {
 
 VhostUserResult<void> VhostUser::start(uint64_t features, const GuestMemory& memory,
                                        std::span<const VhostUserRing> rings, VhostUserInflight& inflight) {
+    give_time();
     const auto log = can_log_ ? memory.write_log() : std::nullopt;
     const uint64_t accepted =
         (features & ~feature(kLogAll)) | feature(kProtocolFeatures) | (log ? feature(kLogAll) : 0);
@@ -205,8 +213,11 @@ VhostUserResult<void> VhostUser::start(uint64_t features, const GuestMemory& mem
         if (done) {
             done = tell(kSetVringEnable, bytes_of(VringState{.index = ring.index, .num = 1}));
         }
-        // A kick starts a ring, and one that came before would be missed.
-        signal_eventfd(ring.kick_fd);
+        // A kick starts a ring, and one that came before would be missed. Where one before has filled the
+        // counter, so that this would wait, there is a kick.
+        if (has_room(ring.kick_fd)) {
+            signal_eventfd(ring.kick_fd);
+        }
     }
     return done;
 }
@@ -266,9 +277,9 @@ VhostUserResult<void> VhostUser::share_memory(const GuestMemory& memory) {
     }
     const size_t size = offsetof(MemoryTable, regions) + table.count * sizeof(Region);
     // One that locks what it maps, as DPDK's programs do, touches every page of it first.
-    const auto patience = std::exchange(patience_, kMemoryPatience * patience_);
+    give_time(kMemoryPatience);
     auto done = tell(kSetMemTable, bytes_of(table).first(size), std::span{fds}.first(table.count));
-    patience_ = patience;
+    give_time();
     return done;
 }
 
@@ -307,6 +318,7 @@ VhostUserResult<void> VhostUser::start_ring(const VhostUserRing& ring, const Gue
 }
 
 VhostUserResult<void> VhostUser::stop(std::span<const VhostUserRing> rings) {
+    give_time();
     for (const VhostUserRing& ring : rings) {
         VringState state{.index = ring.index, .num = 0};
         auto done = tell(kSetVringEnable, bytes_of(state));
@@ -358,7 +370,6 @@ VhostUserResult<void> VhostUser::send(uint32_t request, uint32_t flags, std::spa
     std::span<std::byte> rest = std::span{buffer}.first(sizeof header + payload.size());
 
     alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMostRegions * sizeof(int))> control{};
-    const Clock::time_point until = Clock::now() + patience_;
     bool fds_sent = fds.empty();
     while (!rest.empty()) {
         iovec data{rest.data(), rest.size()};
@@ -379,7 +390,7 @@ VhostUserResult<void> VhostUser::send(uint32_t request, uint32_t flags, std::spa
             fds_sent = true;
             rest = rest.subspan(static_cast<size_t>(sent));
         } else if (errno == EAGAIN) {
-            if (!wait_for(socket_.get(), POLLOUT, until)) {
+            if (!wait_for(socket_.get(), POLLOUT, until_)) {
                 return failure("it does not read what it is sent");
             }
         } else if (errno != EINTR) {
@@ -391,9 +402,8 @@ VhostUserResult<void> VhostUser::send(uint32_t request, uint32_t flags, std::spa
 }
 
 VhostUserResult<void> VhostUser::receive(uint32_t request, std::span<std::byte> payload, UniqueFd* fd) {
-    const Clock::time_point until = Clock::now() + patience_;
     Header header{};
-    if (auto got = receive_all(socket_.get(), std::as_writable_bytes(std::span{&header, 1}), until, fd);
+    if (auto got = receive_all(socket_.get(), std::as_writable_bytes(std::span{&header, 1}), until_, fd);
         !got) {
         return got;
     }
@@ -405,7 +415,7 @@ VhostUserResult<void> VhostUser::receive(uint32_t request, std::span<std::byte> 
         return failure("its answer to request " + std::to_string(request) + " of vhost-user has " +
                        std::to_string(header.size) + " bytes instead of " + std::to_string(payload.size()));
     }
-    return receive_all(socket_.get(), payload, until, nullptr);
+    return receive_all(socket_.get(), payload, until_, nullptr);
 }
 
 }  // namespace hull::virtio

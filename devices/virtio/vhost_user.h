@@ -48,8 +48,8 @@ struct VhostUserRing {
 };
 
 /// The conversation with one back end. That is a program of the user's, and may be the wrong one, dead or
-/// hostile: each answer is held against what was asked, and none is waited for longer than its patience (six
-/// times that for the guest's memory).
+/// hostile: each answer is held against what was asked, and none of the calls below takes longer than its
+/// patience in all (start() eight times that: the guest's memory may be long in coming).
 /// After the first failure the conversation is over: it is to be destroyed. One thread at a time.
 class VhostUser {
   public:
@@ -103,9 +103,12 @@ class VhostUser {
     VhostUserResult<void> share_memory(const GuestMemory& memory);
     VhostUserResult<void> share_log(const GuestMemory::WriteLog& log);
     VhostUserResult<void> start_ring(const VhostUserRing& ring, const GuestMemory& memory);
+    /// From now on the back end has so many times its patience for all that it is asked.
+    void give_time(int times = 1) { until_ = std::chrono::steady_clock::now() + times * patience_; }
 
     UniqueFd socket_;
     std::chrono::milliseconds patience_;
+    std::chrono::steady_clock::time_point until_{};
     bool acknowledges_ = false;
     bool notes_inflight_ = false;
     bool can_log_ = false;

@@ -1,8 +1,10 @@
 #include "devices/virtio/vhost_user_device.h"
 
 #include <poll.h>
+#include <sys/uio.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -11,7 +13,7 @@ namespace hull::virtio {
 namespace {
 
 /// How long a back end that has closed its connection may still end what it had begun.
-constexpr int kSettleMs = 200;
+constexpr std::chrono::milliseconds kSettle{200};
 /// How often a back end that is gone is looked for.
 constexpr std::chrono::milliseconds kLookAgain{1000};
 
@@ -19,6 +21,16 @@ constexpr std::chrono::milliseconds kLookAgain{1000};
 bool is_stopped_within(int stop_fd, int most_ms) {
     pollfd entry{stop_fd, POLLIN, 0};
     return poll(&entry, 1, most_ms) > 0;
+}
+
+/// Takes what an eventfd counts that a back end has too, and may have read first: does not block. Not by
+/// O_NONBLOCK, which the back end could take away.
+void drain_shared(int fd) {
+    uint64_t count = 0;
+    const iovec target{&count, sizeof count};
+    if (preadv2(fd, &target, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP) {
+        drain_eventfd(fd);  // before Linux 5.8
+    }
 }
 
 /// Why a back end cannot serve such a device, or nothing.
@@ -71,13 +83,25 @@ void VhostUserDevice::activate(Activation activation) {
     for (ActiveQueue& queue : activation.queues) {
         queues_.emplace_back(std::move(queue));
     }
-    is_owed_by_server_ = false;
-    inflight_ = {};
-    wait_until_.reset();
+    if (wait_until_) {
+        if (queues_.size() == noted_queues_) {
+            // Nobody could come back while this was stopped.
+            wait_until_ = std::chrono::steady_clock::now() + comes_back_within_;
+        } else {
+            // In the note is what a queue has not any more.
+            wait_until_.reset();
+        }
+    }
+    noted_queues_ = queues_.size();
     worker_.emplace(name_, [this](int stop_fd) { serve(stop_fd); });
 }
 
 void VhostUserDevice::reset() {
+    stop();
+    forget_owed();
+}
+
+void VhostUserDevice::stop() {
     worker_.reset();
     if (std::exchange(is_log_incomplete_, false)) {
         // Its back end may have written anywhere.
@@ -93,14 +117,24 @@ void VhostUserDevice::save(StateWriter& state) const {
         throw Error{ExitStatus::usage, "cannot save the state of " + name_, kind_.unsaved,
                     "have the guest give it up and take it out of the machine before"};
     }
+    if (is_owed_by_server_) {
+        throw Error{ExitStatus::bad_file, "cannot save the state of " + name_,
+                    "its server is lost, and requests may wait for it",
+                    "try again when it is back, or when the guest has been told"};
+    }
     const std::lock_guard lock{configuration_mutex_};
     state.put_bytes(configuration_);
 }
 
 void VhostUserDevice::load(StateReader& state) {
-    const std::lock_guard lock{configuration_mutex_};
-    state.require(std::ranges::equal(state.get_bytes(), configuration_),
+    const auto bytes = state.get_bytes();
+    const std::vector<std::byte> seen{bytes.begin(), bytes.end()};
+    state.require(seen == kind_.make_configuration(given_configuration_, true) ||
+                      seen == kind_.make_configuration(given_configuration_, false),
                   "its server serves something else, which is not of the same size or kind");
+    // The driver is told once this is active if that has changed.
+    const std::lock_guard lock{configuration_mutex_};
+    configuration_ = seen;
 }
 
 std::vector<VhostUserRing> VhostUserDevice::rings() const {
@@ -123,11 +157,12 @@ bool VhostUserDevice::is_served() {
     if (!server_) {
         reconnect();
     }
+    tell_configuration();
     return server_.has_value();
 }
 
 void VhostUserDevice::serve(int stop_fd) {
-    while (!is_readable(stop_fd)) {
+    while (!is_readable(stop_fd) && has_ended(stop_fd)) {
         const bool is_served = this->is_served();
         if (!settle_owed()) {
             return;
@@ -139,28 +174,48 @@ void VhostUserDevice::serve(int stop_fd) {
         is_owed_by_server_ = true;
         is_log_incomplete_ = is_log_incomplete_ || (memory_->is_logged() && !server_->can_log());
         served_since_ = std::chrono::steady_clock::now();
-        const auto started = server_->start(accepted_ & ~kind_.own_features, *memory_, rings(), inflight_);
-        const std::string why = started ? pass_calls(stop_fd) : started.error();
-        if (why.empty()) {
-            if (!server_->stop(rings())) {
-                server_.reset();
+        auto done = server_->start(passed_on(), *memory_, rings(), inflight_);
+        if (done) {
+            const std::string why = pass_calls(stop_fd);
+            if (why.empty()) {
+                done = server_->stop(rings());
+                if (done) {
+                    forget_owed();
+                    return;
+                }
+            } else {
+                done = tl::unexpected{why};
             }
-            return;
         }
-        lose_server(why);
-        if (is_stopped_within(stop_fd, kSettleMs)) {
-            return;
-        }
-        // It may have gone between an answer and its call.
-        for (const Queue& queue : queues_) {
-            driver_->used_buffers(queue.active.index);
-        }
+        lose_server(done.error());
     }
+}
+
+/// Whether a back end that is gone has had the time to end what it had begun; false where this is to stop
+/// before.
+bool VhostUserDevice::has_ended(int stop_fd) {
+    if (!lost_at_) {
+        return true;
+    }
+    const auto rest =
+        std::chrono::ceil<std::chrono::milliseconds>(*lost_at_ + kSettle - std::chrono::steady_clock::now());
+    if (is_stopped_within(stop_fd, static_cast<int>(std::max<int64_t>(rest.count(), 0)))) {
+        return false;
+    }
+    lost_at_.reset();
+    // It may have gone between an answer and its call.
+    for (const Queue& queue : queues_) {
+        driver_->used_buffers(queue.active.index);
+    }
+    return true;
 }
 
 void VhostUserDevice::lose_server(const std::string& why) {
     server_.reset();
     const auto now = std::chrono::steady_clock::now();
+    if (is_owed_by_server_) {
+        lost_at_ = now;
+    }
     // One that dies again and again over the same request is not waited for longer each time.
     const bool was_steady = now - served_since_ >= comes_back_within_;
     if (is_owed_by_server_ && inflight_.fd.valid() && !path_.empty() && (!wait_until_ || was_steady)) {
@@ -174,7 +229,7 @@ void VhostUserDevice::lose_server(const std::string& why) {
                                " s before it gets errors"
                          : "gets errors until it is back"));
     }
-    tell_configuration(given_configuration_, false);
+    tell_configuration();
 }
 
 /// Before anybody else gets the queues, or nobody has them: sees to what a back end that is gone owes the
@@ -189,9 +244,16 @@ bool VhostUserDevice::settle_owed() {
         }
         return true;
     }
+    const bool was_served = is_owed_by_server_;
+    forget_owed();
+    return (server_ && !was_served) || refuse_owed(was_served);
+}
+
+void VhostUserDevice::forget_owed() {
+    is_owed_by_server_ = false;
+    lost_at_.reset();
     inflight_ = {};
     wait_until_.reset();
-    return (server_ && !is_owed_by_server_) || refuse_owed(std::exchange(is_owed_by_server_, false));
 }
 
 /// Until the device is to stop, or until the back end is lost: then the answer says how.
@@ -207,7 +269,7 @@ std::string VhostUserDevice::pass_calls(int stop_fd) {
         }
         for (size_t index = 0; index < queues_.size(); ++index) {
             if (entries[first_call + index].revents != 0) {
-                drain_eventfd(queues_[index].call.get());
+                drain_shared(queues_[index].call.get());
                 wait_until_.reset();
                 driver_->used_buffers(queues_[index].active.index);
             }
@@ -219,7 +281,7 @@ std::string VhostUserDevice::pass_calls(int stop_fd) {
             return "its connection has ended";
         }
         if (entries[2].revents != 0) {
-            drain_eventfd(error_.get());
+            drain_shared(error_.get());
             driver_->needs_reset("its server finds a queue broken");
         }
     }
@@ -232,26 +294,50 @@ bool VhostUserDevice::refuse_owed(bool was_served) {
         if (!was_served && kind_.waits && kind_.waits(queue.active.index)) {
             continue;
         }
-        VirtQueue& rings = queue.active.queue;
-        const auto heads = rings.take_over();
-        if (!heads) {
-            driver_->needs_reset(heads.error().what);
+        const auto refused = was_served ? refuse_taken(queue.active.queue) : refuse_new(queue.active.queue);
+        if (!refused) {
+            driver_->needs_reset(refused.error().what);
             return false;
         }
-        for (const uint16_t head : *heads) {
-            auto chain = rings.pop_owed(head);
-            if (!chain) {
-                driver_->needs_reset(chain.error().what);
-                return false;
-            }
-            const uint32_t written = kind_.refuse(*chain);
-            rings.push(std::move(*chain), written);
-        }
-        if (!heads->empty()) {
+        if (*refused) {
             driver_->used_buffers(queue.active.index);
         }
     }
     return true;
+}
+
+/// What the back end that was lost has, or nobody has seen yet; whether there was something.
+tl::expected<bool, QueueError> VhostUserDevice::refuse_taken(VirtQueue& queue) const {
+    const auto heads = queue.take_over();
+    if (!heads) {
+        return tl::unexpected{heads.error()};
+    }
+    for (const uint16_t head : *heads) {
+        auto chain = queue.pop_owed(head);
+        if (!chain) {
+            return tl::unexpected{chain.error()};
+        }
+        const uint32_t written = kind_.refuse(*chain);
+        queue.push(std::move(*chain), written);
+    }
+    return !heads->empty();
+}
+
+/// What nobody has seen yet where all before was answered, at most a queue's size at a time; likewise.
+tl::expected<bool, QueueError> VhostUserDevice::refuse_new(VirtQueue& queue) const {
+    uint16_t refused = 0;
+    for (; refused < queue.size(); ++refused) {
+        auto chain = queue.pop();
+        if (!chain) {
+            return tl::unexpected{chain.error()};
+        }
+        if (!*chain) {
+            break;
+        }
+        const uint32_t written = kind_.refuse(**chain);
+        queue.push(std::move(**chain), written);
+    }
+    return refused > 0;
 }
 
 /// Until it is time to look for the back end again; sooner where the driver wants something that is refused
@@ -270,7 +356,7 @@ void VhostUserDevice::wait_for_server(int stop_fd) {
     if (poll(entries.data(), entries.size(), is_late ? 0 : most_ms) > 0) {
         for (const pollfd& entry : std::span{entries}.subspan(1)) {
             if (entry.revents != 0) {
-                drain_eventfd(entry.fd);
+                drain_shared(entry.fd);
             }
         }
     }
@@ -287,23 +373,22 @@ void VhostUserDevice::reconnect() {
         return;
     }
     auto server = VhostUser::open(std::move(*socket), kind_.needs);
-    const uint64_t passed_on = accepted_ & ~kind_.own_features;
-    if (!server || !misfit(*server, kind_).empty() || (passed_on & ~server->features()) != 0) {
+    if (!server || !misfit(*server, kind_).empty() || (passed_on() & ~server->features()) != 0) {
         return;
     }
     given_configuration_.assign(server->configuration().begin(), server->configuration().end());
-    tell_configuration(given_configuration_, true);
     server_.emplace(std::move(*server));
     if (std::exchange(server_is_missed_, false)) {
         log_warning(name_ + ": its server is back");
     }
 }
 
-void VhostUserDevice::tell_configuration(std::span<const std::byte> given, bool is_served) {
+/// What the driver sees of it now, where that has changed.
+void VhostUserDevice::tell_configuration() {
     bool is_new = false;
     {
         const std::lock_guard lock{configuration_mutex_};
-        auto configuration = kind_.make_configuration(given, is_served);
+        auto configuration = kind_.make_configuration(given_configuration_, server_.has_value());
         is_new = configuration != configuration_;
         configuration_ = std::move(configuration);
     }

@@ -49,7 +49,8 @@ VhostUser greet_vhost_user(VhostUserResult<UniqueFd> socket, const VhostUserKind
 /// The device. Its back end gets the driver's kicks without this process; that it used chains is passed on to
 /// the driver by a worker. Where the back end is gone, the driver gets errors, at once for the requests that
 /// were under way, until there is one again. But where the one that is gone noted what was in flight, and may
-/// come back, requests wait for it for a while: the next one does them again.
+/// come back, requests wait for it for a while: the next one does them again. They wait over a stop() too.
+/// Whoever resets one queue meanwhile has made the note of all of them useless, and the others get errors.
 class VhostUserDevice final : public VirtioDevice {
   public:
     /// How long requests wait for the next back end.
@@ -64,9 +65,7 @@ class VhostUserDevice final : public VirtioDevice {
     ~VhostUserDevice() override { reset(); }
 
     [[nodiscard]] uint32_t type() const override { return kind_.type; }
-    [[nodiscard]] uint64_t features() const override {
-        return (features_ & kind_.features) | kind_.own_features;
-    }
+    [[nodiscard]] uint64_t features() const override { return (features_ & kind_.features) | own_features(); }
     [[nodiscard]] uint64_t ring_features() const override { return features_ & kRingFeatures; }
     [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return kind_.queue_sizes; }
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
@@ -75,8 +74,10 @@ class VhostUserDevice final : public VirtioDevice {
     void activate(Activation activation) override;
     /// Takes the queues back from the back end, for which that has VhostUser::kPatience.
     void reset() override;
-    /// Its configuration space, which must be the same. Throws Error (usage) where its back end has more to
-    /// save.
+    void stop() override;
+    /// Its configuration space, which must be the same but for what tells whether it is served. Throws Error:
+    /// (usage) where its back end has more to save; (bad_file) where that is lost and may owe answers still:
+    /// the guest would get errors elsewhere for what is done again here.
     void save(StateWriter& state) const override;
     void load(StateReader& state) override;
 
@@ -87,16 +88,24 @@ class VhostUserDevice final : public VirtioDevice {
         UniqueFd call = make_eventfd();
     };
 
+    /// What the driver is offered and the back end knows nothing of. Of the reset of a queue it does not: it
+    /// gives all of them back, and gets the others again.
+    [[nodiscard]] uint64_t own_features() const { return kind_.own_features | feature(VIRTIO_F_RING_RESET); }
+    [[nodiscard]] uint64_t passed_on() const { return accepted_ & ~own_features(); }
     // All of these on the worker's thread.
     void serve(int stop_fd);
     [[nodiscard]] bool is_served();
     [[nodiscard]] std::string pass_calls(int stop_fd);
     void lose_server(const std::string& why);
+    [[nodiscard]] bool has_ended(int stop_fd);
     [[nodiscard]] bool settle_owed();
     [[nodiscard]] bool refuse_owed(bool was_served);
+    [[nodiscard]] tl::expected<bool, QueueError> refuse_taken(VirtQueue& queue) const;
+    [[nodiscard]] tl::expected<bool, QueueError> refuse_new(VirtQueue& queue) const;
+    void forget_owed();
     void wait_for_server(int stop_fd);
     void reconnect();
-    void tell_configuration(std::span<const std::byte> given, bool is_served);
+    void tell_configuration();
     [[nodiscard]] std::vector<VhostUserRing> rings() const;
 
     const VhostUserKind kind_;
@@ -109,9 +118,12 @@ class VhostUserDevice final : public VirtioDevice {
     std::vector<std::byte> configuration_;
     std::optional<VhostUser> server_;  // the worker's, while there is one
     bool server_is_missed_ = false;    // told, once each time
-    bool is_owed_by_server_ = false;   // it had the queues, and did not give them back
-    VhostUserInflight inflight_;       // since this device is active
+    // The next four until a reset(), or until it is settled what a back end owes.
+    bool is_owed_by_server_ = false;  // it had the queues, and did not give them back
+    std::optional<std::chrono::steady_clock::time_point> lost_at_;  // while it may end what it had begun
+    VhostUserInflight inflight_;
     std::optional<std::chrono::steady_clock::time_point> wait_until_;  // for one that does that again
+    size_t noted_queues_ = 0;  // those that were active when inflight_ was last in use
     std::chrono::steady_clock::time_point served_since_{};
     std::chrono::steady_clock::time_point look_again_{};  // for a back end that is gone
     uint64_t accepted_ = 0;

@@ -1,19 +1,27 @@
 // Devices that come and go on a machine's PCI bus, whatever its guest does there meanwhile.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <iterator>
+#include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "devices/bus/bus.h"
 #include "devices/pci/bus.h"
+#include "devices/rng/rng.h"
 #include "tests/machine/guest_code.h"
 #include "tests/machine/small_guest.h"
 #include "tests/support/errors.h"
 #include "tests/support/files.h"
 #include "vmm/machine/device_files.h"
+#include "vmm/machine/virtio_devices.h"
 
 namespace hull {
 namespace {
@@ -127,6 +135,69 @@ TEST_F(HotplugMachineTest, NothingComesWhereThereIsNoPciBus) {
         test::expect_error([&] { machine_->remove("x"); }, ExitStatus::usage, {"--bus pci"});
         tell_machine(KeeperMessage::stop_now);
     });
+}
+
+/// The devices without a guest, so that nobody but the test calls them.
+class QuiescedDevicesTest : public test::KvmTest {
+  protected:
+    void add(const std::string& name) {
+        devices_->add(std::make_unique<virtio::Rng>(), name, VirtioDevices::Stay::may_end);
+    }
+    std::vector<std::byte> state() {
+        StateWriter state;
+        devices_->save(state);
+        return state.bytes();
+    }
+    void SetUp() override {
+        KvmTest::SetUp();
+        if (IsSkipped()) {
+            return;
+        }
+        machine_.emplace();
+        devices_.emplace(VirtioBus::pci, VirtioDevices::Surroundings{.vm = machine_->vm,
+                                                                     .memory = machine_->memory,
+                                                                     .ports = ports_,
+                                                                     .memory_bus = memory_bus_,
+                                                                     .platform = platform_});
+    }
+
+    std::optional<test::TinyMachine> machine_;
+    Bus ports_;
+    Bus memory_bus_;
+    boot::Platform platform_;
+    std::optional<VirtioDevices> devices_;
+};
+
+TEST_F(QuiescedDevicesTest, NoneComesOrGoesUntilTheyAreResumed) {
+    add("stays");
+    add("goes");
+    for (const bool loads : {false, true}) {
+        devices_->quiesce();
+        const std::vector<std::byte> before = state();
+        std::atomic<int> done = 0;
+        std::thread adds{[&] {
+            add("comes");
+            ++done;
+        }};
+        std::thread removes{[&] {
+            devices_->remove("goes");
+            ++done;
+        }};
+        std::this_thread::sleep_for(std::chrono::milliseconds{200});
+        EXPECT_EQ(done, 0);
+        EXPECT_EQ(state(), before);
+        if (loads) {
+            StateReader reader{before};
+            devices_->load(reader);
+            reader.end();
+        }
+        devices_->resume();
+        adds.join();
+        removes.join();
+        EXPECT_NE(state(), before);
+        devices_->remove("comes");
+        add("goes");
+    }
 }
 
 }  // namespace

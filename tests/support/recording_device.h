@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "base/error.h"
 #include "devices/virtio/device.h"
 
 namespace hull::test {
@@ -30,7 +31,12 @@ class RecordingDevice final : public virtio::VirtioDevice {
             configuration[offset] = data[0];
         }
     }
-    void activate(virtio::Activation given) override { activation.emplace(std::move(given)); }
+    void activate(virtio::Activation given) override {
+        activation.emplace(std::move(given));
+        if (host_is_full) {
+            throw Error{ExitStatus::no_resources, "cannot make an eventfd", "Too many open files"};
+        }
+    }
     void stop() override {
         activation.reset();
         ++stops;
@@ -43,6 +49,7 @@ class RecordingDevice final : public virtio::VirtioDevice {
     uint64_t offered = uint64_t{1} << 3;
     std::array<std::byte, 4> configuration{};
     std::optional<virtio::Activation> activation;
+    bool host_is_full = false;  ///< has activate() fail half way
     int stops = 0;
     int resets = 0;
 

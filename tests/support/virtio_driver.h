@@ -80,10 +80,14 @@ class DriverQueue {
         make_available(head);
     }
 
+    /// How many chains the device has given back in all.
+    [[nodiscard]] uint16_t used_index() const {
+        return field(raw(config_.device_area) + 2).load(std::memory_order_acquire);
+    }
     /// What the device has given back since this was last asked, oldest first.
     std::vector<vring_used_elem> take_used() {
         std::vector<vring_used_elem> elements;
-        const uint16_t index = field(raw(config_.device_area) + 2).load(std::memory_order_acquire);
+        const uint16_t index = used_index();
         for (; used_ != index; ++used_) {
             elements.push_back(
                 get<vring_used_elem>(raw(config_.device_area) + 4 + uint64_t{8} * (used_ % size_)));

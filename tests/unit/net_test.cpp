@@ -466,8 +466,7 @@ TEST_F(NetStreamTest, AnotherSideThatIsBackIsFoundAgain) {
                                         }});
     }};
     arrive_bytes(framed("first") + framed("cut off").substr(0, 7));
-    const uint64_t used_ring = raw(receive_driver_->config().device_area);
-    const auto used = [&] { return memory_.read<uint16_t>(GuestAddress{used_ring + 2}).value(); };
+    const auto used = [&] { return receive_driver_->used_index(); };
     const auto wait_for = [](const std::function<bool()>& holds) {
         for (int tries = 0; tries < 10000 && !holds(); ++tries) {
             std::this_thread::sleep_for(std::chrono::milliseconds{1});

@@ -145,6 +145,27 @@ TEST_F(MmioTransportTest, ABadQueueNeedsAReset) {
     EXPECT_TRUE(device_.activation) << "it does not recover";
 }
 
+TEST_F(MmioTransportTest, AHostThatHasNoRoomForADeviceCostsThatDevice) {
+    device_.host_is_full = true;
+    registers_.negotiate(kVersion1);
+    registers_.set_queue(0, queue_.config());
+    EXPECT_NO_THROW(registers_.start());
+    EXPECT_NE(registers_.get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET, 0U);
+    EXPECT_FALSE(device_.activation) << "what it had begun is gone";
+    device_.host_is_full = false;
+    registers_.set(VIRTIO_MMIO_STATUS, 0);
+    registers_.negotiate(kVersion1);
+    registers_.set_queue(0, queue_.config());
+    registers_.start();
+    EXPECT_TRUE(device_.activation);
+    // And again where it only was to go on.
+    transport_.quiesce();
+    device_.host_is_full = true;
+    EXPECT_NO_THROW(transport_.resume());
+    EXPECT_NE(registers_.get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET, 0U);
+    EXPECT_FALSE(device_.activation);
+}
+
 TEST_F(MmioTransportTest, AccessesThatFitNothingChangeNothing) {
     for (const uint32_t queue : {2U, 0xffffU, 0xffff'ffffU}) {
         registers_.set_queue(queue, queue_.config());

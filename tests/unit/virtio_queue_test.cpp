@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
+#include <thread>
 
 #include "devices/virtio/queue.h"
 #include "tests/support/virtio_driver.h"
@@ -445,6 +447,60 @@ TEST_F(TakeOver, OneThatIsStuckIsFoundAmongManyThatPass) {
         answer(1);
     }
     EXPECT_THAT(owed(), testing::UnorderedElementsAre(5));
+}
+
+TEST_F(TakeOver, ADriverMayHaveWrittenEntriesAheadOfItsIndex) {
+    for (const int head : {0, 1, 2, 3}) {
+        request(head);
+    }
+    answer(1);
+    answer(2);
+    const uint64_t entries = raw(driver_.config().driver_area) + 4;
+    ASSERT_TRUE(memory_.write(GuestAddress{entries + 2 * 4}, uint16_t{4}));
+    ASSERT_TRUE(memory_.write(GuestAddress{entries + 2 * 5}, uint16_t{5}));
+    EXPECT_THAT(make().take_over().value(), testing::UnorderedElementsAre(0, 3));
+}
+
+TEST_F(TakeOver, EachChainIsTakenOnceFromADriverThatGoesOn) {
+    constexpr int kRounds = 3000;
+    std::atomic<int> begun = 0;
+    std::atomic<int> ended = 0;
+    std::thread driver{[&] {
+        while (ended < kRounds) {
+            while (begun <= ended) {
+                std::this_thread::yield();
+            }
+            // Over the entries of the oldest that were answered.
+            for (const uint16_t head : std::initializer_list<uint16_t>{4, 5, 6, 7}) {
+                driver_.make_available(head);
+            }
+            ++ended;
+        }
+    }};
+    while (begun < kRounds) {
+        driver_.set_available_index(0);
+        set_used_index(0);
+        for (const int head : {0, 3, 4, 5, 6, 7}) {
+            request(head);
+            answer(head);
+        }
+        request(0);
+        request(3);
+        VirtQueue queue = make();
+        const int round = ++begun;
+        std::vector<uint16_t> heads = queue.take_over().value();
+        while (ended < round) {
+            std::this_thread::yield();
+        }
+        while (auto chain = queue.pop().value()) {
+            heads.push_back(chain->head());
+        }
+        EXPECT_THAT(heads, testing::UnorderedElementsAre(0, 3, 4, 5, 6, 7));
+        if (HasFailure()) {
+            begun = kRounds;
+        }
+    }
+    driver.join();
 }
 
 TEST_F(TakeOver, IndicesWrap) {

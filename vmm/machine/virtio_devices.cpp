@@ -49,7 +49,7 @@ void VirtioDevices::connect_mmio(std::unique_ptr<virtio::VirtioDevice> device, c
 
 void VirtioDevices::connect_pci(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name,
                                 Stay stay) {
-    const std::lock_guard lock{mutex_};
+    const auto lock = hold_still();
     const auto has_name = [&name](const auto& place) { return place && place->name == name; };
     if (stay == Stay::may_end && std::ranges::any_of(pci_places_, has_name)) {
         throw Error{ExitStatus::usage, "cannot add device '" + name + "'", "another device has the same id",
@@ -75,7 +75,7 @@ void VirtioDevices::connect_pci(std::unique_ptr<virtio::VirtioDevice> device, co
 }
 
 void VirtioDevices::remove(const std::string& name) {
-    const std::lock_guard lock{mutex_};
+    const auto lock = hold_still();
     const auto place = std::ranges::find_if(pci_places_, [&name](const auto& one) {
         return one && one->name == name && one->stay == Stay::may_end;
     });
@@ -86,6 +86,53 @@ void VirtioDevices::remove(const std::string& name) {
     pci_->unplug(static_cast<uint32_t>(place - pci_places_.begin()));
     place->reset();
     routes_->forget_destroyed();
+}
+
+std::unique_lock<std::mutex> VirtioDevices::hold_still() {
+    std::unique_lock lock{mutex_};
+    resumed_.wait(lock, [this] { return !quiesced_; });
+    return lock;
+}
+
+void VirtioDevices::quiesce() {
+    const std::lock_guard lock{mutex_};
+    quiesced_ = true;
+    if (pci_) {
+        pci_->quiesce();
+    }
+    for (const auto& place : mmio_places_) {
+        place->transport.quiesce();
+    }
+}
+
+void VirtioDevices::resume() {
+    const std::lock_guard lock{mutex_};
+    if (pci_) {
+        pci_->resume();
+    }
+    for (const auto& place : mmio_places_) {
+        place->transport.resume();
+    }
+    quiesced_ = false;
+    resumed_.notify_all();
+}
+
+void VirtioDevices::save(StateWriter& state) const {
+    if (pci_) {
+        pci_->save(state);
+    }
+    for (const auto& place : mmio_places_) {
+        place->transport.save(state);
+    }
+}
+
+void VirtioDevices::load(StateReader& state) {
+    if (pci_) {
+        pci_->load(state);
+    }
+    for (const auto& place : mmio_places_) {
+        place->transport.load(state);
+    }
 }
 
 }  // namespace hull

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/guest_memory.h"
+#include "base/state.h"
 #include "boot/platform.h"
 #include "devices/bus/bus.h"
 #include "devices/pci/bus.h"
@@ -22,8 +24,8 @@
 namespace hull {
 
 /// Owns the devices and gives each a place on the machine's bus, with its doorbells and interrupts. On a PCI
-/// bus they come and go while the guest runs.
-class VirtioDevices {
+/// bus they come and go while the guest runs, and wait with that from quiesce() to resume().
+class VirtioDevices final : public Stateful {
   public:
     /// What the devices are connected to, all of which outlives them.
     struct Surroundings {
@@ -46,12 +48,19 @@ class VirtioDevices {
     /// this order. `name` is for the log and for remove(). Throws Error where another device has the name of
     /// one that can be removed (usage), where there is no room (no_resources), or where the host has no more
     /// of what connects it (host_unfit); nothing is left of the device then. Any thread; once vCPUs run, on a
-    /// PCI bus only.
+    /// PCI bus only. While the devices are quiesced it waits.
     void add(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name, Stay stay);
     /// Takes a device off the PCI bus, whatever its driver is doing. When it returns, the device has finished
     /// or given up all that was under way and is destroyed. Throws Error (usage) where there is none of this
-    /// name that may be removed. Any thread but a vCPU's.
+    /// name that may be removed. Any thread but a vCPU's. While the devices are quiesced it waits.
     void remove(const std::string& name);
+
+    /// All of them, which must be those that were there when the state was saved. quiesce() waits for one
+    /// that is coming or going. Any thread, one of these four at a time.
+    void quiesce() override;
+    void resume() override;
+    void save(StateWriter& state) const override;
+    void load(StateReader& state) override;
 
   private:
     /// A virtio device behind a page of registers, and its interrupt.
@@ -80,6 +89,8 @@ class VirtioDevices {
     };
 
     void make_pci_bus();
+    /// Waits until devices may come and go, and keeps all others from that until the lock is given up.
+    [[nodiscard]] std::unique_lock<std::mutex> hold_still();
     void connect_mmio(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name);
     void connect_pci(std::unique_ptr<virtio::VirtioDevice> device, const std::string& name, Stay stay);
 
@@ -88,6 +99,8 @@ class VirtioDevices {
     std::unique_ptr<pci::PciBus> pci_;
     std::vector<std::unique_ptr<MmioPlace>> mmio_places_;
     std::mutex mutex_;  // what follows
+    std::condition_variable resumed_;
+    bool quiesced_ = false;
     std::array<std::unique_ptr<PciPlace>, pci::PciBus::kSlots>
         pci_places_;  // by slot; the bridge is in slot 0
 };
