@@ -1,8 +1,8 @@
 #include "devices/net/net_queues.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "base/unique_fd.h"
@@ -21,8 +22,6 @@ namespace {
 
 using Header = virtio_net_hdr_v1;
 constexpr size_t kFrameRoom = sizeof(Header) + NetQueues::kMostFrame;
-/// Frames in one direction before the other gets its turn.
-constexpr int kBatch = 64;
 /// How often a link that is gone is looked for.
 constexpr std::chrono::seconds kLookAgain{1};
 /// So many segments of filled buffers are kept before they are cut off together.
@@ -31,14 +30,67 @@ constexpr size_t kMostFilled = 1024;
 constexpr size_t kSmallFrame = 2048;
 constexpr int kSmallInARow = 8;
 
-/// poll(2) until something is ready or the shorter of two waits is over, of which none is zero.
-int wait(std::span<pollfd> entries, std::chrono::nanoseconds one, std::chrono::nanoseconds other) {
+/// The shorter of two waits, of which none is zero; none where both are.
+std::optional<std::chrono::nanoseconds> shorter(std::chrono::nanoseconds one,
+                                                std::chrono::nanoseconds other) {
     const auto longest = std::chrono::nanoseconds::max();
-    const auto shorter = std::min(one.count() > 0 ? one : longest, other.count() > 0 ? other : longest);
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(shorter);
-    const timespec timeout{.tv_sec = seconds.count(), .tv_nsec = (shorter - seconds).count()};
-    return ppoll(entries.data(), entries.size(), shorter == longest ? nullptr : &timeout, nullptr);
+    const auto least = std::min(one.count() > 0 ? one : longest, other.count() > 0 ? other : longest);
+    return least == longest ? std::nullopt : std::optional{least};
 }
+
+/// What serve() waits for.
+class Waits {
+  public:
+    enum Watched : uint32_t { kStop, kLink, kTransmitKick, kReceiveKick };
+
+    /// Kicks are told of once each, and their eventfds never read: a system call less for each.
+    Waits(int stop_fd, int transmit_kick_fd, int receive_kick_fd)
+        : is_whole_{epoll_.valid() && control(EPOLL_CTL_ADD, stop_fd, kStop, EPOLLIN) &&
+                    control(EPOLL_CTL_ADD, transmit_kick_fd, kTransmitKick, EPOLLIN | EPOLLET) &&
+                    control(EPOLL_CTL_ADD, receive_kick_fd, kReceiveKick, EPOLLIN | EPOLLET)} {}
+
+    /// What of the link is waited for; with no events nothing is, not even its end.
+    void set_link(int fd, uint32_t events) {
+        if (events == link_events_) {
+            return;
+        }
+        const int operation = link_events_ == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+        is_whole_ = control(operation, fd, kLink, events) && is_whole_;
+        link_events_ = events;
+    }
+
+    /// Sleeps until there is something, or `most` is over (none: for ever). False where the host had no
+    /// resources to watch it all.
+    [[nodiscard]] bool wait(std::optional<std::chrono::nanoseconds> most) {
+        const int timeout =
+            most ? static_cast<int>(
+                       std::chrono::ceil<std::chrono::milliseconds>(std::min(*most, kMostWait)).count())
+                 : -1;
+        events_ = {};
+        std::array<epoll_event, 4> ready{};
+        const int count = epoll_wait(epoll_.get(), ready.data(), ready.size(), timeout);
+        for (int at = 0; at < count; ++at) {
+            const epoll_event& event = ready.at(static_cast<size_t>(at));
+            events_.at(event.data.u32) = event.events;
+        }
+        return is_whole_;
+    }
+    /// What the last wait() found.
+    [[nodiscard]] uint32_t events(Watched watched) const { return events_.at(watched); }
+
+  private:
+    static constexpr std::chrono::nanoseconds kMostWait = std::chrono::seconds{1};
+
+    bool control(int operation, int fd, Watched watched, uint32_t events) {
+        epoll_event event{.events = events, .data = {.u32 = watched}};
+        return epoll_ctl(epoll_.get(), operation, fd, &event) == 0;
+    }
+
+    UniqueFd epoll_{epoll_create1(EPOLL_CLOEXEC)};
+    bool is_whole_;
+    uint32_t link_events_ = 0;
+    std::array<uint32_t, 4> events_{};
+};
 
 }  // namespace
 
@@ -186,11 +238,11 @@ void NetQueues::deliver(size_t size) {
     }
 }
 
-void NetQueues::receive() {
+void NetQueues::receive(int most) {
     sides_.receive.queue.hold_kicks();
     starved_ = false;
     for (int frames = 0;
-         frames < kBatch && !broken_ && sides_.to_guest.wait_time().count() == 0 && receive_one(); ++frames) {
+         frames < most && !broken_ && sides_.to_guest.wait_time().count() == 0 && receive_one(); ++frames) {
     }
     if (!broken_ && buffers_.empty()) {
         // Without a buffer the next kick is waited for; one that came meanwhile makes the next round.
@@ -265,7 +317,7 @@ void NetQueues::look_for_link(const std::function<int()>& find) {
 }
 
 void NetQueues::serve(int stop_fd, const LinkWatch& watch) {
-    enum { kStop, kLink, kTransmitKick, kReceiveKick };
+    Waits waits{stop_fd, sides_.transmit.kick_fd, sides_.receive.kick_fd};
     bool told_gone = false;
     transmit();
     while (!broken_) {
@@ -276,48 +328,36 @@ void NetQueues::serve(int stop_fd, const LinkWatch& watch) {
         }
         tell_driver();
         // What the limits hold back comes later, by itself.
+        const std::chrono::nanoseconds none{0};
         const bool looks = link_is_gone_ && watch.find;
-        auto receive_wait = looks                       ? std::chrono::nanoseconds{kLookAgain}
-                            : starved_ || link_is_gone_ ? std::chrono::nanoseconds{0}
-                                                        : sides_.to_guest.wait_time();
-        // A batch that nobody is there to get goes on at once, but for a look at the stop.
-        const std::chrono::nanoseconds at_once{1};
-        const auto transmit_wait = !unsent_        ? std::chrono::nanoseconds{0}
-                                   : link_is_gone_ ? at_once
-                                                   : sides_.from_guest.wait_time();
-        const bool receives = !starved_ && !link_is_gone_ && receive_wait.count() == 0;
+        const auto receive_wait = looks                       ? std::chrono::nanoseconds{kLookAgain}
+                                  : starved_ || link_is_gone_ ? none
+                                                              : sides_.to_guest.wait_time();
+        const auto transmit_wait = unsent_ && !link_is_gone_ ? sides_.from_guest.wait_time() : none;
+        const bool receives = !starved_ && !link_is_gone_ && receive_wait == none;
         // A frame that is here already makes nothing readable.
         const bool has_frame = receives && sides_.stream != nullptr && sides_.stream->has_frame();
-        if (has_frame) {
-            receive_wait = at_once;
-        }
+        // A batch that nobody is there to get goes on at once, but for a look at the stop.
+        const bool drops = unsent_ && link_is_gone_;
         const bool has_rest = sides_.stream != nullptr && sides_.stream->has_rest();
-        const bool waits_for_room = (unsent_ || has_rest) && !link_is_gone_ && transmit_wait.count() == 0;
-        const auto link_events = static_cast<short>((receives ? POLLIN : 0) | (waits_for_room ? POLLOUT : 0));
-        std::array<pollfd, 4> waits{};
-        // A negative descriptor is not looked at.
-        waits[kStop] = {stop_fd, POLLIN, 0};
-        waits[kLink] = {link_events != 0 ? sides_.link_fd : -1, link_events, 0};
-        waits[kTransmitKick] = {unsent_ ? -1 : sides_.transmit.kick_fd, POLLIN, 0};
-        waits[kReceiveKick] = {starved_ ? sides_.receive.kick_fd : -1, POLLIN, 0};
-        if (wait(waits, receive_wait, transmit_wait) < 0) {
-            continue;
+        const bool waits_for_room = (unsent_ || has_rest) && !link_is_gone_ && transmit_wait == none;
+        waits.set_link(sides_.link_fd, (receives ? EPOLLIN : 0U) | (waits_for_room ? EPOLLOUT : 0U));
+        if (!waits.wait(has_frame || drops ? none : shorter(receive_wait, transmit_wait))) {
+            fail("the host has no resources to watch its descriptors with");
+            break;
         }
-        if (waits[kStop].revents != 0) {
+        if (waits.events(Waits::kStop) != 0) {
             return;
         }
         if (looks) {
             look_for_link(watch.find);
         }
-        if (waits[kReceiveKick].revents != 0) {
-            drain_eventfd(sides_.receive.kick_fd);
+        if (waits.events(Waits::kReceiveKick) != 0) {
             starved_ = false;
         }
-        if (waits[kTransmitKick].revents != 0) {
-            drain_eventfd(sides_.transmit.kick_fd);
-        }
-        const bool transmits = waits[kTransmitKick].revents != 0 || (waits[kLink].revents & POLLOUT) != 0 ||
-                               transmit_wait.count() > 0;
+        const uint32_t link = waits.events(Waits::kLink);
+        const bool transmits = waits.events(Waits::kTransmitKick) != 0 || (link & EPOLLOUT) != 0 ||
+                               transmit_wait != none || drops;
         if (transmits) {
             transmit();
         }
@@ -326,11 +366,14 @@ void NetQueues::serve(int stop_fd, const LinkWatch& watch) {
             // sleep.
             sched_yield();
         }
-        // What was sent may have been answered by now; then the guest is told of both at once.
-        if (has_frame || (waits[kLink].revents & POLLIN) != 0 || (transmits && receives)) {
+        if (has_frame || (link & EPOLLIN) != 0) {
             receive();
+        } else if (transmits && receives) {
+            // What was sent may have been answered by now; then the guest is told of both at once. One answer
+            // is looked for, since the look at what is not there costs as much as one at what is.
+            receive(1);
         }
-        if ((waits[kLink].revents & (POLLERR | POLLHUP)) != 0 && (waits[kLink].revents & POLLIN) == 0) {
+        if ((link & (EPOLLERR | EPOLLHUP)) != 0 && (link & EPOLLIN) == 0) {
             link_is_gone_ = true;  // the guest has a cable without a far end
         }
     }

@@ -60,8 +60,10 @@ class NetQueues {
     /// Serves until `stop_fd` is readable, or a queue breaks, which the driver is told.
     void serve(int stop_fd, const LinkWatch& watch);
 
-    /// One part of serve(): gives the guest what frames there are and it has buffers for.
-    void receive();
+    /// Frames in one direction before the other gets its turn.
+    static constexpr int kBatch = 64;
+    /// One part of serve(): gives the guest what frames there are and it has buffers for, `most` at most.
+    void receive(int most = kBatch);
     /// The other part: sends what the guest has made available. What the other side has no room for waits.
     void transmit();
     /// Behind either or both: tells the driver what was used, where it wants to know.

@@ -64,8 +64,14 @@ class NetTest : public testing::Test {
                                                                .to_guest = *to_guest_,
                                                                .from_guest = *from_guest_});
     }
-    ActiveQueue active(uint16_t index, const test::DriverQueue& queue) {
-        return {index, std::move(*VirtQueue::make(memory_, queue.config(), 0)), -1};
+    ActiveQueue active(uint16_t index, const test::DriverQueue& queue, const UniqueFd& kick) {
+        return {index, std::move(*VirtQueue::make(memory_, queue.config(), 0)), kick.get()};
+    }
+    static bool wait_for(const std::function<bool()>& holds) {
+        for (int tries = 0; tries < 10000 && !holds(); ++tries) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        }
+        return holds();
     }
     static uint64_t buffer_at(uint64_t number) { return kData + number * kSpace; }
     /// Gives the device buffers of these sizes, each a chain of its own.
@@ -102,8 +108,10 @@ class NetTest : public testing::Test {
     GuestMemory memory_{ranges_, Mapping::Pages::transparent};
     std::optional<test::DriverQueue> receive_driver_{std::in_place, memory_, kReceiveRings, uint16_t{8}};
     std::optional<test::DriverQueue> transmit_driver_{std::in_place, memory_, kTransmitRings, uint16_t{8}};
-    ActiveQueue receive_ = active(0, *receive_driver_);
-    ActiveQueue transmit_ = active(1, *transmit_driver_);
+    UniqueFd receive_kick_ = make_eventfd();
+    UniqueFd transmit_kick_ = make_eventfd();
+    ActiveQueue receive_ = active(0, *receive_driver_, receive_kick_);
+    ActiveQueue transmit_ = active(1, *transmit_driver_, transmit_kick_);
     test::RecordingCalls calls_;
     std::optional<NetLimit> to_guest_{std::in_place, uint64_t{0}, uint64_t{0}};
     std::optional<NetLimit> from_guest_{std::in_place, uint64_t{0}, uint64_t{0}};
@@ -309,8 +317,8 @@ TEST_F(NetTest, ABrokenRuleIsToldAndEndsBothDirections) {
         ASSERT_TRUE(memory_.discard(GuestRange::of(0, 0x8000)));
         receive_driver_.emplace(memory_, kReceiveRings, uint16_t{8});
         transmit_driver_.emplace(memory_, kTransmitRings, uint16_t{8});
-        receive_ = active(0, *receive_driver_);
-        transmit_ = active(1, *transmit_driver_);
+        receive_ = active(0, *receive_driver_, receive_kick_);
+        transmit_ = active(1, *transmit_driver_, transmit_kick_);
         calls_.broken.clear();
         start(true);
         row.breaks();
@@ -326,6 +334,30 @@ TEST_F(NetTest, ABrokenRuleIsToldAndEndsBothDirections) {
         while (!departed().empty()) {
         }
     }
+}
+
+TEST_F(NetTest, EachKickIsServed) {
+    const UniqueFd stop = make_eventfd();
+    put(buffer_at(8), std::string(sizeof(Header), '\0') + "hello");
+    std::thread worker{[&] { queues_->serve(stop.get(), {.changed = [](bool) {}, .find = nullptr}); }};
+    const auto used = [&](const test::DriverQueue& driver) {
+        return memory_.read<uint16_t>(GuestAddress{raw(driver.config().device_area) + 2}).value();
+    };
+    // Its first frame finds the device without a buffer.
+    for (uint16_t count = 1; count <= 3; ++count) {
+        const test::Buffer frame[] = {{buffer_at(8), sizeof(Header) + 5, false}};
+        transmit_driver_->add(frame);
+        signal_eventfd(transmit_kick_.get());
+        EXPECT_TRUE(wait_for([&] { return used(*transmit_driver_) == count; }));
+        EXPECT_EQ(departed(), std::string(sizeof(Header), '\0') + "hello");
+        arrive("answer");
+        offer({100});
+        signal_eventfd(receive_kick_.get());
+        EXPECT_TRUE(wait_for([&] { return used(*receive_driver_) == count; }));
+    }
+    signal_eventfd(stop.get());
+    worker.join();
+    EXPECT_EQ(calls_.broken, "");
 }
 
 TEST_F(NetTest, WithoutAnotherSideFramesAreDroppedAndTheGuestGoesOn) {

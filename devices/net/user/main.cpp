@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -68,6 +69,8 @@ void tell(int fd, ExitStatus status, std::string_view line) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    // libslirp sends to sockets whose other side may have gone, or that the guest has shut: an error is enough.
+    signal(SIGPIPE, SIG_IGN);
     UniqueFd link{3};
     UniqueFd report{4};
     try {
