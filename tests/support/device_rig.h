@@ -45,7 +45,8 @@ inline bool eventually(const std::function<bool()>& holds) {
 /// Copies memory that a device's thread may be writing. That is a data race, and no fault where either
 /// content will do, so ThreadSanitizer does not look at this function. By single bytes: it looks at memcpy()
 /// wherever that is called from.
-[[gnu::no_sanitize("thread")]] inline void copy_what_changes(const std::byte* from, std::span<std::byte> to) {
+__attribute__((no_sanitize("thread"))) inline void copy_what_changes(const std::byte* from,
+                                                                     std::span<std::byte> to) {
     std::byte* target = to.data();
     const size_t size = to.size();
     for (size_t at = 0; at < size; ++at) {

@@ -241,6 +241,7 @@ TEST_F(VhostUserResubmissionTest, APauseIsNotTimeInWhichNobodyCameBack) {
     transport_->quiesce();
     std::this_thread::sleep_for(std::chrono::milliseconds{1600});
     transport_->resume();
+    std::this_thread::sleep_for(std::chrono::milliseconds{300});
     come_back(noting());
     ASSERT_TRUE(server_->wait_for_ring(0));
     EXPECT_TRUE(drivers_[0]->take_used().empty());
