@@ -192,12 +192,12 @@ void disturb_addresses(Random& random) {
 void place_queue(Random& random, const Device& device, uint16_t number, Queue& queue, uint16_t limit) {
     const auto which = static_cast<uint64_t>(&device - devices) * kMostQueues + number;
     const uint64_t room = arena.start + which * kQueueRoom;
-    const uint16_t most = limit < kMostQueueEntries ? limit : kMostQueueEntries;
-    queue = {};
-    queue.size = most;
-    while (queue.size > 1 && random.one_in(3)) {
-        queue.size /= 2;
+    Queue made{};
+    made.size = limit < kMostQueueEntries ? limit : kMostQueueEntries;
+    while (made.size > 1 && random.one_in(3)) {
+        made.size /= 2;
     }
+    queue = made;
     queue.descriptors = room;
     queue.driver_area = room + 0x1000;
     queue.device_area = room + 0x2000;
@@ -322,48 +322,52 @@ void write_chain(Random& random, uint64_t table, uint32_t first, uint16_t size, 
     }
 }
 
+/// Never 0: another processor may be setting the queue up.
+uint16_t size_of(const Queue& queue) {
+    const auto& size = const_cast<const volatile uint16_t&>(queue.size);
+    const uint16_t now = size;
+    return now == 0 ? uint16_t{1} : now;
+}
+
 void make_available(Random& random, Queue& queue, uint16_t head) {
     if (random.one_in(256)) {
         head = static_cast<uint16_t>(random.one_in(2) ? random.below(queue.size) : random.next());
     }
-    put(queue.driver_area + 4 + 2 * (queue.available % queue.size), head);
+    put(queue.driver_area + 4 + 2 * (queue.available % size_of(queue)), head);
     ++queue.available;
 }
 
-/// How many descriptors each chain has for its own.
-uint16_t chunk_of(const Queue& queue) {
-    return queue.size < kMostPieces ? queue.size : uint16_t{kMostPieces};
-}
 
 /// One request more in the queue, if its descriptors are free.
 bool add_request(Random& random, Device& device, uint16_t number) {
     Queue& queue = device.queue[number];
-    const uint16_t chunk = chunk_of(queue);
+    // How many descriptors each chain has for its own.
+    const uint16_t size = size_of(queue);
+    const uint16_t chunk = size < kMostPieces ? size : uint16_t{kMostPieces};
     const auto used = get<uint16_t>(queue.device_area + 2);
     const auto under_way = static_cast<uint16_t>(queue.available - used);
-    const uint16_t chunks = queue.size / chunk;
+    const uint16_t chunks = size / chunk;
     if (under_way >= chunks && !random.one_in(32)) {
         return false;
     }
     Chain chain = make_request(random, device, number);
     const auto first = static_cast<uint16_t>(queue.available % chunks * chunk);
-    // Mostly right: of eight chains one has one descriptor that is not.
-    const unsigned spoiled = random.one_in(8) ? random.below(chain.count) : kMostPieces;
+    // Mostly right: one chain in many has one descriptor that is not.
+    const unsigned spoiled = random.one_in(40) ? random.below(chain.count) : kMostPieces;
     const bool indirect = has_feature(device, VIRTIO_RING_F_INDIRECT_DESC) && random.one_in(3);
     if (indirect || chain.count > chunk) {
-        const uint32_t size = kMostPieces * sizeof(vring_desc);
-        const uint64_t table = buffer(random, size);
+        const uint64_t table = buffer(random, kMostPieces * sizeof(vring_desc));
         write_chain(random, table, 0, static_cast<uint16_t>(kMostPieces), chain, spoiled);
         vring_desc descriptor{};
         descriptor.addr = table;
         descriptor.len = chain.count * static_cast<uint32_t>(sizeof(vring_desc));
         descriptor.flags = VRING_DESC_F_INDIRECT;
         if (random.one_in(32)) {
-            spoil(random, descriptor, queue.size);
+            spoil(random, descriptor, size);
         }
         write_descriptor(queue.descriptors, first, descriptor);
     } else {
-        write_chain(random, queue.descriptors, first, queue.size, chain, spoiled);
+        write_chain(random, queue.descriptors, first, size, chain, spoiled);
     }
     make_available(random, queue, first);
     ++device.chains_made;
@@ -402,7 +406,7 @@ void take_used(Device& device, uint16_t number) {
     Queue& queue = device.queue[number];
     const auto used = get<uint16_t>(queue.device_area + 2);
     for (; queue.seen != used && queue.seen != queue.available; ++queue.seen) {
-        const uint64_t element = queue.device_area + 4 + 8 * (queue.seen % queue.size);
+        const uint64_t element = queue.device_area + 4 + 8 * (queue.seen % size_of(queue));
         const auto head = get<uint32_t>(element);
         const auto written = get<uint32_t>(element + 4);
         ++device.chains_used;
