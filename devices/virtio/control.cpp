@@ -2,6 +2,7 @@
 
 #include <linux/virtio_config.h>
 
+#include <exception>
 #include <utility>
 
 namespace hull::virtio {
@@ -78,7 +79,14 @@ void DeviceControl::activate() {
         activation.queues.push_back({static_cast<uint16_t>(index), std::move(*made), queue.kick.get()});
     }
     active_ = true;
-    device_.activate(std::move(activation));
+    try {
+        device_.activate(std::move(activation));
+    } catch (const std::exception& error) {
+        // The host has no thread or no descriptor left for it. Its driver may try again.
+        active_ = false;
+        device_.reset();
+        needs_reset(error.what());
+    }
 }
 
 bool DeviceControl::may_reset_queues() const {
@@ -231,7 +239,7 @@ void DeviceControl::configuration_changed() {
 }
 
 void DeviceControl::needs_reset(const char* why) {
-    log_warning(name_ + " stops until its driver resets it: " + why);
+    log_.warning(name_ + " stops until its driver resets it: " + why);
     status_ |= VIRTIO_CONFIG_S_NEEDS_RESET;
     if ((status_ & VIRTIO_CONFIG_S_DRIVER_OK) != 0) {
         interrupt_(kConfigurationVector);

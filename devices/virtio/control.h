@@ -99,6 +99,7 @@ class DeviceControl final : public DriverCalls, public Stateful {
     uint64_t accepted_ = 0;
     bool active_ = false;
     bool quiesced_ = false;  // it was active, or is to be
+    RateLimitedLog log_;     // a driver can break its device as often as it likes
     std::atomic<uint32_t> generation_{0};
 };
 

@@ -68,7 +68,8 @@ class VirtioDevice {
     /// Takes what the driver wrote; what is beyond the space or read-only is ignored.
     virtual void write_configuration(uint64_t offset, std::span<const std::byte> data) = 0;
     /// Starts to serve. Called once after the start, a reset() or a stop(). What is in a queue already may
-    /// have been kicked for before.
+    /// have been kicked for before. Throws Error or another std::exception where the host lacks something
+    /// that it needs; a reset() comes next.
     virtual void activate(Activation activation) = 0;
     /// As reset(), but keeps what the driver has set otherwise, since activate() comes next, with the same
     /// features and all or some of the queues. Chains that were taken are given back by then, or are those

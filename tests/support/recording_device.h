@@ -4,10 +4,12 @@
 #include <linux/virtio_ids.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "devices/virtio/device.h"
@@ -30,7 +32,12 @@ class RecordingDevice final : public virtio::VirtioDevice {
             configuration[offset] = data[0];
         }
     }
-    void activate(virtio::Activation given) override { activation.emplace(std::move(given)); }
+    void activate(virtio::Activation given) override {
+        activation.emplace(std::move(given));
+        if (std::exchange(lacks_a_thread, false)) {
+            throw std::system_error{EAGAIN, std::generic_category()};
+        }
+    }
     void stop() override {
         activation.reset();
         ++stops;
@@ -43,6 +50,7 @@ class RecordingDevice final : public virtio::VirtioDevice {
     uint64_t offered = uint64_t{1} << 3;
     std::array<std::byte, 4> configuration{};
     std::optional<virtio::Activation> activation;
+    bool lacks_a_thread = false;  ///< the next activation fails half way
     int stops = 0;
     int resets = 0;
 
