@@ -337,7 +337,6 @@ void make_available(Random& random, Queue& queue, uint16_t head) {
     ++queue.available;
 }
 
-
 /// One request more in the queue, if its descriptors are free.
 bool add_request(Random& random, Device& device, uint16_t number) {
     Queue& queue = device.queue[number];

@@ -14,18 +14,32 @@ start:                          # rsi is where boot_params are
     hlt
 
     # Copied to 0x70000, where a further processor starts in real mode (CS is 0x7000). It has the boot
-    # processor's page tables, whose address was put at its end.
+    # processor's page tables, whose address is put there.
     .set kPlace, 0x70000
+    .set kGdtRegister, 32       # what is where in it
+    .set kPageTable, 40
     .globl trampoline, trampoline_page_table, trampoline_end
     .code16
+    .balign 8
 trampoline:
+    jmp real_mode
+    .balign 8
+gdt:
+    .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff
+gdt_register:
+    .word 23
+    .long kPlace + 8
+    .balign 8
+trampoline_page_table:
+    .long 0
+real_mode:
     cli
     mov ax, cs
     mov ds, ax
-    lgdt [gdt_register - trampoline]
+    lgdt [kGdtRegister]
     mov eax, 0x20               # CR4.PAE
     mov cr4, eax
-    mov eax, [trampoline_page_table - trampoline]
+    mov eax, [kPageTable]
     mov cr3, eax
     mov ecx, 0xc0000080         # EFER.LME
     rdmsr
@@ -55,14 +69,6 @@ long_mode:
 no_stack:
     hlt
     jmp no_stack
-    .balign 8
-gdt:
-    .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff
-gdt_register:
-    .word 23
-    .long kPlace + gdt - trampoline
-trampoline_page_table:
-    .long 0
 trampoline_end:
 
     .data
