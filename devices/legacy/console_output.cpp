@@ -125,7 +125,11 @@ void ConsoleOutput::note_progress(size_t written) {
         const std::lock_guard lock{mutex_};
         in_flight_ -= written;
         stalled_ = false;
-        dropped = std::exchange(dropped_, 0);
+        // A guest can go on and on: what it loses within a second of the last such line is told in the next.
+        if (const auto now = Clock::now(); dropped_ > 0 && now - told_ >= kTellAgain) {
+            dropped = std::exchange(dropped_, 0);
+            told_ = now;
+        }
         tell = room_wanted_ && buffer_.size() + in_flight_ < kHighWater;
         room_wanted_ = room_wanted_ && !tell;
     }

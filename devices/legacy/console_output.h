@@ -30,6 +30,8 @@ class ConsoleOutput final : public ByteSink {
     static constexpr std::chrono::milliseconds kStall{1000};
     /// How long a line that is not complete may wait for its rest.
     static constexpr std::chrono::milliseconds kLineWait{1};
+    /// How long what is dropped after it was told of is only counted.
+    static constexpr std::chrono::milliseconds kTellAgain{1000};
 
     /// Writes to `fd`, which must outlive this and is not changed (a terminal or pipe is opened anew, since
     /// non-blocking mode would be shared with whoever gave it). `on_room` is called on the writer's thread
@@ -67,7 +69,8 @@ class ConsoleOutput final : public ByteSink {
     bool stalled_ = false;      // the reader has taken nothing for kStall
     bool reader_gone_ = false;  // writing fails: there will be no reader again
     bool room_wanted_ = false;  // put() answered false, and on_room_ was not called since
-    uint64_t dropped_ = 0;
+    uint64_t dropped_ = 0;      // and not told yet
+    std::chrono::steady_clock::time_point told_{};
     bool line_is_empty_ = true;
     bool line_is_kernels_ = false;
     std::optional<std::chrono::steady_clock::time_point> first_line_;

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <utility>
 
-#include "base/log.h"
 #include "devices/net/frame_stream.h"
 #include "devices/net/layout.h"
 #include "devices/net/tap.h"
@@ -92,7 +91,7 @@ void Net::activate(Activation activation) {
     }
     if (settings_.offloads == NetOffloads::all &&
         !set_tap_offloads(pairs_.front()->link.get(), activation.features)) {
-        log_warning(settings_.name + ": the host refuses the guest's offloads");
+        log_.warning(settings_.name + ": the host refuses the guest's offloads");
     }
     use_pairs(pairs_used_);
     for (size_t number = 0; number < pairs; ++number) {
@@ -119,7 +118,7 @@ void Net::start(Pair& pair, size_t number, const Activation& activation) {
             });
             return;
         }
-        log_warning(name + ": the host's kernel does not take its queues (vhost-net), so hull serves them");
+        log_.warning(name + ": the host's kernel does not take its queues (vhost-net), so hull serves them");
     }
     const NetQueues::Sides sides{.receive = *pair.receive,
                                  .transmit = *pair.transmit,

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "base/unique_fd.h"
 #include "base/worker_thread.h"
 #include "devices/net/net_queues.h"
@@ -100,6 +101,7 @@ class Net final : public VirtioDevice {
     NetLimit to_guest_;
     NetLimit from_guest_;
     std::atomic<bool> link_is_up_{true};
+    RateLimitedLog log_;  // a driver can start the device as often as it likes
     std::vector<std::unique_ptr<Pair>> pairs_;
     size_t pairs_used_ = 1;  // as the driver has asked for; the control queue's worker changes it
     std::optional<ActiveQueue> control_queue_;

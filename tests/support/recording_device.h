@@ -4,10 +4,12 @@
 #include <linux/virtio_ids.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"

@@ -123,6 +123,26 @@ TEST_F(ConsoleOutputTest, AReaderThatNeverReadsHoldsNobodyUp) {
         << warnings;
 }
 
+TEST_F(ConsoleOutputTest, AGuestThatPrintsWithoutEndDoesNotFillTheLog) {
+    constexpr int kTimes = 60;
+    const Pipe pipe = test::make_pipe();
+    testing::internal::CaptureStderr();
+    const auto start = Clock::now();
+    {
+        ConsoleOutput output{pipe.write_end.get(), [] {}};
+        output.put(bytes_of(std::string(ConsoleOutput::kHighWater + ConsoleOutput::kSlack, 'x')));
+        const std::string more(ConsoleOutput::kSlack, 'x');
+        for (int times = 0; times < kTimes; ++times) {
+            output.put(bytes_of(more));  // whatever it answers
+            test::read_up_to(pipe.read_end.get(), 8192);
+        }
+    }
+    const std::string warnings = testing::internal::GetCapturedStderr();
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - start).count();
+    EXPECT_NE(warnings.find("bytes of the guest's output were dropped"), std::string::npos) << warnings;
+    EXPECT_LE(std::count(warnings.begin(), warnings.end(), '\n'), seconds + 2) << warnings;
+}
+
 TEST_F(ConsoleOutputTest, AStalledReaderDoesNotHoldUpTheEndForLong) {
     const Pipe pipe = test::make_pipe();
     auto output = std::make_unique<ConsoleOutput>(pipe.write_end.get(), [] {});

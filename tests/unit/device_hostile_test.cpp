@@ -6,14 +6,17 @@
 #include <linux/virtio_console.h>
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "devices/console/console.h"
 #include "devices/rng/rng.h"
 #include "devices/vsock/vsock.h"
@@ -235,6 +238,46 @@ const OrderRow kOrders[] = {
      },
      true},
 };
+
+/// Lets this process open `more` descriptors than it has, as long as it is there.
+class DescriptorLimit {
+  public:
+    explicit DescriptorLimit(rlim_t more) {
+        // The sanitizer looks at each class that it has not seen yet by means of a pipe, for which there is
+        // no descriptor later.
+        try {
+            throw Error{ExitStatus::no_resources, "seen", "before"};
+        } catch (const std::exception& error) {
+            EXPECT_STRNE(error.what(), "");
+        }
+        const UniqueFd next{fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)};
+        getrlimit(RLIMIT_NOFILE, &before_);
+        const rlimit few{.rlim_cur = static_cast<rlim_t>(next.get()) + more, .rlim_max = before_.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &few);
+    }
+    DescriptorLimit(const DescriptorLimit&) = delete;
+    DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+    ~DescriptorLimit() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+  private:
+    rlimit before_{};
+};
+
+TYPED_TEST(HostileDriver, AHostThatIsOutOfDescriptorsCostsTheDeviceThatStartsOnly) {
+    for (const auto& kind : this->kinds()) {
+        Rig<TypeParam> rig{kind.queues, kind.make};
+        for (rlim_t more = 0; more < 4; ++more) {
+            SCOPED_TRACE(std::string{kind.name} + " and " + std::to_string(more) + " descriptors");
+            this->suffer(kind, rig, [&] {
+                rig.clear_queues();
+                const DescriptorLimit limit{more};
+                rig.start(kind.features | kVersion1 | kReset);
+                const bool broken = (rig.side().status() & VIRTIO_CONFIG_S_NEEDS_RESET) != 0;
+                EXPECT_TRUE(broken || more > 0) << "each needs one at least";
+            });
+        }
+    }
+}
 
 TYPED_TEST(HostileDriver, OrdersToQueuesCostTheirDeviceOnly) {
     for (const auto& kind : this->kinds()) {

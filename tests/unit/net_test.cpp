@@ -499,12 +499,6 @@ TEST_F(NetStreamTest, AnotherSideThatIsBackIsFoundAgain) {
     }};
     arrive_bytes(framed("first") + framed("cut off").substr(0, 7));
     const auto used = [&] { return receive_driver_->used_index(); };
-    const auto wait_for = [](const std::function<bool()>& holds) {
-        for (int tries = 0; tries < 10000 && !holds(); ++tries) {
-            std::this_thread::sleep_for(std::chrono::milliseconds{1});
-        }
-        return holds();
-    };
     EXPECT_TRUE(wait_for([&] { return used() == 1; }));
     wire_.reset();
     EXPECT_TRUE(wait_for([&] { return ups == 1; }));

@@ -5,6 +5,8 @@
 #include <linux/virtio_mmio.h>
 #include <poll.h>
 
+#include <algorithm>
+#include <string>
 #include <thread>
 
 #include "devices/rng/rng.h"
@@ -143,6 +145,20 @@ TEST_F(MmioTransportTest, ABadQueueNeedsAReset) {
     registers_.set_queue(0, queue_.config());
     registers_.start();
     EXPECT_TRUE(device_.activation) << "it does not recover";
+}
+
+TEST_F(MmioTransportTest, ADriverThatBreaksItsDeviceAgainAndAgainDoesNotFillTheLog) {
+    testing::internal::CaptureStderr();
+    QueueConfig outside = queue_.config();
+    outside.device_area = GuestAddress{uint64_t{1} << 40};
+    for (int times = 0; times < 100; ++times) {
+        registers_.negotiate(kVersion1);
+        registers_.set_queue(0, outside);
+        registers_.start();
+    }
+    const std::string log = testing::internal::GetCapturedStderr();
+    EXPECT_THAT(log, testing::HasSubstr("recorder stops until its driver resets it: an area is not aligned"));
+    EXPECT_LE(std::count(log.begin(), log.end(), '\n'), 10) << log;
 }
 
 TEST_F(MmioTransportTest, AHostThatHasNoRoomForADeviceCostsThatDevice) {

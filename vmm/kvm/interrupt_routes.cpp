@@ -75,7 +75,7 @@ void InterruptRoutes::route(uint32_t gsi, uint64_t address, uint32_t data) {
         // What a guest wrote into its table must not end the machine; without its old route it is as if
         // masked.
         std::erase_if(entries_, [gsi](const kvm_irq_routing_entry& other) { return other.gsi == gsi; });
-        log_warning(std::string{"a device's interrupt goes nowhere: "} + error.what());
+        log_.warning(std::string{"a device's interrupt goes nowhere: "} + error.what());
     }
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/log.h"
 #include "devices/pci/msix.h"
 #include "vmm/kvm/vm.h"
 
@@ -41,6 +42,7 @@ class InterruptRoutes {
     std::mutex mutex_;  // all below, and the order of KVM's tables
     std::vector<kvm_irq_routing_entry> entries_;
     std::vector<bool> taken_;  // by message, from first_message_ on
+    RateLimitedLog log_;       // a guest can write to its table as often as it likes
 };
 
 }  // namespace hull

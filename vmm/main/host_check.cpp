@@ -13,12 +13,14 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <utility>
 
 #include "base/guest_memory.h"
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/main/isolation_check.h"
 
 namespace hull {
 
@@ -108,10 +110,11 @@ void check_kvm(std::vector<CheckResult>& results) {
 CheckResult check_vm_creation() {
     const std::string setting = first_line("/sys/module/kvm/parameters/nx_huge_pages");
     if (setting == "Y") {
-        return {"start of a VM", Verdict::note,
-                "kvm.nx_huge_pages is on: making a VM takes some milliseconds more",
-                "where guests are trusted or the processor is not affected by ITLB multihit: "
-                "kvm.nx_huge_pages=never"};
+        return {
+            "start of a VM", Verdict::note,
+            "kvm.nx_huge_pages is on: making a VM takes some milliseconds more",
+            "only where guests are trusted or the processor is not affected by ITLB multihit (else a guest "
+            "can stop the host): kvm.nx_huge_pages=never"};
     }
     return {"start of a VM", Verdict::good, "nothing slows it", ""};
 }
@@ -182,6 +185,10 @@ std::vector<CheckResult> check_host() {
     results.push_back(check_device("vhost-net", "/dev/vhost-net", "networks by tap are faster with it",
                                    "as root: modprobe vhost_net, and give this user access"));
     results.push_back(check_io_uring());
+    for (CheckResult& result : check_isolation_settings("/")) {
+        results.push_back(std::move(result));
+    }
+    results.push_back(check_user_namespaces());
     return results;
 }
 

@@ -12,7 +12,7 @@ namespace hull {
 struct CheckResult {
     enum class Verdict {
         good,
-        note,     ///< guests run, but slower or with less
+        note,     ///< guests run, but slower, with less, or less apart from each other
         failure,  ///< real guests cannot run
     };
     std::string what;
