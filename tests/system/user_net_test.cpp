@@ -239,6 +239,24 @@ TEST(UserNet, IPv6ReachesTheHost) {
     EXPECT_THAT(hull.out(), HasSubstr("\r\n2\r\n")) << "ping6";
 }
 
+/// A send to such a stream brings SIGPIPE to a process that does not ignore it.
+TEST(UserNet, OutlivesStreamsWhoseOtherSideGoes) {
+    const Server web{SOCK_STREAM, 7083, http("still here")};
+    const Server leaver{SOCK_STREAM, 7084, [](int listener) {
+                            const UniqueFd connection{accept(listener, nullptr, nullptr)};
+                            std::array<char, 4096> some{};
+                            [[maybe_unused]] const ssize_t got =
+                                read(connection.get(), some.data(), some.size());
+                        }};
+    HullProcess hull{boot(kSmall, "", {"--net", "user,host-loopback"}), HullProcess::Input::pipe};
+    ASSERT_TRUE(hull.wait_for("hull#"));
+    hull.type(kDhcp +
+              "for n in 1 2 3 4 5 6 7 8; do head -c 4000000 /dev/zero | nc 10.0.2.2 7084; done\n"
+              "wget -q -O - http://10.0.2.2:7083/; echo; poweroff -f\n");
+    EXPECT_EQ(hull.wait(), 0) << hull.err();
+    EXPECT_THAT(hull.out(), HasSubstr("still here"));
+}
+
 TEST(UserNet, ItsEndIsAPulledCableAndKillingLeavesNothing) {
     HullProcess hull{boot(kSmall, "", {"--net", "user"}), HullProcess::Input::pipe};
     ASSERT_TRUE(hull.wait_for("hull#"));
