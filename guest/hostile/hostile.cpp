@@ -643,6 +643,9 @@ extern "C" [[noreturn]] void begin(const boot_params* boot) {
             }
         }
     }
+    for (unsigned number = 0; number < device_count; ++number) {
+        set_status(devices[number], 0);  // what a console still has to print would stand between the words here
+    }
     report();
     power_off();
 }
