@@ -404,7 +404,8 @@ void ring(Random& random, const Device& device, uint16_t number) {
 void take_used(Device& device, uint16_t number) {
     Queue& queue = device.queue[number];
     const auto used = get<uint16_t>(queue.device_area + 2);
-    for (; queue.seen != used && queue.seen != queue.available; ++queue.seen) {
+    for (unsigned most = size_of(queue); most > 0 && queue.seen != used && queue.seen != queue.available;
+         --most, ++queue.seen) {
         const uint64_t element = queue.device_area + 4 + 8 * (queue.seen % size_of(queue));
         const auto head = get<uint32_t>(element);
         const auto written = get<uint32_t>(element + 4);
@@ -426,7 +427,7 @@ void drive(Random& random, Device& device) {
     constexpr uint64_t kPatience = 1'000'000;  // of the time-stamp counter: a fraction of a millisecond
     const uint8_t now = status(device);
     const bool runs = (now & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && (now & VIRTIO_CONFIG_S_NEEDS_RESET) == 0;
-    if (!runs || random.one_in(64)) {
+    if (!runs || random.one_in(16)) {
         set_up(random, device);
     }
     for (unsigned turns = 1 + random.below(4); turns > 0; --turns) {
@@ -505,6 +506,18 @@ void do_round(Random& random) {
         default:
             drive(random, device);
             break;
+    }
+}
+
+/// Drives each device until it has answered, or does not in many tries: a few rounds by chance might never
+/// get that far.
+void open_all() {
+    constexpr int kTries = 200;
+    Random random{seed};
+    for (unsigned number = 0; number < device_count; ++number) {
+        for (int tries = 0; tries < kTries && devices[number].chains_used == 0; ++tries) {
+            drive(random, devices[number]);
+        }
     }
 }
 
@@ -633,6 +646,7 @@ extern "C" [[noreturn]] void begin(const boot_params* boot) {
     print("hostile: ");
     print(device_count);
     print(" devices\n");
+    open_all();
     start_processors();
     give_up_interrupts();
     if (device_count > 0) {
@@ -644,7 +658,8 @@ extern "C" [[noreturn]] void begin(const boot_params* boot) {
         }
     }
     for (unsigned number = 0; number < device_count; ++number) {
-        set_status(devices[number], 0);  // what a console still has to print would stand between the words here
+        set_status(devices[number],
+                   0);  // what a console still has to print would stand between the words here
     }
     report();
     power_off();

@@ -137,11 +137,8 @@ class HostileMachineTest : public test::MachineTest {
                                                       {VIRTIO_ID_VSOCK, 1},
                                                       {VIRTIO_ID_RNG, 1},
                                                       {VIRTIO_ID_CONSOLE, 2}}));
-        // So many rounds at least, or it does not get to everything.
-        constexpr uint64_t kEnough = 100;
         for (const auto& [type, answers] : report.answers) {
-            EXPECT_TRUE(answers > 0 || test::hostile_rounds() < kEnough)
-                << "no device of type " << type << " got as far as an answer";
+            EXPECT_GT(answers, 0U) << "no device of type " << type << " got as far as an answer";
             RecordProperty("answers_of_type_" + std::to_string(type), std::to_string(answers));
         }
         // Two more were made before the first look: the pipes of the console, which are closed by now.

@@ -9,14 +9,14 @@
 
 namespace hull::test {
 
-/// How many things it does, and what its choices follow from: $HULL_HOSTILE_ROUNDS (100) and
+/// How many things it does, and what its choices follow from: $HULL_HOSTILE_ROUNDS (200) and
 /// $HULL_HOSTILE_SEED (1).
 inline uint64_t hostile_number(const char* variable, uint64_t otherwise) {
     const char* text = std::getenv(variable);
     return text == nullptr ? otherwise : std::stoull(text);
 }
 inline uint64_t hostile_rounds() {
-    return hostile_number("HULL_HOSTILE_ROUNDS", 100);
+    return hostile_number("HULL_HOSTILE_ROUNDS", 200);
 }
 inline uint64_t hostile_seed() {
     return hostile_number("HULL_HOSTILE_SEED", 1);

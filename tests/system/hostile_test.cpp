@@ -148,11 +148,8 @@ TEST_P(Hostile, AGuestHarmsNobodyButItself) {
                                                   {VIRTIO_ID_VSOCK, 1},
                                                   {VIRTIO_ID_RNG, 1},
                                                   {VIRTIO_ID_CONSOLE, 2}}));
-    // So many rounds at least, or it does not get to everything.
-    constexpr uint64_t kEnough = 100;
     for (const auto& [type, answers] : report.answers) {
-        EXPECT_TRUE(answers > 0 || hostile_rounds() < kEnough)
-            << "no device of type " << type << " got as far as an answer";
+        EXPECT_GT(answers, 0U) << "no device of type " << type << " got as far as an answer";
     }
     // The programs that serve its devices may say something, too, before they give up.
     EXPECT_EQ(hull.err().find("Sanitizer"), std::string::npos) << hull.err();
