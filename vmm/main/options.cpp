@@ -229,8 +229,8 @@ void refuse_what_cannot_be_meant(const options::parsed_options& given) {
     }
 }
 
-/// The sentence of an error with an option's name in it. Boost's own what() puts names in again and again until
-/// no %canonical_option% is left, and so never ends where the command line itself has such a word.
+/// The sentence of an error with an option's name in it. Boost's own what() puts names in again and again
+/// until no %canonical_option% is left, and so never ends where the command line itself has such a word.
 std::string sentence(const options::error_with_option_name& error) {
     constexpr std::string_view kPlace = "%canonical_option%";
     std::string text = error.m_error_template;

@@ -69,7 +69,8 @@ void tell(int fd, ExitStatus status, std::string_view line) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    // libslirp sends to sockets whose other side may have gone, or that the guest has shut: an error is enough.
+    // libslirp sends to sockets whose other side may have gone, or that the guest has shut: an error is
+    // enough.
     signal(SIGPIPE, SIG_IGN);
     UniqueFd link{3};
     UniqueFd report{4};
