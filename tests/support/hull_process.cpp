@@ -137,6 +137,14 @@ testing::AssertionResult HullProcess::wait_for(const std::string& text) {
     return testing::AssertionSuccess();
 }
 
+bool HullProcess::read_for(std::chrono::milliseconds time) {
+    const auto end = Clock::now() + time;
+    while (Clock::now() < end && (output_.valid() || error_.valid())) {
+        read_some(std::chrono::milliseconds{50});
+    }
+    return output_.valid() || error_.valid();
+}
+
 void HullProcess::type(const std::string& text) {
     size_t done = 0;
     while (done < text.size()) {

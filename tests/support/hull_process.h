@@ -30,6 +30,8 @@ class HullProcess {
     /// Reads standard output until `text` has come; a failure, with all that hull said and how it ended, at
     /// its end or when nothing came for kPatience.
     testing::AssertionResult wait_for(const std::string& text);
+    /// Reads both outputs for so long; false where they are at their end before.
+    bool read_for(std::chrono::milliseconds time);
     /// Writes to its standard input.
     void type(const std::string& text);
     void close_input() { input_.reset(); }
