@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/echo_server.h"
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
 #include "tests/support/ordinary_user.h"
@@ -262,6 +263,26 @@ TEST_P(Sandbox, HasNoNetworkUnlessAskedFor) {
                     "grep -c 10.0.2.15 /proc/net/fib_trie >/dev/null && echo addressed'")
                   .out,
               "eth0\nlo\nnameserver 10.0.2.3\naddressed\n");
+}
+
+TEST_P(Sandbox, ReachesThoseWhoAreAllowedAndNobodyElse) {
+    if (std::system("ip addr replace 192.0.2.77/32 dev lo") != 0) {
+        GTEST_SKIP() << "only root can give the host an address";
+    }
+    {
+        const EchoServer local{"127.0.0.1"};
+        const EchoServer far{"192.0.2.77"};
+        const Ended ended = shell(
+            "$S --allow localhost:7007 --allow 192.0.2.77:7007 --allow 192.0.2.77:7008 -- bash -c '"
+            "for place in localhost 192.0.2.77; do exec 3<>/dev/tcp/$place/7007; echo to $place >&3; "
+            "head -n 1 <&3; exec 3>&-; done; "
+            "for place in localhost/22 192.0.2.77/7008 192.0.2.78/7007; do "
+            "(exec 3<>/dev/tcp/$place && head -n 1 <&3 | grep . || echo nobody at $place); done' "
+            "2>/dev/null");
+        EXPECT_EQ(ended.out, "to localhost\nto 192.0.2.77\nnobody at 192.0.2.77/7008\n");
+        EXPECT_EQ(ended.status, 1) << "bash ends where it cannot connect";
+    }
+    EXPECT_EQ(std::system("ip addr del 192.0.2.77/32 dev lo"), 0);
 }
 
 TEST_P(Sandbox, LeavesTheHostUsableWhateverTheCommandDoes) {

@@ -39,6 +39,21 @@ TEST(SandboxOptions, AreRead) {
     EXPECT_TRUE(full.tty);
     EXPECT_EQ(full.kernel, "k");
     EXPECT_EQ(full.initramfs, "i");
+    const SandboxOptions allowing = parse_sandbox_options(
+        {"--allow", "10.1.2.3:80", "--allow", "127.0.0.1:65535", "--kernel", "k", "--", "x"});
+    ASSERT_EQ(allowing.allowed.size(), 2U);
+    EXPECT_EQ(allowing.allowed[0].host, "10.1.2.3");
+    EXPECT_EQ(allowing.allowed[0].address, 0x0a010203U);
+    EXPECT_EQ(allowing.allowed[0].port, 80);
+    EXPECT_EQ(allowing.allowed[1].port, 65535);
+    const SandboxOptions named =
+        parse_sandbox_options({"--allow", "localhost:1", "--kernel", "k", "--", "x"});
+    EXPECT_EQ(named.allowed.at(0).address, 0x7f000001U);
+    test::expect_error(
+        [] {
+            parse_sandbox_options({"--allow", "no-such-name.invalid:1", "--", "x"});
+        },
+        ExitStatus::no_resources, {"no-such-name.invalid", "no IPv4 address"});
     EXPECT_TRUE(parse_sandbox_options({"--help"}).help);
     EXPECT_THAT(sandbox_help(), testing::HasSubstr("--out-limit"));
 }
@@ -53,6 +68,12 @@ TEST(SandboxOptions, WrongFormsAreTold) {
         {{"ls"}, {"'ls'", "belongs to no option"}},
         {{"--net", "tap=x", "--", "ls"}, {"tap=x", "neither none nor user"}},
         {{"--net", "none", "--net", "user", "--", "ls"}, {"--net", "more than once"}},
+        {{"--allow", "host", "--", "ls"}, {"--allow", "it is not HOST:PORT"}},
+        {{"--allow", ":80", "--", "ls"}, {"--allow", "it is not HOST:PORT"}},
+        {{"--allow", "[::1]:80", "--", "ls"}, {"--allow", "it is not HOST:PORT"}},
+        {{"--allow", "10.0.0.1:0", "--", "ls"}, {"--allow"}},
+        {{"--allow", "10.0.0.1:65536", "--", "ls"}, {"--allow"}},
+        {{"--allow", "10.0.0.1:80", "--net", "user", "--", "ls"}, {"--allow", "allows everything"}},
         {{"--timeout", "-1", "--", "ls"}, {"--timeout"}},
         {{"--cpus", "0", "--", "ls"}, {"--cpus"}},
         {{"--memory", "x", "--", "ls"}, {"--memory"}},

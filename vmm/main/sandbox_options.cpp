@@ -1,14 +1,23 @@
 #include "vmm/main/sandbox_options.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <boost/program_options.hpp>
+#include <cerrno>
+#include <iterator>
 #include <sstream>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/option_text.h"
 #include "vmm/main/command_line.h"
 #include "vmm/main/fetched_files.h"
+#include "vmm/main/helper_process.h"
 
 namespace hull {
 
@@ -30,8 +39,10 @@ options::options_description describe() {
          "folder for what the command leaves in /out; made where it is missing, and empty where it is not")  //
         ("out-limit", text()->value_name("SIZE"), "the most that comes back (default 1G)")               //
         ("net", text()->value_name("KIND"), "none (default), or user: a way out by the host's sockets")  //
-        ("timeout", text()->value_name("SECONDS"), "the longest that the command may take")              //
-        ("cpus", text()->value_name("N"), "vCPUs, 1 to 254 (default 1)")                                 //
+        ("allow", text()->value_name("HOST:PORT"),
+         "a place that the command may connect to by TCP, beside --net none; up to 16")      //
+        ("timeout", text()->value_name("SECONDS"), "the longest that the command may take")  //
+        ("cpus", text()->value_name("N"), "vCPUs, 1 to 254 (default 1)")                     //
         ("memory", text()->value_name("SIZE"),
          "memory, for example 512M (the default) or 2G; files that the command writes are in it")      //
         ("tty", flag(), "give the command a terminal; standard input must be one")                     //
@@ -42,10 +53,63 @@ options::options_description describe() {
     return known;
 }
 
+/// The IPv4 address of a name, as text; empty where it has none. The host's own program asks for it: how
+/// names are looked up is a matter of libraries that a static program cannot count on.
+std::string address_of(const std::string& host) {
+    in_addr ignored{};
+    if (inet_pton(AF_INET, host.c_str(), &ignored) == 1) {
+        return host;
+    }
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        throw Error{ExitStatus::no_resources, "cannot make a pipe", errno_text(errno)};
+    }
+    const UniqueFd out{ends[0]};
+    UniqueFd in{ends[1]};
+    const HelperProcess helper{{.name = "getent",
+                                .file = "/bin/sh",
+                                .arguments = {"-c", "exec getent ahostsv4 \"$0\" >&3 2>/dev/null", host},
+                                .descriptors = {in.get()}}};
+    in.reset();
+    std::string answer;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = read(out.get(), part.data(), part.size())) > 0;) {
+        answer.append(part.data(), static_cast<size_t>(got));
+    }
+    return answer.substr(0, answer.find_first_of(" \t\n"));
+}
+
+AllowedPeer parse_peer(const std::string& text) {
+    const size_t colon = text.rfind(':');
+    if (colon == std::string::npos || colon == 0 || text.find_first_of(" \t\n[") != std::string::npos ||
+        text.front() == '-') {
+        refuse_option("--allow", text, "it is not HOST:PORT", "give a name or an IPv4 address, and a port");
+    }
+    AllowedPeer peer{
+        .host = text.substr(0, colon),
+        .port = static_cast<uint16_t>(parse_number(text.substr(colon + 1), "--allow", 1, UINT16_MAX))};
+    const std::string text_of_address = address_of(peer.host);
+    in_addr address{};
+    if (inet_pton(AF_INET, text_of_address.c_str(), &address) != 1) {
+        throw Error{ExitStatus::no_resources, "cannot let the command reach '" + text + "' (--allow)",
+                    "the name has no IPv4 address", "is the name right, and the host's network up?"};
+    }
+    peer.address = ntohl(address.s_addr);
+    return peer;
+}
+
 /// Puts the value of one option in.
 void apply(SandboxOptions& result, const std::string& key, const OptionValues& values) {
     if (key == "in") {
         result.in.assign(values.begin(), values.end());
+        return;
+    }
+    if (key == "allow") {
+        constexpr size_t kMost = 16;  // that the agent listens for
+        if (values.size() > kMost) {
+            refuse_option("--allow", values.back(), "there are more than 16", "leave some out");
+        }
+        std::ranges::transform(values, std::back_inserter(result.allowed), parse_peer);
         return;
     }
     const std::string& value = single_value(values, key);
@@ -115,6 +179,10 @@ SandboxOptions parse_sandbox_options(const std::vector<std::string>& arguments) 
     if (end == arguments.end() || end + 1 == arguments.end()) {
         throw Error{ExitStatus::usage, "cannot tell what to run in the sandbox",
                     "no command stands behind a '--'", kAdvice};
+    }
+    if (result.user_net && !result.allowed.empty()) {
+        throw Error{ExitStatus::usage, "cannot use --net user and --allow together",
+                    "the first allows everything", "leave one of them out"};
     }
     result.command.assign(end + 1, arguments.end());
     fill_in_fetched_kernel(result);

@@ -10,6 +10,13 @@
 
 namespace hull {
 
+/// The one address and port of TCP that a command may reach (--allow).
+struct AllowedPeer {
+    std::string host;      ///< as the user named it
+    uint32_t address = 0;  ///< its IPv4 address; 127.0.0.1 is 0x7f000001
+    uint16_t port = 0;
+};
+
 /// What the command line of `hull sandbox` says.
 struct SandboxOptions {
     std::vector<std::string> command;  ///< not empty, unless help is asked for
@@ -20,6 +27,7 @@ struct SandboxOptions {
     uint32_t cpus = 1;
     uint64_t memory = uint64_t{512} << 20;  ///< bytes, whole MiB
     bool tty = false;
+    std::vector<AllowedPeer> allowed;
     bool user_net = false;            ///< --net user
     std::filesystem::path kernel;     ///< empty: what scripts/guest-kernel has fetched
     std::filesystem::path initramfs;  ///< with the kernel's modules; empty: it needs none

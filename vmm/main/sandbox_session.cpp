@@ -1,5 +1,6 @@
 #include "vmm/main/sandbox_session.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
@@ -34,6 +35,8 @@ constexpr int kBySignal = 128;
 constexpr uint32_t kCommand = 1;
 constexpr uint32_t kFiles = 2;
 constexpr uint32_t kFirstSetUp = 100;
+constexpr uint32_t kFirstRelay = 10'000;
+constexpr size_t kMostRelayed = 256;  // directions of connections at once, two of each
 
 constexpr uint32_t kMostFiles = 100'000;  // that come back
 /// How long a guest may take to come up where there is a time limit at all. An emulated host takes its time.
@@ -241,9 +244,30 @@ void SandboxSession::prepare_guest() {
     for (const char* folder : {"/in", "/run", "/root"}) {
         make_folder(root + folder, 0755);
     }
-    make_file(root + "/etc/hosts", "127.0.0.1 localhost hull\n::1 localhost\n");
+    std::string hosts = "127.0.0.1 localhost hull\n::1 localhost\n";
+    for (const AllowedPeer& peer : options_.allowed) {
+        in_addr address{};
+        address.s_addr = htonl(peer.address);
+        hosts += std::string{inet_ntoa(address)} + " " + peer.host + "\n";
+    }
+    make_file(root + "/etc/hosts", hosts);
     make_file(root + "/etc/hostname", "hull\n");
     set_address("lo", INADDR_LOOPBACK, 8, 0);
+    // Who may be reached has its own address in the guest, where the agent listens for it.
+    for (size_t index = 0; index < options_.allowed.size(); ++index) {
+        const AllowedPeer& peer = options_.allowed[index];
+        const auto same = [&](const AllowedPeer& other) { return other.address == peer.address; };
+        const bool is_there = peer.address >> 24 == IN_LOOPBACKNET ||
+                              std::any_of(options_.allowed.begin(), options_.allowed.begin() + index, same);
+        if (!is_there) {
+            set_address(("lo:" + std::to_string(index)).c_str(), peer.address, 32, 0);
+        }
+        client_.request(agent::kRelay, kFirstRelay + static_cast<uint32_t>(index),
+                        [&](agent::FrameWriter& frame) {
+                            frame.add_number(agent::kIp, peer.address);
+                            frame.add_number(agent::kPortNumber, peer.port);
+                        });
+    }
     if (options_.user_net) {
         set_address("eth0", kGuestAddress, kPrefix, kGateway);
         make_file(root + "/etc/resolv.conf", kNameServer);
@@ -287,6 +311,9 @@ void SandboxSession::take_failure(uint32_t number, int error, const std::string&
         std::fprintf(stderr, "hull: cannot run '%s' in the sandbox: %s\n", options_.command.front().c_str(),
                      errno_text(error).c_str());
         finish(error == ENOENT ? kNotFound : kNotExecutable);
+    } else if (number >= kFirstRelay && number - kFirstRelay < options_.allowed.size()) {
+        fail("the agent fails " + what + " to " + options_.allowed[number - kFirstRelay].host + ": " +
+             errno_text(error));
     } else if (number == kFiles) {
         fail("what the command left cannot be had: the agent fails " + what + " (" + errno_text(error) + ")");
     } else if (number >= kFirstSetUp && number - kFirstSetUp < set_up_.size()) {
@@ -295,6 +322,10 @@ void SandboxSession::take_failure(uint32_t number, int error, const std::string&
 }
 
 void SandboxSession::take_connection(agent::Type kind, uint32_t number, UniqueFd connection) {
+    if (kind == agent::kRelayed) {
+        relay(number, std::move(connection));
+        return;
+    }
     if ((expected_ & bit_of(kind)) == 0 || number != (kind == agent::kTree ? kFiles : kCommand)) {
         return;  // nobody has asked for it
     }
@@ -375,6 +406,37 @@ void SandboxSession::take_tree() {
                          tree_->links_left_out());
         }
         finish(status_);
+    }
+}
+
+void SandboxSession::carry_both_ways(UniqueFd one, UniqueFd other) {
+    UniqueFd one_again = duplicate(one.get());
+    UniqueFd other_again = duplicate(other.get());
+    const auto carry = [this](UniqueFd from, UniqueFd to) {
+        std::optional<StreamPump>& place = relayed_.emplace_back();
+        place.emplace(loop_, std::move(from), std::move(to), [&place] { place.reset(); });
+    };
+    carry(std::move(one), std::move(other));
+    carry(std::move(other_again), std::move(one_again));
+}
+
+/// Connects to who is allowed; where nobody answers, or there are too many, the guest's end is closed.
+void SandboxSession::relay(uint32_t number, UniqueFd connection) {
+    relayed_.remove_if([](const auto& pump) { return !pump; });
+    if (number < kFirstRelay || number - kFirstRelay >= options_.allowed.size() ||
+        relayed_.size() >= kMostRelayed) {
+        return;
+    }
+    const AllowedPeer& peer = options_.allowed[number - kFirstRelay];
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(peer.port);
+    address.sin_addr.s_addr = htonl(peer.address);
+    UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    if (fd.valid() && (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+                       errno == EINPROGRESS)) {
+        // What is sent before it is connected waits; if it cannot be, reading and writing fail.
+        carry_both_ways(std::move(connection), std::move(fd));
     }
 }
 

@@ -51,6 +51,8 @@ class SandboxSession {
     void take_console();
     void take_machines_end();
     void take_tree();
+    void relay(uint32_t number, UniqueFd connection);
+    void carry_both_ways(UniqueFd one, UniqueFd other);
     void resize();
     void finish_if_all_came();
     void finish(int status);
@@ -68,6 +70,7 @@ class SandboxSession {
     std::vector<std::string> set_up_;  // what requests of their numbers are for
     int outputs_left_;                 // connections whose end is waited for
     std::list<StreamPump> pumps_;
+    std::list<std::optional<StreamPump>> relayed_;  // of them those that have ended go when further ones come
     std::optional<ReceivedTree> tree_;
     UniqueFd tree_connection_;
     std::vector<uint8_t> tree_room_;
