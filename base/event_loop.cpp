@@ -7,13 +7,27 @@
 
 namespace hull {
 
-void EventLoop::watch(int fd, Handler handler) {
-    forget(fd);
-    watches_.push_back({fd, std::move(handler)});
+namespace {
+
+constexpr short kRead = POLLIN;
+constexpr short kWrite = POLLOUT;
+
+}  // namespace
+
+void EventLoop::watch(int fd, Handler handler, Ready ready) {
+    forget(fd, ready);
+    watches_.push_back({fd, ready, std::move(handler)});
 }
 
-void EventLoop::forget(int fd) {
-    std::erase_if(watches_, [fd](const Watch& watch) { return watch.fd == fd; });
+void EventLoop::forget(int fd, Ready ready) {
+    if (const auto found = find(fd, ready); found != watches_.end()) {
+        watches_.erase(found);
+    }
+}
+
+std::vector<EventLoop::Watch>::iterator EventLoop::find(int fd, Ready ready) {
+    return std::find_if(watches_.begin(), watches_.end(),
+                        [=](const Watch& watch) { return watch.fd == fd && watch.ready == ready; });
 }
 
 void EventLoop::set_deadline(std::chrono::milliseconds delay, Handler handler) {
@@ -35,7 +49,7 @@ void EventLoop::run() {
     while (running_) {
         polled.clear();
         for (const Watch& watch : watches_) {
-            polled.push_back({watch.fd, POLLIN, 0});
+            polled.push_back({watch.fd, watch.ready == Ready::to_read ? kRead : kWrite, 0});
         }
         if (poll(polled.data(), polled.size(), poll_timeout_ms()) < 0) {
             continue;  // EINTR; nothing else can happen to valid arguments
@@ -50,8 +64,7 @@ void EventLoop::run() {
                 continue;
             }
             // Looked up anew, and copied: the handlers before this one may have changed the list.
-            const auto found = std::find_if(watches_.begin(), watches_.end(),
-                                            [&](const Watch& watch) { return watch.fd == entry.fd; });
+            const auto found = find(entry.fd, entry.events == kRead ? Ready::to_read : Ready::to_write);
             if (found != watches_.end()) {
                 const Handler handler = found->handler;
                 handler();

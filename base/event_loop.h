@@ -14,12 +14,14 @@ namespace hull {
 class EventLoop {
   public:
     using Handler = std::function<void()>;
+    enum class Ready { to_read, to_write };
 
-    /// Calls `handler` whenever `fd` can be read without blocking, is at its end, or has failed. `fd` stays
-    /// open until forget(). One handler a descriptor: a second watch() replaces the first.
-    void watch(int fd, Handler handler);
+    /// Calls `handler` whenever `fd` can be read (or written to) without blocking, is at its end, or has
+    /// failed. `fd` stays open until forget(). One handler for each of the two: a second watch() replaces the
+    /// first.
+    void watch(int fd, Handler handler, Ready ready = Ready::to_read);
     /// Stops watching; harmless where `fd` is not watched.
-    void forget(int fd);
+    void forget(int fd, Ready ready = Ready::to_read);
 
     /// Calls `handler` once, `delay` from now; a second call replaces the first.
     void set_deadline(std::chrono::milliseconds delay, Handler handler);
@@ -31,6 +33,7 @@ class EventLoop {
   private:
     struct Watch {
         int fd;
+        Ready ready;
         Handler handler;
     };
     struct Deadline {
@@ -39,6 +42,7 @@ class EventLoop {
     };
 
     [[nodiscard]] int poll_timeout_ms() const;
+    [[nodiscard]] std::vector<Watch>::iterator find(int fd, Ready ready);
 
     std::vector<Watch> watches_;
     std::optional<Deadline> deadline_;

@@ -25,10 +25,12 @@ class OrdinaryUser {
     OrdinaryUser() {
         const char* given = std::getenv("HULL_TEST_BINARY");
         const std::filesystem::path hull = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
-        for (const auto& [from, to] : {std::pair{hull.string(), "hull"},
-                                       {(hull.parent_path() / "hull-user-net").string(), "hull-user-net"},
-                                       {guest_file("small/bzImage"), "kernel"},
-                                       {guest_file("initramfs-small"), "initramfs"}}) {
+        for (const auto& [from, to] :
+             {std::pair{hull.string(), "hull"},
+              {(hull.parent_path() / "hull-user-net").string(), "hull-user-net"},
+              {(hull.parent_path() / "hull-agent.initramfs").string(), "hull-agent.initramfs"},
+              {guest_file("small/bzImage"), "kernel"},
+              {guest_file("initramfs-small"), "initramfs"}}) {
             std::filesystem::copy_file(from, folder_.path() / to);
         }
         folder_.file("as-user", "#!/bin/sh\nexec setpriv --reuid 1234 --regid 1234 --clear-groups '" +
@@ -52,10 +54,15 @@ class OrdinaryUser {
         std::vector<std::string> options, HullProcess::Input input = HullProcess::Input::nothing) const {
         options.insert(options.begin(),
                        {"boot", "--kernel", path("kernel"), "--initramfs", path("initramfs")});
+        return start(std::move(options), input);
+    }
+    /// Starts hull as this user, with these words.
+    [[nodiscard]] std::unique_ptr<HullProcess> start(
+        std::vector<std::string> words, HullProcess::Input input = HullProcess::Input::nothing) const {
         const char* given = std::getenv("HULL_TEST_BINARY");
         const std::string before = given == nullptr ? "" : given;
         setenv("HULL_TEST_BINARY", path("as-user").c_str(), 1);
-        auto started = std::make_unique<HullProcess>(std::move(options), input);
+        auto started = std::make_unique<HullProcess>(std::move(words), input);
         given == nullptr ? unsetenv("HULL_TEST_BINARY") : setenv("HULL_TEST_BINARY", before.c_str(), 1);
         return started;
     }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -42,6 +43,40 @@ TEST(EventLoop, CallsForWhatCanBeReadAndForTheEnd) {
     test::write_all(pipe.write_end.get(), "a");
     loop.run();
     EXPECT_EQ(seen, "aend");
+}
+
+TEST(EventLoop, CallsForRoomToWriteApartFromWhatCanBeRead) {
+    EventLoop loop;
+    std::array<int, 2> ends{};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
+    const UniqueFd one{ends[0]};
+    const UniqueFd other{ends[1]};
+    const std::string bytes(100'000, 'x');
+    size_t filled = 0;
+    for (ssize_t sent = 0; (sent = write(one.get(), bytes.data(), bytes.size())) > 0;) {
+        filled += static_cast<size_t>(sent);
+    }
+    std::string seen;
+    loop.watch(one.get(), [&] { seen += "read"; });
+    loop.watch(
+        one.get(),
+        [&] {
+            seen += "write";
+            loop.forget(one.get(), EventLoop::Ready::to_write);
+            loop.stop();
+        },
+        EventLoop::Ready::to_write);
+    loop.set_deadline(20ms, [&] {
+        EXPECT_EQ(seen, "") << "there is no room";
+        EXPECT_EQ(test::read_up_to(other.get(), filled).size(), filled);
+    });
+    loop.run();
+    EXPECT_EQ(seen, "write");
+    seen.clear();
+    loop.forget(one.get());
+    loop.set_deadline(5ms, [&] { loop.stop(); });
+    loop.run();
+    EXPECT_EQ(seen, "");
 }
 
 TEST(EventLoop, TakesARegularFile) {

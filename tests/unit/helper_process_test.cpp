@@ -123,7 +123,7 @@ TEST(HelperProcess, APartOfHullThatIsMissingIsTold) {
     test::expect_error(
         [] { HelperProcess{{.name = "none", .file = "/nowhere/none", .arguments = {}, .descriptors = {}}}; },
         ExitStatus::bad_file, {"cannot start none", "/nowhere/none", "No such file"});
-    test::expect_error([] { own_program("hull-nothing"); }, ExitStatus::bad_file,
+    test::expect_error([] { own_file("hull-nothing"); }, ExitStatus::bad_file,
                        {"hull-nothing", "libexec/hull", "install"});
 }
 

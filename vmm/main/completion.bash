@@ -2,11 +2,11 @@
 _hull() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'boot check --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check --help --version' -- "$word")
         return
     fi
     case $before in
-        --kernel | --initramfs | --disk | --config)
+        --kernel | --initramfs | --disk | --config | --in | --out)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
@@ -15,15 +15,22 @@ _hull() {
         --share) mapfile -t COMPREPLY < <(compgen -W 'tag=' -- "$word"); compopt -o nospace; return ;;
         --net)
             compopt -o nospace
-            mapfile -t COMPREPLY < <(compgen -W 'user tap= socket=' -- "$word")
+            if [[ ${COMP_WORDS[1]} == sandbox ]]; then
+                mapfile -t COMPREPLY < <(compgen -W 'none user' -- "$word")
+            else
+                mapfile -t COMPREPLY < <(compgen -W 'user tap= socket=' -- "$word")
+            fi
             return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file: virtio virtio:file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --stop-timeout) return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --stop-timeout | --timeout | --out-limit | --allow) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
                 --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+        sandbox)
+            mapfile -t COMPREPLY < <(compgen -W '--in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
+                --initramfs --help --' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

@@ -165,12 +165,12 @@ void HelperProcess::end() {
     pidfd_.reset();
 }
 
-std::filesystem::path own_program(const std::string& name) {
+std::filesystem::path own_file(const std::string& name) {
     std::error_code ignored;
     const std::filesystem::path folder =
         std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
     for (const std::filesystem::path& file : {folder / name, folder / "../libexec/hull" / name}) {
-        if (access(file.c_str(), X_OK) == 0) {
+        if (access(file.c_str(), R_OK) == 0) {
             return file;
         }
     }

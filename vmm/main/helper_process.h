@@ -51,8 +51,8 @@ class HelperProcess {
     UniqueFd pidfd_;
 };
 
-/// The file of a program of Hull's own, which lies beside the running one or, where Hull is installed, in
+/// A file of Hull's own, which lies beside the running program or, where Hull is installed, in
 /// ../libexec/hull. Throws Error (bad_file) where it is in neither.
-std::filesystem::path own_program(const std::string& name);
+std::filesystem::path own_file(const std::string& name);
 
 }  // namespace hull

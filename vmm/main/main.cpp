@@ -22,6 +22,7 @@
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
 #include "vmm/main/options.h"
+#include "vmm/main/sandbox.h"
 #include "vmm/main/share_server.h"
 #include "vmm/main/terminal.h"
 #include "vmm/main/user_net.h"
@@ -36,6 +37,7 @@ void print_help() {
         "Runs Linux guests in virtual machines on KVM.\n\n"
         "Commands:\n"
         "  boot     boot a kernel ('hull boot --help' lists the options)\n"
+        "  sandbox  run a command in a virtual machine that is thrown away ('hull sandbox --help')\n"
         "  check    look whether this host can run guests\n\n"
         "  --help, --version");
 }
@@ -176,18 +178,8 @@ void print_timing(const Timeline& timeline, std::optional<Timeline::Clock::time_
     }
 }
 
-ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
-    const BootOptions options = parse_boot_options(arguments);
-    if (options.help) {
-        std::fputs(boot_help().c_str(), stdout);
-        return ExitStatus::success;
-    }
-    const MachineConfig& config = options.config;
-    config.check();
-    if (options.dry_run) {
-        std::fputs(config.to_json().c_str(), stdout);
-        return ExitStatus::success;
-    }
+/// Opens what a machine needs, makes it and stays until it has ended.
+ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
     MadeFiles made;
     MachineFiles files;
     Helpers helpers;  // ended before their connections are, which they would report
@@ -209,6 +201,21 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
     });
 }
 
+ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
+    const BootOptions options = parse_boot_options(arguments);
+    if (options.help) {
+        std::fputs(boot_help().c_str(), stdout);
+        return ExitStatus::success;
+    }
+    const MachineConfig& config = options.config;
+    config.check();
+    if (options.dry_run) {
+        std::fputs(config.to_json().c_str(), stdout);
+        return ExitStatus::success;
+    }
+    return keep(config, timeline);
+}
+
 ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
     if (arguments.empty()) {
         throw Error{ExitStatus::usage, "cannot tell what to do", "no command was given", "see 'hull --help'"};
@@ -217,6 +224,9 @@ ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
     const std::vector<std::string> rest{arguments.begin() + 1, arguments.end()};
     if (command == "boot") {
         return boot(rest, timeline);
+    }
+    if (command == "sandbox") {
+        return run_sandbox(rest, [&](const MachineConfig& config) { return keep(config, timeline); });
     }
     if (command == "check") {
         return run_check(rest);

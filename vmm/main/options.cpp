@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
-#include <cstdlib>
 #include <iterator>
-#include <set>
 #include <sstream>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/option_text.h"
+#include "vmm/main/command_line.h"
 #include "vmm/main/config_file.h"
+#include "vmm/main/fetched_files.h"
 
 namespace hull {
 
@@ -21,7 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Values = std::vector<std::string>;
+using Values = OptionValues;
 
 constexpr const char* kAdvice = "see 'hull boot --help'";
 
@@ -73,15 +72,6 @@ options::options_description describe() {
     return known;
 }
 
-/// The value of an option that has one. `values` has at least one.
-const std::string& single(const Values& values, const std::string& option) {
-    if (values.size() > 1) {
-        throw Error{ExitStatus::usage, "cannot use --" + option + " more than once", "it has one value",
-                    "give it once"};
-    }
-    return values.front();
-}
-
 bool parse_flag(const std::string& value, const std::string& key) {
     if (value != "true" && value != "false") {
         throw Error{ExitStatus::usage, "cannot use " + key + " '" + value + "'",
@@ -118,7 +108,7 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         parse_each(config.ports, values);
         return true;
     }
-    const std::string& value = single(values, key);
+    const std::string& value = single_value(values, key);
     if (key == "kernel") {
         config.kernel = value;
     } else if (key == "cmdline") {
@@ -185,21 +175,6 @@ void apply_config_file(MachineConfig& config, const std::string& path) {
     }
 }
 
-/// The folder that scripts/guest-kernel and scripts/guest-initramfs fill.
-fs::path guest_folder() {
-    const auto variable = [](const char* name) {
-        const char* value = std::getenv(name);
-        return value == nullptr ? std::string{} : std::string{value};
-    };
-    if (const std::string cache = variable("HULL_CACHE"); !cache.empty()) {
-        return fs::path{cache} / "guest";
-    }
-    if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) {
-        return fs::path{cache} / "hull" / "guest";
-    }
-    return fs::path{variable("HOME")} / ".cache" / "hull" / "guest";
-}
-
 void fill_in_fetched_kernel(MachineConfig& config) {
     if (!config.kernel.empty()) {
         return;
@@ -214,61 +189,15 @@ void fill_in_fetched_kernel(MachineConfig& config) {
     }
 }
 
-/// What the parser itself lets pass: words that belong to no option, and flags that come twice.
-void refuse_what_cannot_be_meant(const options::parsed_options& given) {
-    std::set<std::string> flags;
-    for (const options::option& option : given.options) {
-        if (option.position_key >= 0) {
-            throw Error{ExitStatus::usage, "cannot use '" + option.value.front() + "'",
-                        "it belongs to no option", kAdvice};
-        }
-        if (option.value.empty() && !flags.insert(option.string_key).second) {
-            throw Error{ExitStatus::usage, "cannot use --" + option.string_key + " more than once",
-                        "it is on already", "give it once"};
-        }
-    }
-}
-
-/// The sentence of an error with an option's name in it. Boost's own what() puts names in again and again
-/// until no %canonical_option% is left, and so never ends where the command line itself has such a word.
-std::string sentence(const options::error_with_option_name& error) {
-    constexpr std::string_view kPlace = "%canonical_option%";
-    std::string text = error.m_error_template;
-    if (const size_t place = text.find(kPlace); place != std::string::npos) {
-        text.replace(place, kPlace.size(), error.get_option_name());
-    }
-    return text;
-}
-
-options::variables_map parse(const std::vector<std::string>& arguments) {
-    const options::options_description known = describe();
-    options::variables_map values;
-    try {
-        using options::command_line_style::style_t;
-        const int style = style_t::allow_long | style_t::long_allow_adjacent | style_t::long_allow_next |
-                          style_t::allow_short | style_t::allow_dash_for_short | style_t::short_allow_next;
-        options::command_line_parser parser{arguments};
-        const options::parsed_options given = parser.options(known).style(style).run();
-        refuse_what_cannot_be_meant(given);
-        options::store(given, values);
-        options::notify(values);
-    } catch (const options::error_with_option_name& error) {
-        throw Error{ExitStatus::usage, "cannot read the command line", sentence(error), kAdvice};
-    } catch (const options::error& error) {
-        throw Error{ExitStatus::usage, "cannot read the command line", error.what(), kAdvice};
-    }
-    return values;
-}
-
 }  // namespace
 
 BootOptions parse_boot_options(const std::vector<std::string>& arguments) {
-    const options::variables_map values = parse(arguments);
+    const options::variables_map values = read_command_line(describe(), arguments, kAdvice);
     BootOptions result;
     result.help = values.count("help") > 0;
     result.dry_run = values.count("dry-run") > 0;
     if (values.count("config") > 0) {
-        apply_config_file(result.config, single(values["config"].as<Values>(), "config"));
+        apply_config_file(result.config, single_value(values["config"].as<Values>(), "config"));
     }
     if (values.count("cmdline") > 0 && values.count("cmdline-raw") > 0) {
         throw Error{ExitStatus::usage, "cannot use --cmdline and --cmdline-raw together",

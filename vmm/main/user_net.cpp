@@ -46,7 +46,7 @@ UserNet::UserNet(const NetConfig& config) {
         arguments.push_back("--forward=" + forward.text());
     }
     process_.emplace(HelperProcess::Program{.name = "hull-user-net",
-                                            .file = own_program("hull-user-net"),
+                                            .file = own_file("hull-user-net"),
                                             .arguments = std::move(arguments),
                                             .descriptors = {far_end.get(), report_end.get()}});
 }

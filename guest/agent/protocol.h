@@ -1,0 +1,237 @@
+// How the host and the agent, a guest's first process, talk. The one header that both sides include.
+//
+// The agent connects to port kPort of the host's (virtio-vsock, address 2) and sends `hello`; this connection
+// is the control one: requests come down, reports go up, in any number at once. Its end is the machine's: the
+// agent powers off. Each stream of a command, each tree of files and each relayed connection is a connection
+// of its own that the agent opens to the same port, and whose first frame says what it is; behind that frame
+// the bytes of a stream are as they are, and each half closes apart. So a reader who is slow in one of them
+// holds nothing else up.
+//
+// A frame is a header of three little-endian words (type, number, size) and `size` bytes of payload. A
+// payload is a row of fields: a tag and a length, words too, and so many bytes. What a number or text is made
+// of stands at the tags. Fields may come in any order. A field or frame that the receiver does not know is an
+// error of the sender: what is new is only used behind a `hello` that tells of a version which has it.
+//
+// Both sides hold the other for hostile: whatever is malformed or too large ends the connection. No header of
+// C++'s is used here, since the agent has a C library only.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace hull::agent {
+
+constexpr uint32_t kPort = 1024;  ///< of the host's, that the agent connects to
+constexpr uint64_t kVersion = 1;  ///< of this protocol
+constexpr uint32_t kHeaderSize = 12;
+constexpr uint32_t kMostRequest = 256 << 10;     ///< the most bytes of payload that the host sends in a frame
+constexpr uint32_t kMostReport = 64 << 10;       ///< and that the agent sends
+constexpr uint32_t kEveryCommand = 0xffff'ffff;  ///< the number of `signal` for all processes but the agent
+
+enum Type : uint32_t {
+    // From the host. Where one fails the agent says so (`failed`) with its number, which the host chooses;
+    // one
+    // that does its work is not answered. They are done in the order in which they come.
+    kFolder = 1,   ///< make a folder and those above it: path, mode
+    kFile = 2,     ///< write a file, in place of one that is there: path, mode, content
+    kMount = 3,    ///< mount(2) at a folder, which is made: source, path, kind, options, flags, capabilities
+    kAddress = 4,  ///< give a network interface its address: source (its name), address, prefix, gateway
+    kRun = 5,  ///< start command `number`: argument…, environment…, root, path, capabilities, rows, columns
+    kSignal = 6,    ///< send command `number` and what is in its process group a signal: value
+    kResize = 7,    ///< the terminal of command `number` has another size: rows, columns
+    kSendTree = 8,  ///< send what is in a folder over a connection of its own (kTree): path
+    kRelay = 9,     ///< listen at an address, and carry whoever comes (kRelayed): address, port
+
+    // From the agent, on the control connection.
+    kHello = 64,   ///< the first frame: version
+    kFailed = 65,  ///< request `number` could not be done: error, text
+    kExited = 66,  ///< command `number` has ended: status or signal
+
+    // From the agent, as the first frame of a further connection, with no payload.
+    kInput = 80,     ///< command `number`'s standard input, from the host
+    kOutput = 81,    ///< its standard output, to the host
+    kErrors = 82,    ///< its standard error
+    kTerminal = 83,  ///< its terminal, both ways, instead of the three above
+    kTree = 84,      ///< the answer to request `number` (kSendTree): kEntry, kData and kEnd follow
+    kRelayed = 85,   ///< somebody came to where request `number` (kRelay) has the agent listen
+
+    // From the agent, behind kTree. A folder comes before what is in it.
+    kEntry = 96,  ///< a file, folder or symbolic link: path (relative, without "." or ".."), mode, target
+    kData = 97,   ///< a part of the file before it: the payload is its bytes
+    kEnd = 98,    ///< that was all
+};
+
+/// A number has eight bytes, little-endian. A text has at least one byte; the last, and no other, is zero.
+enum Tag : uint32_t {
+    kVersionTag = 1,     ///< number
+    kPath = 2,           ///< text; of a folder to run in where the request is kRun
+    kMode = 3,           ///< number: as chmod(2) takes it; of an entry with its type, as stat(2) tells it
+    kContent = 4,        ///< bytes
+    kSource = 5,         ///< text
+    kKind = 6,           ///< text: of file system
+    kOptions = 7,        ///< text
+    kFlags = 8,          ///< number: MS_…
+    kIp = 9,             ///< number: an IPv4 address, 127.0.0.1 is 0x7f000001
+    kPrefix = 10,        ///< number: 0 to 32
+    kGateway = 11,       ///< number: an IPv4 address
+    kPortNumber = 12,    ///< number: 1 to 65535
+    kArgument = 13,      ///< text; once or more often, the program first
+    kEnvironment = 14,   ///< text, NAME=VALUE; any number of times
+    kRoot = 15,          ///< text: the folder that is the command's /
+    kCapabilities = 16,  ///< number: bit N is capability N that it may have or get, or that a mount is made
+                         ///< with (overlayfs has no others later); left out: all
+    kRows = 17,          ///< number, 0 to 65535; of kRun: the command gets a terminal
+    kColumns = 18,       ///< number, 0 to 65535
+    kValue = 19,         ///< number: of a signal
+    kError = 20,         ///< number: an errno
+    kText = 21,          ///< text: what was tried
+    kStatus = 22,        ///< number: 0 to 255
+    kBySignal = 23,      ///< number: of the signal that ended it
+    kTarget = 24,        ///< text: of a symbolic link
+};
+
+inline uint32_t load_word(const uint8_t* from) {
+    return uint32_t{from[0]} | uint32_t{from[1]} << 8 | uint32_t{from[2]} << 16 | uint32_t{from[3]} << 24;
+}
+
+inline void store_word(uint8_t* to, uint32_t value) {
+    for (int index = 0; index < 4; ++index) {
+        to[index] = static_cast<uint8_t>(value >> (8 * index));
+    }
+}
+
+/// The bytes lie where they were received, until more are.
+struct Frame {
+    uint32_t type = 0;
+    uint32_t number = 0;
+    const uint8_t* payload = nullptr;
+    uint32_t size = 0;
+};
+
+struct Field {
+    uint32_t tag = 0;
+    const uint8_t* bytes = nullptr;
+    uint32_t size = 0;
+
+    /// False where it is no number.
+    bool number(uint64_t& value) const {
+        if (size != 8) {
+            return false;
+        }
+        value = load_word(bytes) | uint64_t{load_word(bytes + 4)} << 32;
+        return true;
+    }
+    /// Null where it is no text.
+    const char* text() const {
+        return size > 0 && memchr(bytes, 0, size) == bytes + size - 1 ? reinterpret_cast<const char*>(bytes)
+                                                                      : nullptr;
+    }
+};
+
+/// Takes a payload apart.
+class FieldReader {
+  public:
+    explicit FieldReader(const Frame& frame) : next_{frame.payload}, left_{frame.size} {}
+
+    /// False at the end, and where the rest is no field: is_bad() tells.
+    bool next(Field& field) {
+        constexpr uint32_t kFieldHeader = 8;
+        if (left_ == 0) {
+            return false;
+        }
+        if (left_ < kFieldHeader || load_word(next_ + 4) > left_ - kFieldHeader) {
+            bad_ = true;
+            return false;
+        }
+        field = {load_word(next_), next_ + kFieldHeader, load_word(next_ + 4)};
+        next_ += kFieldHeader + field.size;
+        left_ -= kFieldHeader + field.size;
+        return true;
+    }
+    bool is_bad() const { return bad_; }
+
+  private:
+    const uint8_t* next_;
+    uint32_t left_;
+    bool bad_ = false;
+};
+
+/// Finds the frames in what comes. The room is the caller's: kHeaderSize bytes and the largest payload.
+class FrameReader {
+  public:
+    FrameReader(uint8_t* room, size_t size) : room_{room}, size_{size} {}
+
+    /// Where further bytes are to be put, and how many find room: above zero unless a frame is whole.
+    uint8_t* space() { return room_ + end_; }
+    size_t space_size() const { return size_ - end_; }
+    void add(size_t count) { end_ += count; }
+    /// Whether the next frame has begun to come.
+    bool has_part() const { return end_ > begin_; }
+
+    /// The next frame, where it is whole. False where it is not, or is larger than it may be: is_bad() tells.
+    bool next(Frame& frame) {
+        const size_t have = end_ - begin_;
+        const uint8_t* at = room_ + begin_;
+        const uint32_t size = have < kHeaderSize ? 0 : load_word(at + 8);
+        bad_ = bad_ || size > size_ - kHeaderSize;
+        if (bad_ || have < kHeaderSize || have - kHeaderSize < size) {
+            memmove(room_, at, have);
+            begin_ = 0;
+            end_ = have;
+            return false;
+        }
+        frame = {load_word(at), load_word(at + 4), at + kHeaderSize, size};
+        begin_ += kHeaderSize + size;
+        return true;
+    }
+    bool is_bad() const { return bad_; }
+
+  private:
+    uint8_t* room_;
+    size_t size_;
+    size_t begin_ = 0;
+    size_t end_ = 0;
+    bool bad_ = false;
+};
+
+/// Makes a frame in the caller's room, which has at least kHeaderSize bytes.
+class FrameWriter {
+  public:
+    FrameWriter(uint8_t* room, size_t size, uint32_t type, uint32_t number) : room_{room}, size_{size} {
+        store_word(room, type);
+        store_word(room + 4, number);
+        store_word(room + 8, 0);
+    }
+
+    void add_bytes(Tag tag, const void* bytes, size_t size) {
+        constexpr size_t kFieldHeader = 8;
+        if (size > size_ || size_ - size < used_ + kFieldHeader) {
+            fits_ = false;
+            return;
+        }
+        store_word(room_ + used_, tag);
+        store_word(room_ + used_ + 4, static_cast<uint32_t>(size));
+        memcpy(room_ + used_ + kFieldHeader, bytes, size);
+        used_ += kFieldHeader + size;
+        store_word(room_ + 8, static_cast<uint32_t>(used_ - kHeaderSize));
+    }
+    void add_number(Tag tag, uint64_t value) {
+        uint8_t bytes[8];
+        store_word(bytes, static_cast<uint32_t>(value));
+        store_word(bytes + 4, static_cast<uint32_t>(value >> 32));
+        add_bytes(tag, bytes, sizeof bytes);
+    }
+    void add_text(Tag tag, const char* text) { add_bytes(tag, text, strlen(text) + 1); }
+
+    /// The whole frame's bytes; 0 where something found no room.
+    size_t size() const { return fits_ ? used_ : 0; }
+
+  private:
+    uint8_t* room_;
+    size_t size_;
+    size_t used_ = kHeaderSize;
+    bool fits_ = true;
+};
+
+}  // namespace hull::agent

@@ -1,0 +1,254 @@
+#include "guest/agent/requests.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace hull::agent {
+
+namespace {
+
+constexpr mode_t kFolderMode = 0755;
+
+/// Which fields a request has.
+struct Form {
+    uint32_t type;
+    uint32_t needed;    // a bit for each tag
+    uint32_t optional;  // likewise
+};
+
+constexpr uint32_t bit(Tag tag) {
+    return uint32_t{1} << tag;
+}
+
+constexpr Form kForms[] = {
+    {kFolder, bit(kPath) | bit(kMode), 0},
+    {kFile, bit(kPath) | bit(kMode) | bit(kContent), 0},
+    {kMount, bit(kSource) | bit(kPath) | bit(kKind) | bit(kFlags), bit(kOptions) | bit(kCapabilities)},
+    {kAddress, bit(kSource) | bit(kIp) | bit(kPrefix), bit(kGateway)},
+    {kSignal, bit(kValue), 0},
+    {kResize, bit(kRows) | bit(kColumns), 0},
+    {kSendTree, bit(kPath), 0},
+    {kRelay, bit(kIp) | bit(kPortNumber), 0},
+};
+
+bool take_number(const Field& field, uint64_t least, uint64_t most, uint64_t& value) {
+    return field.number(value) && value >= least && value <= most;
+}
+
+bool take_text(const Field& field, const char*& text) {
+    text = field.text();
+    return text != nullptr;
+}
+
+constexpr Failure kDone{};
+
+Failure failed(const char* what) {
+    return {errno, what};
+}
+
+/// And those above it, each that is missing.
+bool make_folders(const char* path) {
+    char part[4096];
+    const size_t length = strlen(path);
+    if (length >= sizeof part) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    for (size_t end = 1; end <= length; ++end) {
+        if (path[end] != '/' && path[end] != '\0') {
+            continue;
+        }
+        memcpy(part, path, end);
+        part[end] = '\0';
+        if (mkdir(part, kFolderMode) != 0 && errno != EEXIST) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Failure make_folder(const Request& asked) {
+    if (!make_folders(asked.path) || chmod(asked.path, static_cast<mode_t>(asked.mode)) != 0) {
+        return failed("to make a folder");
+    }
+    return kDone;
+}
+
+Failure write_file(const Request& asked) {
+    // Not into what a link of that name leads to.
+    unlink(asked.path);
+    const int fd = open(asked.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<mode_t>(asked.mode));
+    if (fd < 0) {
+        return failed("to make a file");
+    }
+    const bool written =
+        write(fd, asked.content.bytes, asked.content.size) == static_cast<ssize_t>(asked.content.size);
+    const Failure result = written ? kDone : failed("to write a file");
+    close(fd);
+    return result;
+}
+
+/// Uses no other capabilities than these from here on, of those that it may use.
+bool use_capabilities(uint64_t wanted) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, data) != 0) {
+        return false;
+    }
+    for (__user_cap_data_struct& part : data) {
+        part.effective = part.permitted & static_cast<uint32_t>(wanted);
+        wanted >>= 32;
+    }
+    return syscall(SYS_capset, &header, data) == 0;
+}
+
+Failure do_mount(const Request& asked) {
+    if (!make_folders(asked.path)) {
+        return failed("to make a folder to mount at");
+    }
+    if (!use_capabilities(asked.capabilities)) {
+        return failed("to give up capabilities");
+    }
+    const bool mounted = mount(asked.source, asked.path, asked.kind, asked.flags, asked.options) == 0;
+    const Failure result = mounted ? kDone : failed("to mount");
+    use_capabilities(~uint64_t{0});
+    return result;
+}
+
+/// For ioctls on interfaces (netdevice(7)).
+struct Interface {
+    explicit Interface(const char* name) : fd{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)} {
+        strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
+    }
+    ~Interface() { close(fd); }
+    Interface(const Interface&) = delete;
+    Interface& operator=(const Interface&) = delete;
+    bool set_address(unsigned long what, uint64_t value) {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(static_cast<uint32_t>(value));
+        memcpy(&request.ifr_addr, &address, sizeof address);
+        return ioctl(fd, static_cast<int>(what), &request) == 0;
+    }
+    bool bring_up() {
+        request.ifr_flags = IFF_UP | IFF_RUNNING;
+        return ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+    }
+    bool route_all_to(uint64_t gateway) const {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        rtentry route{};
+        memcpy(&route.rt_dst, &address, sizeof address);
+        memcpy(&route.rt_genmask, &address, sizeof address);
+        address.sin_addr.s_addr = htonl(static_cast<uint32_t>(gateway));
+        memcpy(&route.rt_gateway, &address, sizeof address);
+        route.rt_flags = RTF_UP | RTF_GATEWAY;
+        return ioctl(fd, SIOCADDRT, &route) == 0;
+    }
+    int fd;
+    ifreq request{};
+};
+
+Failure set_address(const Request& asked) {
+    Interface interface { asked.source };
+    const uint64_t mask = UINT32_MAX & ~(uint64_t{UINT32_MAX} >> asked.prefix);
+    if (!interface.set_address(SIOCSIFADDR, asked.address) || !interface.set_address(SIOCSIFNETMASK, mask) ||
+        !interface.bring_up()) {
+        return failed("to set up the network");
+    }
+    if (asked.gateway != 0 && !interface.route_all_to(asked.gateway)) {
+        return failed("to set a route");
+    }
+    return kDone;
+}
+
+}  // namespace
+
+bool Request::take(const Field& field) {
+    constexpr uint64_t kMostMode = 07777;
+    constexpr uint64_t kMostSignal = 64;
+    switch (field.tag) {
+        case kPath:
+            return take_text(field, path);
+        case kSource:
+            return take_text(field, source);
+        case kKind:
+            return take_text(field, kind);
+        case kOptions:
+            return take_text(field, options);
+        case kContent:
+            content = field;
+            return true;
+        case kMode:
+            return take_number(field, 0, kMostMode, mode);
+        case kFlags:
+            return take_number(field, 0, UINT64_MAX, flags);
+        case kIp:
+            return take_number(field, 0, UINT32_MAX, address);
+        case kPrefix:
+            return take_number(field, 0, 32, prefix);
+        case kGateway:
+            return take_number(field, 0, UINT32_MAX, gateway);
+        case kCapabilities:
+            return take_number(field, 0, UINT64_MAX, capabilities);
+        case kPortNumber:
+            return take_number(field, 1, UINT16_MAX, port);
+        case kRows:
+            return take_number(field, 0, UINT16_MAX, rows);
+        case kColumns:
+            return take_number(field, 0, UINT16_MAX, columns);
+        case kValue:
+            return take_number(field, 1, kMostSignal, signal);
+        default:
+            return false;
+    }
+}
+
+bool Request::parse(const Frame& frame) {
+    const Form* form = nullptr;
+    for (const Form& each : kForms) {
+        form = each.type == frame.type ? &each : form;
+    }
+    if (form == nullptr) {
+        return false;
+    }
+    uint32_t seen = 0;
+    FieldReader fields{frame};
+    for (Field field; fields.next(field);) {
+        if (!take(field)) {
+            return false;
+        }
+        const uint32_t tag = bit(static_cast<Tag>(field.tag));
+        if (((form->needed | form->optional) & tag & ~seen) == 0) {
+            return false;
+        }
+        seen |= tag;
+    }
+    return !fields.is_bad() && (seen & form->needed) == form->needed;
+}
+
+Failure perform(uint32_t type, const Request& asked) {
+    switch (type) {
+        case kFolder:
+            return make_folder(asked);
+        case kFile:
+            return write_file(asked);
+        case kMount:
+            return do_mount(asked);
+        default:
+            return set_address(asked);
+    }
+}
+
+}  // namespace hull::agent

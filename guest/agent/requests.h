@@ -1,0 +1,42 @@
+// What the host asks for, but for commands (command.h): what requests have in them, and those that are of the
+// guest as a whole.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guest/agent/command.h"
+#include "guest/agent/protocol.h"
+
+namespace hull::agent {
+
+/// What a request says that is neither kRun nor malformed. The texts lie in its frame.
+struct Request {
+    const char* path = nullptr;
+    const char* source = nullptr;
+    const char* kind = nullptr;
+    const char* options = nullptr;
+    Field content;
+    uint64_t mode = 0;  ///< up to 07777
+    uint64_t flags = 0;
+    uint64_t capabilities = ~uint64_t{0};
+    uint64_t address = 0;  ///< of IPv4, and the next but one
+    uint64_t prefix = 0;   ///< up to 32
+    uint64_t gateway = 0;
+    uint64_t port = 0;     ///< 1 to 65535
+    uint64_t rows = 0;     ///< up to 65535
+    uint64_t columns = 0;  ///< likewise
+    uint64_t signal = 0;   ///< 1 to 64
+
+    /// False where the frame is no request, lacks a field or has one that it must not have, or a value that
+    /// this must not have.
+    bool parse(const Frame& frame);
+
+  private:
+    bool take(const Field& field);
+};
+
+/// Does one of kFolder, kFile, kMount and kAddress.
+Failure perform(uint32_t type, const Request& request);
+
+}  // namespace hull::agent

@@ -1,0 +1,432 @@
+// The agent, which serves a host over sockets of this machine's instead of a guest's.
+#include "guest/agent/agent.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/files.h"
+#include "tests/support/frames.h"
+#include "tests/support/sockets.h"
+
+namespace hull::agent {
+namespace {
+
+using test::frame;
+
+constexpr int kPatienceMs = 30'000;
+
+std::string host_path;  // for the agent's process, which takes no arguments
+
+int connect_to_test() {
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (UnixAddress::at(host_path).value().connect(fd) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/// A frame that came.
+struct Received {
+    uint32_t type = 0;
+    uint32_t number = 0;
+    std::string payload;
+    /// The number with this tag; -1 where there is none.
+    [[nodiscard]] int64_t value(Tag tag) const {
+        const Frame whole{type, number, reinterpret_cast<const uint8_t*>(payload.data()),
+                          static_cast<uint32_t>(payload.size())};
+        FieldReader fields{whole};
+        uint64_t found = 0;
+        for (Field field; fields.next(field);) {
+            if (field.tag == tag && field.number(found)) {
+                return static_cast<int64_t>(found);
+            }
+        }
+        return -1;
+    }
+    [[nodiscard]] std::string text(Tag tag) const {
+        const Frame whole{type, number, reinterpret_cast<const uint8_t*>(payload.data()),
+                          static_cast<uint32_t>(payload.size())};
+        FieldReader fields{whole};
+        for (Field field; fields.next(field);) {
+            if (field.tag == tag && field.text() != nullptr) {
+                return field.text();
+            }
+        }
+        return "";
+    }
+};
+
+/// An agent in a process of its own, and the host that it connects to.
+class AgentOverSockets : public testing::Test {
+  protected:
+    void SetUp() override {
+        host_path = folder_.path() / "host";
+        std::filesystem::remove(host_path);
+        listener_ = test::listen_unix(host_path);
+        process_ = fork();
+        if (process_ == 0) {
+            static Agent agent{connect_to_test};
+            _exit(agent.serve() ? 0 : 1);
+        }
+        control_ = next_connection();
+        const Received hello = read_frame(control_.get());
+        EXPECT_EQ(hello.type, kHello);
+        EXPECT_EQ(hello.value(kVersionTag), static_cast<int64_t>(kVersion));
+    }
+    void TearDown() override {
+        if (process_ > 0) {
+            EXPECT_EQ(end(), 0);
+        }
+    }
+
+    /// Ends the control connection; the agent's exit status.
+    int end() {
+        control_.reset();
+        int status = 0;
+        waitpid(process_, &status, 0);
+        process_ = 0;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    }
+    UniqueFd next_connection() {
+        EXPECT_TRUE(wait_for(listener_.get())) << "no connection";
+        return UniqueFd{accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    }
+    static bool wait_for(int fd) {
+        pollfd entry{fd, POLLIN, 0};
+        return poll(&entry, 1, kPatienceMs) == 1;
+    }
+    static Received read_frame(int fd) {
+        const std::string header = test::read_up_to(fd, kHeaderSize, kPatienceMs);
+        if (header.size() < kHeaderSize) {
+            return {};
+        }
+        const auto* words = reinterpret_cast<const uint8_t*>(header.data());
+        return {load_word(words), load_word(words + 4),
+                test::read_up_to(fd, load_word(words + 8), kPatienceMs)};
+    }
+    Received report() { return read_frame(control_.get()); }
+    void send(const std::string& bytes) { test::write_all(control_.get(), bytes); }
+    void run(uint32_t number, const std::vector<std::string>& words, const test::FillFrame& more = {}) {
+        send(frame(kRun, number, [&](FrameWriter& writer) {
+            for (const std::string& word : words) {
+                writer.add_text(kArgument, word.c_str());
+            }
+            writer.add_text(kEnvironment, "PATH=/usr/bin:/bin");
+            if (more) {
+                more(writer);
+            }
+        }));
+    }
+    /// Takes the three streams of a command that was started.
+    std::map<uint32_t, UniqueFd> streams(uint32_t number) {
+        std::map<uint32_t, UniqueFd> result;
+        for (int count = 0; count < 3; ++count) {
+            UniqueFd fd = next_connection();
+            const Received first = read_frame(fd.get());
+            EXPECT_EQ(first.number, number);
+            EXPECT_EQ(first.payload, "");
+            result[first.type] = std::move(fd);
+        }
+        EXPECT_TRUE(result.contains(kInput) && result.contains(kOutput) && result.contains(kErrors));
+        return result;
+    }
+    static std::string all_of(const UniqueFd& fd) { return test::read_up_to(fd.get(), 1 << 26, kPatienceMs); }
+    /// A command that gets no input; what it printed.
+    std::string output_of(const std::vector<std::string>& words, const test::FillFrame& more = {}) {
+        run(1, words, more);
+        auto fds = streams(1);
+        fds.at(kInput).reset();
+        const std::string printed = all_of(fds.at(kOutput)) + all_of(fds.at(kErrors));
+        EXPECT_EQ(report().value(kStatus), 0) << printed;
+        return printed;
+    }
+
+    const test::TemporaryFolder folder_;
+    UniqueFd listener_;
+    UniqueFd control_;
+    pid_t process_ = 0;
+};
+
+TEST_F(AgentOverSockets, RunsACommandWithItsStreamsApart) {
+    run(9, {"sh", "-c", "cat; echo wrong >&2; exit 3"});
+    auto fds = streams(9);
+    const std::string bytes{"bin\0ary\xff\r\n", 10};
+    test::write_all(fds.at(kInput).get(), bytes);
+    EXPECT_EQ(test::read_up_to(fds.at(kOutput).get(), bytes.size()), bytes);
+    shutdown(fds.at(kInput).get(), SHUT_WR);
+    EXPECT_EQ(all_of(fds.at(kOutput)), "");
+    EXPECT_EQ(all_of(fds.at(kErrors)), "wrong\n");
+    const Received exited = report();
+    EXPECT_EQ(exited.type, kExited);
+    EXPECT_EQ(exited.number, 9U);
+    EXPECT_EQ(exited.value(kStatus), 3);
+    EXPECT_EQ(exited.value(kBySignal), -1);
+}
+
+TEST_F(AgentOverSockets, GivesItWhatTheRequestSaysAndNothingElse) {
+    EXPECT_EQ(output_of({"sh", "-c", "pwd; echo \"$#,$1\"; env | sort; ls /proc/self/fd | wc -l", "x", "a b"},
+                        [](FrameWriter& writer) {
+                            writer.add_text(kEnvironment, "NAME=with space");
+                            writer.add_text(kPath, "/usr");
+                        }),
+              // Three streams, and the one that ls lists.
+              "/usr\n1,a b\nNAME=with space\nPATH=/usr/bin:/bin\nPWD=/usr\n4\n");
+    EXPECT_THAT(output_of({"cat", "/proc/self/stat"}), testing::Not(testing::IsEmpty()));
+    EXPECT_EQ(output_of({"sh", "-c", "test $(cut -d' ' -f5 /proc/$$/stat) = $$ && echo leads"}), "leads\n")
+        << "it is in a process group of its own";
+    EXPECT_THAT(output_of({"grep", "SigBlk", "/proc/self/status"}), testing::HasSubstr("0000000000000000"));
+}
+
+TEST_F(AgentOverSockets, TellsOfWhatCannotBeRun) {
+    run(1, {"no-such-program"});
+    Received failed = report();
+    EXPECT_EQ(failed.type, kFailed);
+    EXPECT_EQ(failed.number, 1U);
+    EXPECT_EQ(failed.value(kError), ENOENT);
+    run(2, {"/etc/passwd"});
+    failed = report();
+    EXPECT_EQ(failed.number, 2U);
+    EXPECT_EQ(failed.value(kError), EACCES);
+    run(3, {"true"}, [](FrameWriter& writer) { writer.add_text(kPath, "/no/such/folder"); });
+    failed = report();
+    EXPECT_EQ(failed.number, 3U);
+    EXPECT_EQ(failed.value(kError), ENOENT);
+    EXPECT_EQ(failed.text(kText), "to enter the working folder");
+    EXPECT_EQ(output_of({"echo", "goes on"}), "goes on\n");
+}
+
+TEST_F(AgentOverSockets, CarriesSignalsToAWholeProcessGroup) {
+    run(4, {"sh", "-c", "sleep 1000 & echo up; wait"});
+    auto fds = streams(4);
+    EXPECT_EQ(test::read_up_to(fds.at(kOutput).get(), 3), "up\n");
+    send(frame(kSignal, 5, [](FrameWriter& writer) { writer.add_number(kValue, SIGKILL); }));  // nobody
+    send(frame(kSignal, 4, [](FrameWriter& writer) { writer.add_number(kValue, SIGTERM); }));
+    const Received exited = report();
+    EXPECT_EQ(exited.number, 4U);
+    EXPECT_EQ(exited.value(kBySignal), SIGTERM);
+    EXPECT_EQ(all_of(fds.at(kOutput)), "") << "its child is gone too, or this would not end";
+}
+
+TEST_F(AgentOverSockets, RunsSeveralAtOnceAndNoneHoldsAnotherUp) {
+    run(1, {"sh", "-c", "head -c 4000000 /dev/zero; echo done >&2"});
+    auto full = streams(1);  // nobody reads its output
+    run(2, {"cat"});
+    auto other = streams(2);
+    test::write_all(other.at(kInput).get(), "still here");
+    EXPECT_EQ(test::read_up_to(other.at(kOutput).get(), 10), "still here");
+    other.at(kInput).reset();
+    Received exited = report();
+    EXPECT_EQ(exited.number, 2U);
+    EXPECT_EQ(exited.value(kStatus), 0);
+    EXPECT_EQ(all_of(full.at(kOutput)).size(), 4'000'000U);
+    EXPECT_EQ(all_of(full.at(kErrors)), "done\n");
+    exited = report();
+    EXPECT_EQ(exited.number, 1U);
+    EXPECT_EQ(exited.value(kStatus), 0);
+}
+
+TEST_F(AgentOverSockets, AWriterLearnsThatNobodyReads) {
+    run(1, {"yes"});
+    auto fds = streams(1);
+    EXPECT_EQ(test::read_up_to(fds.at(kOutput).get(), 4), "y\ny\n");
+    fds.at(kOutput).reset();
+    EXPECT_EQ(report().value(kBySignal), SIGPIPE);
+    // And the host that a command takes no more input.
+    run(2, {"sh", "-c", "exec <&-; echo closed; sleep 1000"});
+    fds = streams(2);
+    EXPECT_EQ(test::read_up_to(fds.at(kOutput).get(), 7), "closed\n");
+    const std::string much(1 << 22, 'x');
+    EXPECT_LT(::send(fds.at(kInput).get(), much.data(), much.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(much.size()));
+    send(frame(kSignal, 2, [](FrameWriter& writer) { writer.add_number(kValue, SIGKILL); }));
+    EXPECT_EQ(report().value(kBySignal), SIGKILL);
+}
+
+TEST_F(AgentOverSockets, MakesFoldersAndFilesInPlaceOfLinks) {
+    const std::string victim = folder_.file("victim", "untouched");
+    std::filesystem::create_symlink(victim, folder_.path() / "link");
+    const std::string deep = folder_.path() / "a/b/c";
+    const std::string link = folder_.path() / "link";
+    send(frame(kFolder, 1, [&](FrameWriter& writer) {
+        writer.add_text(kPath, deep.c_str());
+        writer.add_number(kMode, 01777);
+    }));
+    send(frame(kFile, 2, [&](FrameWriter& writer) {
+        writer.add_text(kPath, link.c_str());
+        writer.add_number(kMode, 0640);
+        writer.add_bytes(kContent, "text", 4);
+    }));
+    EXPECT_EQ(output_of({"stat", "-c", "%a %F %s", deep, link}).substr(0, 14), "1777 directory");
+    std::stringstream text;
+    text << std::ifstream{link}.rdbuf();
+    EXPECT_EQ(text.str(), "text");
+    EXPECT_FALSE(std::filesystem::is_symlink(link));
+    EXPECT_EQ(std::filesystem::file_size(victim), 9U);
+    send(frame(kFile, 3, [](FrameWriter& writer) {
+        writer.add_text(kPath, "/proc/no/such");
+        writer.add_number(kMode, 0644);
+        writer.add_bytes(kContent, "", 0);
+    }));
+    const Received failed = report();
+    EXPECT_EQ(failed.number, 3U);
+    EXPECT_EQ(failed.value(kError), ENOENT);
+}
+
+TEST_F(AgentOverSockets, SendsATreeWithoutWhatIsNoFile) {
+    static_cast<void>(folder_.file("tree/folder/file", std::string(100'000, 'x')));
+    static_cast<void>(folder_.file("tree/empty", ""));
+    const std::filesystem::path tree = folder_.path() / "tree";
+    std::filesystem::create_symlink("/etc", tree / "link");
+    ASSERT_EQ(mkfifo((tree / "pipe").c_str(), 0600), 0);
+    send(frame(kSendTree, 6, [&](FrameWriter& writer) { writer.add_text(kPath, tree.c_str()); }));
+    const UniqueFd stream = next_connection();
+    Received received = read_frame(stream.get());
+    EXPECT_EQ(received.type, kTree);
+    EXPECT_EQ(received.number, 6U);
+    std::map<std::string, std::string> found;
+    std::string path;
+    for (received = read_frame(stream.get()); received.type != kEnd; received = read_frame(stream.get())) {
+        if (received.type == kEntry) {
+            path = received.text(kPath);
+            EXPECT_FALSE(found.contains(path));
+            found[path] = received.text(kTarget);
+            EXPECT_EQ(S_ISDIR(received.value(kMode)), path == "folder");
+        } else {
+            ASSERT_EQ(received.type, kData);
+            found[path] += received.payload;
+        }
+    }
+    EXPECT_EQ(
+        found,
+        (std::map<std::string, std::string>{
+            {"folder", ""}, {"folder/file", std::string(100'000, 'x')}, {"empty", ""}, {"link", "/etc"}}));
+    EXPECT_EQ(all_of(stream), "");
+}
+
+TEST_F(AgentOverSockets, RelaysWhoComesToAnAddress) {
+    constexpr uint16_t kTried = 17017;
+    send(frame(kRelay, 8, [](FrameWriter& writer) {
+        writer.add_number(kIp, 0x7f000005);
+        writer.add_number(kPortNumber, kTried);
+    }));
+    EXPECT_EQ(output_of({"true"}), "");  // so that it listens
+    const UniqueFd client{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const sockaddr_in where = test::at("127.0.0.5", kTried);
+    ASSERT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+    const UniqueFd stream = next_connection();
+    const Received first = read_frame(stream.get());
+    EXPECT_EQ(first.type, kRelayed);
+    EXPECT_EQ(first.number, 8U);
+    test::write_all(client.get(), "question");
+    EXPECT_EQ(test::read_up_to(stream.get(), 8), "question");
+    test::write_all(stream.get(), "answer");
+    shutdown(stream.get(), SHUT_WR);
+    EXPECT_EQ(all_of(client), "answer");
+    test::write_all(client.get(), "more");
+    shutdown(client.get(), SHUT_WR);
+    EXPECT_EQ(all_of(stream), "more") << "each half closes apart";
+}
+
+TEST_F(AgentOverSockets, GivesUpCapabilitiesForGood) {
+    if (geteuid() != 0) {
+        GTEST_SKIP() << "only root has capabilities to give up";
+    }
+    const std::string printed = output_of({"grep", "Cap", "/proc/self/status"}, [](FrameWriter& writer) {
+        writer.add_number(kCapabilities, uint64_t{1} << CAP_CHOWN);
+    });
+    EXPECT_THAT(printed, testing::HasSubstr("CapEff:\t0000000000000001"));
+    EXPECT_THAT(printed, testing::HasSubstr("CapBnd:\t0000000000000001"));
+}
+
+TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
+    const auto text = [](Tag tag, const char* value) {
+        return [=](FrameWriter& writer) { writer.add_text(tag, value); };
+    };
+    const auto number = [](Tag tag, uint64_t value) {
+        return [=](FrameWriter& writer) { writer.add_number(tag, value); };
+    };
+    const struct {
+        const char* name;
+        std::string bytes;
+        bool is_told = true;
+    } rows[] = {
+        {"a type that is none", frame(200, 1)},
+        {"a report", test::hello_frame()},
+        {"no argument", frame(kRun, 1, text(kEnvironment, "A=B"))},
+        {"an argument that is no text", frame(kRun, 1, number(kArgument, 5))},
+        {"a field of another request", frame(kRun, 1, number(kValue, 1))},
+        {"too many arguments", frame(kRun, 1,
+                                     [](FrameWriter& writer) {
+                                         for (size_t count = 0; count <= RunRequest::kMostWords; ++count) {
+                                             writer.add_text(kArgument, "x");
+                                         }
+                                     })},
+        {"a large terminal", frame(kRun, 1, number(kRows, 65536))},
+        {"a command of no number", frame(kRun, kEveryCommand, text(kArgument, "true"))},
+        {"signal 0", frame(kSignal, 1, number(kValue, 0))},
+        {"signal 65", frame(kSignal, 1, number(kValue, 65))},
+        {"no signal", frame(kSignal, 1)},
+        {"two signals", frame(kSignal, 1,
+                              [](FrameWriter& writer) {
+                                  writer.add_number(kValue, 1);
+                                  writer.add_number(kValue, 2);
+                              })},
+        {"a wide terminal", frame(kResize, 1, number(kColumns, 1 << 20))},
+        {"no path of a folder", frame(kFolder, 1)},
+        {"a folder's large mode", frame(kFolder, 1, number(kMode, 010000))},
+        {"a mount without a kind", frame(kMount, 1, text(kPath, "/tmp"))},
+        {"an address without a prefix", frame(kAddress, 1, text(kSource, "lo"))},
+        {"a path twice", frame(kSendTree, 1,
+                               [](FrameWriter& writer) {
+                                   writer.add_text(kPath, "/nowhere");
+                                   writer.add_text(kPath, "/nowhere");
+                               })},
+        {"a size with one side", frame(kResize, 1, number(kRows, 5))},
+        {"a long prefix", frame(kAddress, 1, number(kPrefix, 33))},
+        {"port 0", frame(kRelay, 1, number(kPortNumber, 0))},
+        {"port 65536", frame(kRelay, 1, number(kPortNumber, 65536))},
+        {"a tree of nothing", frame(kSendTree, 1)},
+        {"a cut field", test::raw_frame(kFolder, 1, "xxxxxxx")},
+        {"a field longer than its frame", test::raw_frame(kFolder, 1, std::string(8, '\xff'))},
+        {"too large", test::raw_frame(kRun, 1, std::string(kMostRequest + 1, 'x')).substr(0, 1000), false},
+    };
+    for (const auto& row : rows) {
+        SCOPED_TRACE(row.name);
+        send(row.bytes);
+        if (row.is_told) {
+            const Received failed = report();
+            EXPECT_EQ(failed.type, kFailed);
+            EXPECT_EQ(failed.value(kError), EBADMSG);
+        }
+        EXPECT_EQ(report().type, 0U) << "the connection is still there";
+        EXPECT_EQ(end(), 1);
+        SetUp();
+    }
+}
+
+TEST_F(AgentOverSockets, EndsWithTheHost) {
+    run(1, {"sh", "-c", "echo $$; exec sleep 1000"});
+    auto fds = streams(1);
+    const pid_t command = std::stoi(test::read_up_to(fds.at(kOutput).get(), 32, 1000));
+    EXPECT_EQ(end(), 0);
+    kill(command, SIGKILL);  // in a guest everything ends with the agent
+}
+
+}  // namespace
+}  // namespace hull::agent

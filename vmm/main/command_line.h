@@ -1,0 +1,23 @@
+// What the command lines of hull's commands have in common.
+#pragma once
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+#include <string>
+#include <vector>
+
+namespace hull {
+
+/// Every option has these, one for each time that it was given.
+using OptionValues = std::vector<std::string>;
+
+/// Takes a command line apart. Throws Error (usage), with `advice`, for words that belong to no option,
+/// options that are not `known`, and flags that come twice.
+boost::program_options::variables_map read_command_line(
+    const boost::program_options::options_description& known, const std::vector<std::string>& arguments,
+    const char* advice);
+
+/// The value of an option that has one. `values` has at least one. Throws Error (usage) where it has more.
+const std::string& single_value(const OptionValues& values, const std::string& option);
+
+}  // namespace hull

@@ -1,0 +1,484 @@
+#include "vmm/main/sandbox_session.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "base/error.h"
+
+namespace hull {
+
+namespace {
+
+constexpr int kTimedOut = 124;
+constexpr int kSandboxFailed = 125;
+constexpr int kNotExecutable = 126;
+constexpr int kNotFound = 127;
+constexpr int kBySignal = 128;
+
+// The numbers of requests: the command, what brings files back, and from here on the guest's preparation.
+constexpr uint32_t kCommand = 1;
+constexpr uint32_t kFiles = 2;
+constexpr uint32_t kFirstSetUp = 100;
+constexpr uint32_t kFirstRelay = 10'000;
+constexpr size_t kMostRelayed = 256;  // directions of connections at once, two of each
+
+constexpr uint32_t kMostFiles = 100'000;  // that come back
+/// How long a guest may take to come up where there is a time limit at all. An emulated host takes its time.
+constexpr std::chrono::milliseconds kMostOfStart{120'000};
+constexpr size_t kMostConsole = 2000;  // bytes that are kept
+
+// In the guest, before the command's own root is.
+constexpr const char* kRoot = "/root";
+
+/// What a program that is root in a container has by default, and no more: nothing of it configures the
+/// guest's kernel or reaches its devices.
+constexpr uint64_t kCapabilities = [] {
+    uint64_t all = 0;
+    for (const unsigned each :
+         {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP,
+          CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SYS_CHROOT, CAP_MKNOD, CAP_AUDIT_WRITE, CAP_SETFCAP}) {
+        all |= uint64_t{1} << each;
+    }
+    return all;
+}();
+
+// The user network's addresses (devices/net/user/user_network.h).
+constexpr uint32_t kGuestAddress = 0x0a00'020f;
+constexpr uint32_t kGateway = 0x0a00'0202;
+constexpr uint32_t kPrefix = 24;
+constexpr const char* kNameServer = "nameserver 10.0.2.3\n";
+
+sigset_t carried_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH}) {
+        sigaddset(&set, number);
+    }
+    return set;
+}
+
+UniqueFd watch_signals() {
+    const sigset_t set = carried_signals();
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    UniqueFd fd{signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    if (!fd.valid()) {
+        throw Error{ExitStatus::no_resources, "cannot make a signalfd", errno_text(errno)};
+    }
+    return fd;
+}
+
+uint32_t bit_of(agent::Type kind) {
+    return uint32_t{1} << (kind - agent::kInput);
+}
+
+UniqueFd duplicate(int fd) {
+    return UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+}
+
+/// The variables that the command has.
+std::vector<std::string> environment() {
+    std::vector<std::string> variables{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                       "HOME=/root", "USER=root", "SHELL=/bin/sh"};
+    for (const std::string name : {"TERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ"}) {
+        if (const char* value = std::getenv(name.c_str()); value != nullptr) {
+            variables.push_back(name + "=" + value);
+        }
+    }
+    return variables;
+}
+
+}  // namespace
+
+SandboxSession::SandboxSession(const SandboxOptions& options, Files files)
+    : options_{options},
+      files_{std::move(files)},
+      signals_{watch_signals()},
+      client_{
+          loop_,
+          std::move(files_.listener),
+          {.hello = [this] { prepare_guest(); },
+           .failed = [this](uint32_t number, int error,
+                            const std::string& what) { take_failure(number, error, what); },
+           .exited =
+               [this](uint32_t number, CommandEnd end) {
+                   if (number == kCommand) {
+                       take_end(end);
+                   }
+               },
+           .connected = [this](agent::Type kind, uint32_t number,
+                               UniqueFd connection) { take_connection(kind, number, std::move(connection)); },
+           .lost = [this](const std::string& why) { fail(why); }}},
+      outputs_left_{options.tty ? 1 : 2},
+      tree_room_(agent::kHeaderSize + agent::kMostReport) {
+    signal(SIGPIPE, SIG_IGN);
+    loop_.watch(signals_.get(), [this] { take_signal(); });
+    loop_.watch(files_.console.get(), [this] { take_console(); });
+    loop_.watch(files_.pidfd, [this] { take_machines_end(); });
+}
+
+int SandboxSession::run() {
+    if (options_.timeout) {
+        loop_.set_deadline(kMostOfStart, [this] { fail("the guest does not come up"); });
+    }
+    loop_.run();
+    if (!failure_.empty()) {
+        take_console();
+        std::ranges::replace_if(
+            console_, [](char byte) { return (byte < ' ' && byte != '\n') || byte > '~'; }, ' ');
+        if (!console_.empty()) {
+            std::fprintf(stderr, "%s\n", console_.c_str());
+        }
+        throw Error{static_cast<ExitStatus>(kSandboxFailed), "cannot go on with the sandbox", failure_,
+                    console_.empty() ? "" : "the guest's last words are above"};
+    }
+    return status_;
+}
+
+void SandboxSession::take_machines_end() {
+    siginfo_t info{};
+    waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(files_.pidfd), &info, WEXITED | WNOWAIT);
+    const bool could_not_start = info.si_code == CLD_EXITED &&
+                                 info.si_status >= static_cast<int>(ExitStatus::internal_failure) &&
+                                 info.si_status <= static_cast<int>(ExitStatus::no_resources);
+    if (could_not_start) {
+        finish(kSandboxFailed);  // it has said why
+    } else {
+        fail("the guest has ended by itself");
+    }
+}
+
+void SandboxSession::finish(int status) {
+    if (phase_ != Phase::done) {
+        phase_ = Phase::done;
+        status_ = status;
+        loop_.stop();
+    }
+}
+
+void SandboxSession::fail(const std::string& why) {
+    if (phase_ != Phase::done) {
+        failure_ = why;
+        finish(0);
+    }
+}
+
+void SandboxSession::request(agent::Type type, const std::string& what, const AgentClient::Fill& fill) {
+    client_.request(type, kFirstSetUp + static_cast<uint32_t>(set_up_.size()), fill);
+    set_up_.push_back(what);
+}
+
+void SandboxSession::prepare_guest() {
+    const std::string root = kRoot;
+    const auto mount_at = [&](const char* kind, const char* source, const std::string& path, uint64_t flags,
+                              const char* options, uint64_t capabilities = ~uint64_t{0}) {
+        request(agent::kMount, path, [&](agent::FrameWriter& frame) {
+            frame.add_text(agent::kKind, kind);
+            frame.add_text(agent::kSource, source);
+            frame.add_text(agent::kPath, path.c_str());
+            frame.add_number(agent::kFlags, flags);
+            frame.add_text(agent::kOptions, options);
+            frame.add_number(agent::kCapabilities, capabilities);
+        });
+    };
+    const auto make_folder = [&](const std::string& path, uint64_t mode) {
+        request(agent::kFolder, path, [&](agent::FrameWriter& frame) {
+            frame.add_text(agent::kPath, path.c_str());
+            frame.add_number(agent::kMode, mode);
+        });
+    };
+    const auto make_file = [&](const std::string& path, const std::string& content) {
+        request(agent::kFile, path, [&](agent::FrameWriter& frame) {
+            frame.add_text(agent::kPath, path.c_str());
+            frame.add_number(agent::kMode, 0644);
+            frame.add_bytes(agent::kContent, content.data(), content.size());
+        });
+    };
+    const auto set_address = [&](const char* interface, uint64_t address, uint64_t prefix, uint64_t gateway) {
+        request(agent::kAddress, interface, [&](agent::FrameWriter& frame) {
+            frame.add_text(agent::kSource, interface);
+            frame.add_number(agent::kIp, address);
+            frame.add_number(agent::kPrefix, prefix);
+            frame.add_number(agent::kGateway, gateway);
+        });
+    };
+    mount_at("virtiofs", kSandboxTag, "/lower", MS_RDONLY | MS_NODEV, "");
+    mount_at("tmpfs", "layer", "/layer", MS_NODEV, "mode=755");
+    make_folder("/layer/upper", 0755);
+    make_folder("/layer/work", 0755);
+    std::string lower = "/lower";
+    if (geteuid() != 0) {
+        // overlayfs reads without touching the time of access where it may, and asks the host for that;
+        // QEMU's virtiofsd then tries, and may not, with files that are not its user's. One that is mounted
+        // without CAP_FOWNER asks for no such thing. It has two layers at least.
+        make_folder("/layer/empty", 0755);
+        mount_at("overlay", "lower", "/seen", MS_RDONLY | MS_NODEV, "lowerdir=/layer/empty:/lower",
+                 ~(uint64_t{1} << CAP_FOWNER));
+        lower = "/seen";
+    }
+    mount_at("overlay", "sandbox", root, MS_NODEV,
+             ("lowerdir=" + lower + ",upperdir=/layer/upper,workdir=/layer/work").c_str());
+    mount_at("proc", "proc", root + "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
+    mount_at("sysfs", "sys", root + "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "");
+    mount_at("devtmpfs", "dev", root + "/dev", MS_NOSUID, "");
+    mount_at("devpts", "pts", root + "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=666,mode=620,gid=5");
+    mount_at("tmpfs", "shm", root + "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
+    for (const char* folder : {"/tmp", "/var/tmp", "/out"}) {
+        make_folder(root + folder, 01777);
+    }
+    for (const char* folder : {"/in", "/run", "/root"}) {
+        make_folder(root + folder, 0755);
+    }
+    std::string hosts = "127.0.0.1 localhost hull\n::1 localhost\n";
+    for (const AllowedPeer& peer : options_.allowed) {
+        in_addr address{};
+        address.s_addr = htonl(peer.address);
+        hosts += std::string{inet_ntoa(address)} + " " + peer.host + "\n";
+    }
+    make_file(root + "/etc/hosts", hosts);
+    make_file(root + "/etc/hostname", "hull\n");
+    set_address("lo", INADDR_LOOPBACK, 8, 0);
+    // Who may be reached has its own address in the guest, where the agent listens for it.
+    for (size_t index = 0; index < options_.allowed.size(); ++index) {
+        const AllowedPeer& peer = options_.allowed[index];
+        const auto same = [&](const AllowedPeer& other) { return other.address == peer.address; };
+        const bool is_there = peer.address >> 24 == IN_LOOPBACKNET ||
+                              std::any_of(options_.allowed.begin(), options_.allowed.begin() + index, same);
+        if (!is_there) {
+            set_address(("lo:" + std::to_string(index)).c_str(), peer.address, 32, 0);
+        }
+        client_.request(agent::kRelay, kFirstRelay + static_cast<uint32_t>(index),
+                        [&](agent::FrameWriter& frame) {
+                            frame.add_number(agent::kIp, peer.address);
+                            frame.add_number(agent::kPortNumber, peer.port);
+                        });
+    }
+    if (options_.user_net) {
+        set_address("eth0", kGuestAddress, kPrefix, kGateway);
+        make_file(root + "/etc/resolv.conf", kNameServer);
+    }
+    start_command();
+}
+
+void SandboxSession::start_command() {
+    const bool fits = client_.request(agent::kRun, kCommand, [&](agent::FrameWriter& frame) {
+        for (const std::string& word : options_.command) {
+            frame.add_text(agent::kArgument, word.c_str());
+        }
+        for (const std::string& variable : environment()) {
+            frame.add_text(agent::kEnvironment, variable.c_str());
+        }
+        frame.add_text(agent::kRoot, kRoot);
+        frame.add_text(agent::kPath, "/in");
+        frame.add_number(agent::kCapabilities, kCapabilities);
+        if (options_.tty) {
+            winsize size{};
+            ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
+            frame.add_number(agent::kRows, size.ws_row);
+            frame.add_number(agent::kColumns, size.ws_col);
+        }
+    });
+    if (!fits) {
+        fail("the command's arguments are more than " + std::to_string(agent::kMostRequest >> 10) +
+             " KiB together");
+        return;
+    }
+    phase_ = Phase::running;
+    if (options_.timeout) {
+        loop_.set_deadline(*options_.timeout, [this] { finish(kTimedOut); });
+    }
+    expected_ = options_.tty ? bit_of(agent::kTerminal)
+                             : bit_of(agent::kInput) | bit_of(agent::kOutput) | bit_of(agent::kErrors);
+}
+
+void SandboxSession::take_failure(uint32_t number, int error, const std::string& what) {
+    if (number == kCommand && phase_ == Phase::running) {
+        std::fprintf(stderr, "hull: cannot run '%s' in the sandbox: %s\n", options_.command.front().c_str(),
+                     errno_text(error).c_str());
+        finish(error == ENOENT ? kNotFound : kNotExecutable);
+    } else if (number >= kFirstRelay && number - kFirstRelay < options_.allowed.size()) {
+        fail("the agent fails " + what + " to " + options_.allowed[number - kFirstRelay].host + ": " +
+             errno_text(error));
+    } else if (number == kFiles) {
+        fail("what the command left cannot be had: the agent fails " + what + " (" + errno_text(error) + ")");
+    } else if (number >= kFirstSetUp && number - kFirstSetUp < set_up_.size()) {
+        fail("the agent fails " + what + ", '" + set_up_[number - kFirstSetUp] + "': " + errno_text(error));
+    }
+}
+
+void SandboxSession::take_connection(agent::Type kind, uint32_t number, UniqueFd connection) {
+    if (kind == agent::kRelayed) {
+        relay(number, std::move(connection));
+        return;
+    }
+    if ((expected_ & bit_of(kind)) == 0 || number != (kind == agent::kTree ? kFiles : kCommand)) {
+        return;  // nobody has asked for it
+    }
+    expected_ &= ~bit_of(kind);
+    const auto carry = [&](UniqueFd from, UniqueFd to, bool is_output) {
+        pumps_.emplace_back(loop_, std::move(from), std::move(to), [this, is_output] {
+            outputs_left_ -= is_output ? 1 : 0;
+            finish_if_all_came();
+        });
+    };
+    switch (kind) {
+        case agent::kInput:
+            carry(duplicate(STDIN_FILENO), std::move(connection), false);
+            break;
+        case agent::kOutput:
+            carry(std::move(connection), duplicate(STDOUT_FILENO), true);
+            break;
+        case agent::kErrors:
+            carry(std::move(connection), duplicate(STDERR_FILENO), true);
+            break;
+        case agent::kTerminal:
+            carry(duplicate(STDIN_FILENO), duplicate(connection.get()), false);
+            carry(std::move(connection), duplicate(STDOUT_FILENO), true);
+            break;
+        default:
+            tree_connection_ = std::move(connection);
+            tree_.emplace(std::move(files_.out),
+                          ReceivedTree::Limits{.bytes = options_.out_limit, .entries = kMostFiles});
+            tree_reader_.emplace(tree_room_.data(), tree_room_.size());
+            loop_.watch(tree_connection_.get(), [this] { take_tree(); });
+            break;
+    }
+}
+
+void SandboxSession::take_end(CommandEnd end) {
+    if (phase_ != Phase::running) {
+        return;
+    }
+    phase_ = Phase::collecting;
+    status_ = end.by_signal ? kBySignal + static_cast<int>(end.value) : static_cast<int>(end.value);
+    // What it has left running would keep its streams open.
+    client_.request(agent::kSignal, agent::kEveryCommand,
+                    [](agent::FrameWriter& frame) { frame.add_number(agent::kValue, SIGKILL); });
+    finish_if_all_came();
+}
+
+void SandboxSession::finish_if_all_came() {
+    if (phase_ != Phase::collecting || outputs_left_ > 0) {
+        return;
+    }
+    if (!files_.out.valid()) {
+        finish(status_);
+    } else if (!tree_) {
+        expected_ |= bit_of(agent::kTree);
+        client_.request(agent::kSendTree, kFiles, [](agent::FrameWriter& frame) {
+            frame.add_text(agent::kPath, (std::string{kRoot} + "/out").c_str());
+        });
+    }
+}
+
+void SandboxSession::take_tree() {
+    const ssize_t got = recv(tree_connection_.get(), tree_reader_->space(), tree_reader_->space_size(), 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    tree_reader_->add(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    for (agent::Frame frame; tree_reader_->next(frame);) {
+        if (const auto taken = tree_->take(frame); !taken) {
+            fail("what the command left is not all there: " + taken.error());
+            return;
+        }
+    }
+    if (!tree_->is_whole() && (got <= 0 || tree_reader_->is_bad())) {
+        fail("what the command left is not all there: the agent ended too soon");
+    } else if (tree_->is_whole()) {
+        if (tree_->links_left_out() > 0) {
+            std::fprintf(stderr, "hull: left out %u symbolic links that lead out of /out\n",
+                         tree_->links_left_out());
+        }
+        finish(status_);
+    }
+}
+
+void SandboxSession::carry_both_ways(UniqueFd one, UniqueFd other) {
+    UniqueFd one_again = duplicate(one.get());
+    UniqueFd other_again = duplicate(other.get());
+    const auto carry = [this](UniqueFd from, UniqueFd to) {
+        std::optional<StreamPump>& place = relayed_.emplace_back();
+        place.emplace(loop_, std::move(from), std::move(to), [&place] { place.reset(); });
+    };
+    carry(std::move(one), std::move(other));
+    carry(std::move(other_again), std::move(one_again));
+}
+
+/// Connects to who is allowed; where nobody answers, or there are too many, the guest's end is closed.
+void SandboxSession::relay(uint32_t number, UniqueFd connection) {
+    relayed_.remove_if([](const auto& pump) { return !pump; });
+    if (number < kFirstRelay || number - kFirstRelay >= options_.allowed.size() ||
+        relayed_.size() >= kMostRelayed) {
+        return;
+    }
+    const AllowedPeer& peer = options_.allowed[number - kFirstRelay];
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(peer.port);
+    address.sin_addr.s_addr = htonl(peer.address);
+    UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    if (fd.valid() && (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+                       errno == EINPROGRESS)) {
+        // What is sent before it is connected waits; if it cannot be, reading and writing fail.
+        carry_both_ways(std::move(connection), std::move(fd));
+    }
+}
+
+void SandboxSession::take_signal() {
+    signalfd_siginfo info{};
+    if (read(signals_.get(), &info, sizeof info) != sizeof info) {
+        return;
+    }
+    const auto number = static_cast<int>(info.ssi_signo);
+    if (number == SIGWINCH) {
+        resize();
+        return;
+    }
+    const bool ends = number != SIGUSR1 && number != SIGUSR2;
+    // The first is the command's to obey; the second is not.
+    if (ends && (phase_ != Phase::running || std::exchange(ended_by_user_, true))) {
+        finish(kBySignal + number);
+        return;
+    }
+    client_.request(agent::kSignal, kCommand, [&](agent::FrameWriter& frame) {
+        frame.add_number(agent::kValue, static_cast<uint64_t>(number));
+    });
+}
+
+void SandboxSession::resize() {
+    winsize size{};
+    if (!options_.tty || phase_ != Phase::running || ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0) {
+        return;
+    }
+    client_.request(agent::kResize, kCommand, [&](agent::FrameWriter& frame) {
+        frame.add_number(agent::kRows, size.ws_row);
+        frame.add_number(agent::kColumns, size.ws_col);
+    });
+}
+
+void SandboxSession::take_console() {
+    std::array<char, 4096> part{};
+    const ssize_t got = read(files_.console.get(), part.data(), part.size());
+    if (got > 0) {
+        console_.append(part.data(), static_cast<size_t>(got));
+        console_.erase(0, console_.size() - std::min(console_.size(), kMostConsole));
+    }
+}
+
+}  // namespace hull
