@@ -66,10 +66,12 @@ std::string address_of(const std::string& host) {
     }
     const UniqueFd out{ends[0]};
     UniqueFd in{ends[1]};
-    const HelperProcess helper{{.name = "getent",
-                                .file = "/bin/sh",
-                                .arguments = {"-c", "exec getent ahostsv4 \"$0\" >&3 2>/dev/null", host},
-                                .descriptors = {in.get()}}};
+    const HelperProcess helper{
+        {.name = "getent",
+         .file = "/bin/sh",
+         .arguments = {"-c", "{ getent -A ahostsv4 \"$0\" || getent ahostsv4 \"$0\"; } >&3 2>/dev/null",
+                       host},
+         .descriptors = {in.get()}}};
     in.reset();
     std::string answer;
     std::array<char, 4096> part{};
