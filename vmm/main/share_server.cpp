@@ -176,8 +176,10 @@ std::string confine(const ShareConfig& share) {
     if (std::string why = open_parts(share, parts); !why.empty()) {
         return why;
     }
+    // With parts that are all missing the folder is an empty one, never all of the host's.
+    const bool is_whole = share.parts.empty();
     UniqueFd folder;
-    if (parts.empty()) {
+    if (is_whole) {
         folder = open_mount(share.path);
         if (!folder.valid()) {
             return failed("the folder cannot be mounted");
@@ -187,10 +189,10 @@ std::string confine(const ShareConfig& share) {
         }
     }
     if (mount("tmpfs", kScratch, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0 ||
-        mkdir(kMounted, 0755) != 0 || (folder.valid() && !put_at(folder.get(), kMounted))) {
+        mkdir(kMounted, 0755) != 0 || (is_whole && !put_at(folder.get(), kMounted))) {
         return failed(std::string{"the folder cannot be put at "} + kMounted);
     }
-    return parts.empty() ? "" : place_parts(parts);
+    return is_whole ? "" : place_parts(parts);
 }
 
 /// Both servers accept a connection from a listening socket, once. Its name is the kernel's to choose and in
