@@ -79,6 +79,10 @@ void read_exactly(const InputFile& file, std::string_view role, uint64_t offset,
     }
 }
 
+UniqueFd duplicate(int fd) {
+    return UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+}
+
 UniqueFd make_eventfd() {
     UniqueFd fd{eventfd(0, EFD_CLOEXEC)};
     if (!fd.valid()) {

@@ -46,6 +46,9 @@ InputFile open_input_file(const std::filesystem::path& path, std::string_view ro
 /// Throws Error (bad_file) on a read error or where the file ends before.
 void read_exactly(const InputFile& file, std::string_view role, uint64_t offset, void* buffer, size_t size);
 
+/// Another descriptor of the same open file, close-on-exec; none where there can be none (errno says why).
+UniqueFd duplicate(int fd);
+
 /// A blocking, close-on-exec eventfd with value 0. Throws Error (no_resources).
 UniqueFd make_eventfd();
 

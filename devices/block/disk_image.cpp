@@ -140,7 +140,7 @@ OpenedFile open_file(const std::filesystem::path& path, DiskUse use, bool direct
         refuse(path, "another machine, or another disk of this one, uses it",
                "end that one, or give the disk to all of them as 'readonly' or 'overlay'");
     }
-    file.lock = DiskLock{UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)}};
+    file.lock = DiskLock{duplicate(fd)};
     return file;
 }
 

@@ -153,6 +153,19 @@ HelperProcess::~HelperProcess() {
     end();
 }
 
+std::string output_of(const std::string& name, const std::string& script, const std::string& argument) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        throw Error{ExitStatus::no_resources, "cannot make a pipe", errno_text(errno)};
+    }
+    const UniqueFd out{ends[0]};
+    UniqueFd in{ends[1]};
+    const HelperProcess helper{
+        {.name = name, .file = "/bin/sh", .arguments = {"-c", script, argument}, .descriptors = {in.get()}}};
+    in.reset();
+    return read_all(out.get());
+}
+
 void HelperProcess::end() {
     if (!pidfd_.valid()) {
         return;

@@ -51,6 +51,10 @@ class HelperProcess {
     UniqueFd pidfd_;
 };
 
+/// What a script for /bin/sh, to which `argument` is $0, writes to its descriptor 3 until that is closed.
+/// `name` is for messages. Throws Error (no_resources) where it cannot be started.
+std::string output_of(const std::string& name, const std::string& script, const std::string& argument);
+
 /// A file of Hull's own, which lies beside the running program or, where Hull is installed, in
 /// ../libexec/hull. Throws Error (bad_file) where it is in neither.
 std::filesystem::path own_file(const std::string& name);

@@ -42,10 +42,6 @@ void print_help() {
         "  --help, --version");
 }
 
-UniqueFd duplicate(int fd) {
-    return UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)};
-}
-
 UniqueFd open_console_output(const ConsoleConfig& console) {
     if (console.kind == ConsoleConfig::Kind::stdio) {
         if (UniqueFd fd = duplicate(STDOUT_FILENO); fd.valid()) {

@@ -1,18 +1,13 @@
 #include "vmm/main/sandbox_options.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/program_options.hpp>
-#include <cerrno>
 #include <iterator>
 #include <sstream>
 
 #include "base/error.h"
-#include "base/unique_fd.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/option_text.h"
 #include "vmm/main/command_line.h"
@@ -60,24 +55,8 @@ std::string address_of(const std::string& host) {
     if (inet_pton(AF_INET, host.c_str(), &ignored) == 1) {
         return host;
     }
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        throw Error{ExitStatus::no_resources, "cannot make a pipe", errno_text(errno)};
-    }
-    const UniqueFd out{ends[0]};
-    UniqueFd in{ends[1]};
-    const HelperProcess helper{
-        {.name = "getent",
-         .file = "/bin/sh",
-         .arguments = {"-c", "{ getent -A ahostsv4 \"$0\" || getent ahostsv4 \"$0\"; } >&3 2>/dev/null",
-                       host},
-         .descriptors = {in.get()}}};
-    in.reset();
-    std::string answer;
-    std::array<char, 4096> part{};
-    for (ssize_t got = 0; (got = read(out.get(), part.data(), part.size())) > 0;) {
-        answer.append(part.data(), static_cast<size_t>(got));
-    }
+    const std::string answer =
+        output_of("getent", "{ getent -A ahostsv4 \"$0\" || getent ahostsv4 \"$0\"; } >&3 2>/dev/null", host);
     return answer.substr(0, answer.find_first_of(" \t\n"));
 }
 

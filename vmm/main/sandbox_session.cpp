@@ -87,10 +87,6 @@ uint32_t bit_of(agent::Type kind) {
     return uint32_t{1} << (kind - agent::kInput);
 }
 
-UniqueFd duplicate(int fd) {
-    return UniqueFd{fcntl(fd, F_DUPFD_CLOEXEC, 0)};
-}
-
 /// The variables that the command has.
 std::vector<std::string> environment() {
     std::vector<std::string> variables{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <string>
@@ -55,22 +54,7 @@ bool is_in_rust(const fs::path& file) {
     if (file == kQemus) {
         return false;
     }
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        throw Error{ExitStatus::no_resources, "cannot make a pipe", errno_text(errno)};
-    }
-    const UniqueFd out{ends[0]};
-    UniqueFd in{ends[1]};
-    const HelperProcess helper{{.name = "virtiofsd",
-                                .file = "/bin/sh",
-                                .arguments = {"-c", "exec \"$0\" --help >&3 2>&3", file.string()},
-                                .descriptors = {in.get()}}};
-    in.reset();
-    std::string help;
-    std::array<char, 4096> part{};
-    for (ssize_t got = 0; (got = read(out.get(), part.data(), part.size())) > 0;) {
-        help.append(part.data(), static_cast<size_t>(got));
-    }
+    const std::string help = output_of("virtiofsd", "exec \"$0\" --help >&3 2>&3", file.string());
     return help.find("--shared-dir") != std::string::npos;
 }
 
