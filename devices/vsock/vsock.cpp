@@ -47,13 +47,14 @@ void Vsock::activate(Activation activation) {
             activation.driver.needs_reset("the host has no descriptor left for it");
             return;
         }
-        connections_ = std::make_unique<VsockConnections>(VsockConnections::Sides{.receive = receive_queue_,
-                                                                                  .transmit = transmit_queue_,
-                                                                                  .driver = activation.driver,
-                                                                                  .guest_cid = settings_.cid,
-                                                                                  .listener = listener_.get(),
-                                                                                  .path = settings_.path,
-                                                                                  .epoll = std::move(epoll)});
+        connections_ =
+            std::make_unique<VsockConnections>(VsockConnections::Sides{.receive = receive_queue_,
+                                                                       .transmit = transmit_queue_,
+                                                                       .driver = activation.driver,
+                                                                       .guest_cid = settings_.cid,
+                                                                       .listener = listener_.get(),
+                                                                       .connect = settings_.connect,
+                                                                       .epoll = std::move(epoll)});
     }
     worker_.emplace("vsock", [this](int stop_fd) { connections_->serve(stop_fd); });
 }

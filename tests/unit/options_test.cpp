@@ -229,7 +229,7 @@ TEST_F(OptionsTest, TheHelpNamesEveryOption) {
          {"--kernel",   "--initramfs", "--cmdline",   "--cmdline-raw", "--cpus",         "--memory",
           "--platform", "--bus",       "--hugepages", "--disk",        "--net",          "--share",
           "--vsock",    "--rng",       "--console",   "--port",        "--stop-timeout", "--config",
-          "--timing",   "--dry-run",   "--help"}) {
+          "--timing",   "--dry-run",   "--help",      "--jail",        "--jail-without", "--jail-user"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }
 }

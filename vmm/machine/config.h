@@ -11,6 +11,7 @@
 #include "boot/platform.h"
 #include "vmm/machine/console_config.h"
 #include "vmm/machine/disk_config.h"
+#include "vmm/machine/jail_config.h"
 #include "vmm/machine/net_config.h"
 #include "vmm/machine/share_config.h"
 #include "vmm/machine/vsock_config.h"
@@ -46,6 +47,7 @@ struct MachineConfig {
     std::vector<PortConfig> ports;                   ///< further ports, in this order
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
     bool timing = false;
+    JailConfig jail;
 
     /// Throws Error (usage, or no_resources for more memory than the host has) for the first thing that is
     /// wrong.
