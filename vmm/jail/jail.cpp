@@ -44,14 +44,14 @@ constexpr const char* kNamespaceAdvice =
     "or do without (--jail-without namespaces)";
 
 [[noreturn]] void fail(Layer layer, const std::string& why, const std::string& advice) {
-    throw Error{kJailIncomplete,
+    throw Error{ExitStatus::jail_incomplete,
                 std::string{"cannot close the jail's layer '"} + name_of(layer) + "'", why, advice};
 }
 
 /// What no host lacks: a defect where it fails.
 void need(bool done, const char* what) {
     if (!done) {
-        throw Error{kJailIncomplete, std::string{"cannot close the jail ("} + what + ")",
+        throw Error{ExitStatus::jail_incomplete, std::string{"cannot close the jail ("} + what + ")",
                     errno_text(errno), "please report it; --jail off does without"};
     }
 }

@@ -7,13 +7,10 @@
 #include <optional>
 #include <span>
 
-#include "base/error.h"
 #include "vmm/jail/machine_user.h"
 #include "vmm/machine/jail_config.h"
 
 namespace hull {
-
-inline constexpr auto kJailIncomplete = static_cast<ExitStatus>(16);
 
 /// Made by the keeper, closed by the machine's process before anything of the machine is made.
 ///
