@@ -40,7 +40,9 @@ ConsoleOutput::ConsoleOutput(int fd, std::function<void()> on_room)
       reopened_{reopen_nonblocking(fd)},
       fd_{reopened_.valid() ? reopened_.get() : fd},
       may_block_{!reopened_.valid() && may_block(fd)},
-      thread_{"console", [this](int stop_fd) { run(stop_fd); }} {}
+      thread_{ThreadKind::console, "console"} {
+    thread_.start([this](int stop_fd) { run(stop_fd); });
+}
 
 ConsoleOutput::~ConsoleOutput() = default;  // the thread's end writes the rest out
 

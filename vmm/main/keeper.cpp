@@ -58,6 +58,11 @@ class Keeper {
         if (killed_) {
             return ExitStatus::forced_stop;
         }
+        if (WTERMSIG(status) == SIGSYS) {
+            log_warning(
+                "the machine's process was ended by its jail: it made a system call that it may not make");
+            return ExitStatus::machine_died;
+        }
         log_warning("the machine's process was ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
                     strsignal(WTERMSIG(status)) + ")");
         return ExitStatus::machine_died;

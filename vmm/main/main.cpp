@@ -16,6 +16,7 @@
 #include "devices/block/served_disk.h"
 #include "devices/net/served_net.h"
 #include "vmm/arch/arch.h"
+#include "vmm/jail/seccomp.h"
 #include "vmm/machine/device_files.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/host_check.h"
@@ -184,6 +185,7 @@ ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
     return keep_machine(terminal, config.stop_timeout, [&](int control_fd) {
+        jail::install_thread_guard(jail::Refusal::fail);
         Machine machine{config, std::move(files), timeline};
         const ExitStatus status = machine.run(control_fd);
         if (machine.keeper_is_gone()) {
