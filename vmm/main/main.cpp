@@ -13,12 +13,15 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "devices/block/served_disk.h"
 #include "devices/net/served_net.h"
 #include "vmm/arch/arch.h"
+#include "vmm/jail/cgroup.h"
 #include "vmm/jail/seccomp.h"
 #include "vmm/machine/device_files.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/option_text.h"
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
@@ -101,12 +104,13 @@ struct Helpers {
 };
 
 /// Opens what the machine gets; the helpers are started meanwhile and ready at the end.
-void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpers, MadeFiles& made) {
+void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpers, MadeFiles& made,
+                const jail::Cgroup* group) {
     std::vector<UserNet>& user_nets = helpers.user_nets;
     // First, since they take the longest.
     for (const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::user) {
-            user_nets.emplace_back(net);
+            user_nets.emplace_back(net, group);
         }
     }
     files.kernel = open_input_file(config.kernel, "kernel");
@@ -131,7 +135,7 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
         }
     }
     for (const ShareConfig& share : config.shares) {
-        ShareServer server = start_share_server(share);
+        ShareServer server = start_share_server(share, group);
         helpers.share_servers.push_back(std::move(server.process));
         files.shares.push_back(std::move(server.connection));
     }
@@ -175,16 +179,48 @@ void print_timing(const Timeline& timeline, std::optional<Timeline::Clock::time_
     }
 }
 
+/// Limits what is read and written on the host's disks that the machine's lie on.
+void limit_io(jail::Cgroup& group, const MachineConfig& config, const MachineFiles& files) {
+    const IoLimit& limit = *config.limits.io;
+    for (auto image = files.disks.begin(); const DiskConfig& disk : config.disks) {
+        if (disk.is_served) {
+            continue;
+        }
+        for (const UniqueFd& file : image->files) {
+            group.limit_io(limit, file.get(), disk.text());
+        }
+        if (image->layer.valid()) {
+            group.limit_io(limit, image->layer.get(), "the layer over " + disk.text());
+        }
+        ++image;
+    }
+    for (const ShareConfig& share : config.shares) {
+        const UniqueFd folder{open(share.path.c_str(), O_PATH | O_CLOEXEC)};
+        group.limit_io(limit, folder.get(), share.path);
+    }
+}
+
 /// Opens what a machine needs, makes it and stays until it has ended.
 ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
     MadeFiles made;
+    std::optional<jail::Cgroup> group;  // outlives the helpers that are in it
+    if (config.limits.any()) {
+        group.emplace(config.limits);
+    }
     MachineFiles files;
     Helpers helpers;  // ended before their connections are, which they would report
-    open_files(config, files, helpers, made);
+    open_files(config, files, helpers, made, group ? &*group : nullptr);
+    if (config.limits.io) {
+        limit_io(*group, config, files);
+    }
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
-    return keep_machine(terminal, config.stop_timeout, [&](int control_fd) {
+    const ExitStatus how = keep_machine(terminal, config.stop_timeout, [&](int control_fd) {
+        if (group && !group->enter()) {
+            throw Error{ExitStatus::host_unfit, "cannot put the machine into its group of processes",
+                        errno_text(errno)};
+        }
         jail::install_thread_guard(jail::Refusal::fail);
         Machine machine{config, std::move(files), timeline};
         const ExitStatus status = machine.run(control_fd);
@@ -197,6 +233,12 @@ ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
         }
         return status;
     });
+    if (group && group->ran_out_of_memory()) {
+        log_warning("a process of the machine was killed, since it needed more than --memory-limit " +
+                    memory_size_text(config.limits.memory) +
+                    "; raise that, or give the guest less (--memory)");
+    }
+    return how;
 }
 
 ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
