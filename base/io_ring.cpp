@@ -29,7 +29,8 @@ io_uring_restriction allow(uint8_t operation) {
     return restriction;
 }
 
-/// Only these operations, and only on registered files.
+/// Only these operations, and only on registered files. That no registration is allowed needs no saying: what
+/// is not allowed to a ring that has restrictions is refused (io_uring_register(2)).
 bool restrict_to_what_is_used(io_uring& ring) {
     std::array restrictions{allow(IORING_OP_READV), allow(IORING_OP_WRITEV),    allow(IORING_OP_POLL_ADD),
                             allow(IORING_OP_FSYNC), allow(IORING_OP_FALLOCATE), io_uring_restriction{},
@@ -93,6 +94,10 @@ void IoRing::write(int file, std::span<const iovec> memory, uint64_t offset, uin
 void IoRing::watch(int file, uint64_t tag) {
     prepare(ring_.get(), tag,
             [&](io_uring_sqe* entry) { io_uring_prep_poll_multishot(entry, file, POLLIN); });
+}
+
+void IoRing::watch_once(int file, uint64_t tag) {
+    prepare(ring_.get(), tag, [&](io_uring_sqe* entry) { io_uring_prep_poll_add(entry, file, POLLIN); });
 }
 
 void IoRing::synchronize(int file, uint64_t tag) {

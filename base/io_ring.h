@@ -13,10 +13,10 @@
 
 namespace hull {
 
-/// One ring, for one thread: the one that makes it. It can read, write, synchronize and punch holes in the
-/// files that it was made with, or watch them, and can do nothing else, since what it does goes around a
-/// seccomp filter. Operations that have not ended when it is destroyed go on in the kernel for a while: wait
-/// for those that use memory which goes away.
+/// One ring, for one thread: the one that makes it; another may destroy it. It can read, write, synchronize
+/// and punch holes in the files that it was made with, or watch them, and can do nothing else, nor be given
+/// anything else later, since what it does goes around a seccomp filter. Operations that have not ended when
+/// it is destroyed go on in the kernel for a while: wait for those that use memory which goes away.
 class IoRing {
   public:
     /// A ring for up to `entries` (1 to 4096) operations at a time on `files`, which are known by their place
@@ -36,6 +36,8 @@ class IoRing {
     /// Ends each time that an eventfd is signalled, and at once where it has been and was not read since. It
     /// is not read here, so that nothing is to be started again: an End with `goes_on` is not the last.
     void watch(int file, uint64_t tag);
+    /// Ends once, when the eventfd has been signalled and was not read since.
+    void watch_once(int file, uint64_t tag);
     /// fdatasync(2).
     void synchronize(int file, uint64_t tag);
     /// fallocate(2).

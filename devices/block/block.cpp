@@ -67,20 +67,37 @@ void Block::read_configuration(uint64_t offset, std::span<std::byte> data) const
     }
 }
 
+Block::Worker::Worker(const BlockBackendMaker& make_backend, int kick_fd)
+    : thread{"block", [&](int stop_fd) {
+                 backend = make_backend(kQueueSize, kick_fd, stop_fd);
+                 const ThreadKind kind = backend->thread_kind();
+                 policy.emplace(kind == ThreadKind::block);
+                 return kind;
+             }} {}
+
+void Block::prepare(std::span<const int> kick_fds) {
+    for (const int kick_fd : kick_fds) {
+        workers_.push_back(std::make_unique<Worker>(make_backend_, kick_fd));
+    }
+}
+
 void Block::activate(Activation activation) {
     state_.write_through = (activation.features & feature(VIRTIO_BLK_F_FLUSH)) == 0;
     for (ActiveQueue& queue : activation.queues) {
-        workers_.push_back(std::make_unique<Worker>(std::move(queue)));
-        Worker& worker = *workers_.back();
-        worker.thread.emplace("block", [this, &worker, &driver = activation.driver](int stop_fd) {
-            const auto backend = make_backend_(worker.queue.queue.size(), worker.queue.kick_fd, stop_fd);
-            BlockQueue{worker.queue, driver, state_, *backend}.serve();
+        Worker& worker = *workers_[queue.index];
+        worker.queue.emplace(std::move(queue));
+        worker.thread.start([this, &worker, &driver = activation.driver](int /*stop_fd*/) {
+            worker.backend->begin();
+            BlockQueue{*worker.queue, driver, state_, *worker.backend, *worker.policy}.serve();
         });
     }
 }
 
 void Block::reset() {
-    workers_.clear();
+    for (const auto& worker : workers_) {
+        worker->thread.stop();
+        worker->queue.reset();
+    }
 }
 
 void Block::save(StateWriter& state) const {

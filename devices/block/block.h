@@ -4,6 +4,8 @@
 #include <linux/virtio_blk.h>
 
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,7 @@ class Block final : public VirtioDevice {
     [[nodiscard]] std::span<const uint16_t> queue_sizes() const override { return queue_sizes_; }
     void read_configuration(uint64_t offset, std::span<std::byte> data) const override;
     void write_configuration(uint64_t /*offset*/, std::span<const std::byte> /*data*/) override {}
+    void prepare(std::span<const int> kick_fds) override;
     void activate(Activation activation) override;
     /// Waits for what is under way.
     void reset() override;
@@ -47,10 +50,14 @@ class Block final : public VirtioDevice {
     static constexpr uint16_t kQueueSize = 256;
 
   private:
+    /// What serves a queue.
     struct Worker {
-        explicit Worker(ActiveQueue given) : queue{std::move(given)} {}
-        ActiveQueue queue;
-        std::optional<WorkerThread> thread;  // last: it uses the queue
+        Worker(const BlockBackendMaker& make_backend, int kick_fd);
+        std::optional<ActiveQueue> queue;
+        // These two from the thread's beginning on.
+        std::unique_ptr<BlockBackend> backend;
+        std::optional<WakePolicy> policy;
+        WorkerThread thread;  // last: it uses all of the above
     };
 
     const BlockSettings settings_;
@@ -58,7 +65,7 @@ class Block final : public VirtioDevice {
     const std::vector<uint16_t> queue_sizes_;
     virtio_blk_config configuration_{};
     BlockState state_;
-    std::vector<std::unique_ptr<Worker>> workers_;
+    std::vector<std::unique_ptr<Worker>> workers_;  // by the queue's index
 };
 
 }  // namespace hull::virtio

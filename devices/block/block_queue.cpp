@@ -24,12 +24,11 @@ bool is_write(BlockOperation::Kind kind) {
 
 }  // namespace
 
+WakePolicy::WakePolicy(bool may_choose) : may_choose_{may_choose && sched_getscheduler(0) == SCHED_OTHER} {}
+
 void WakePolicy::found(unsigned requests) {
-    if (requests == 0 || (waits_ ? requests > 1 : ++turns_ % kTurnsToTry != 0)) {
+    if (!may_choose_ || requests == 0 || (waits_ ? requests > 1 : ++turns_ % kTurnsToTry != 0)) {
         return;
-    }
-    if (sched_getscheduler(0) != (waits_ ? SCHED_BATCH : SCHED_OTHER)) {
-        return;  // somebody else has decided
     }
     const sched_param none{};
     if (sched_setscheduler(0, waits_ ? SCHED_OTHER : SCHED_BATCH, &none) == 0) {
@@ -37,8 +36,14 @@ void WakePolicy::found(unsigned requests) {
     }
 }
 
-BlockQueue::BlockQueue(ActiveQueue& queue, DriverCalls& driver, BlockState& state, BlockBackend& backend)
-    : queue_{queue}, driver_{driver}, state_{state}, backend_{backend}, slots_(queue.queue.size()) {}
+BlockQueue::BlockQueue(ActiveQueue& queue, DriverCalls& driver, BlockState& state, BlockBackend& backend,
+                       WakePolicy& policy)
+    : queue_{queue},
+      driver_{driver},
+      state_{state},
+      backend_{backend},
+      slots_(queue.queue.size()),
+      policy_{policy} {}
 
 void BlockQueue::serve() {
     std::vector<BlockBackend::End> ends;

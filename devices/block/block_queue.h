@@ -32,14 +32,18 @@ struct BlockState {
 /// When a thread that was woken gets the processor that the guest's runs on, where they share one. At once is
 /// best for a driver that has one request under way and then waits for it. One that has several makes them
 /// all available meanwhile if it is let (SCHED_BATCH), and kicks once; but as long as each is answered at
-/// once it has never more than one. So this is tried now and then, and kept while it finds several.
+/// once it has never more than one. So this is tried now and then, and kept while it finds several. Of the
+/// thread that it is made on, for as long as that lives.
 class WakePolicy {
   public:
+    /// Changes nothing where somebody else has decided before, or where `may_choose` is false.
+    explicit WakePolicy(bool may_choose);
     /// After each turn: how many requests were found.
     void found(unsigned requests);
 
   private:
     static constexpr unsigned kTurnsToTry = 64;
+    bool may_choose_;
     unsigned turns_ = 0;
     bool waits_ = false;  // until the guest's thread has no more to do
 };
@@ -48,7 +52,8 @@ class WakePolicy {
 class BlockQueue {
   public:
     /// Everything given must outlive this object.
-    BlockQueue(ActiveQueue& queue, DriverCalls& driver, BlockState& state, BlockBackend& backend);
+    BlockQueue(ActiveQueue& queue, DriverCalls& driver, BlockState& state, BlockBackend& backend,
+               WakePolicy& policy);
 
     /// Serves until the backend is told to stop, and then until nothing is under way any more.
     void serve();
@@ -85,7 +90,7 @@ class BlockQueue {
     std::vector<Slot> slots_;  // by the chain's head
     uint16_t under_way_ = 0;
     unsigned found_ = 0;  // in this turn
-    WakePolicy policy_;
+    WakePolicy& policy_;
     bool broken_ = false;
 };
 

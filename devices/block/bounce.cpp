@@ -26,7 +26,7 @@ void copy(std::span<const iovec> segments, std::byte* memory, size_t size, bool 
 
 BounceBackend::BounceBackend(std::unique_ptr<BlockBackend> files, uint32_t alignment, uint32_t block_size,
                              uint16_t queue_size)
-    : files_{std::move(files)}, alignment_{alignment}, block_size_{block_size}, slots_(queue_size) {}
+    : LayeredBackend{std::move(files)}, alignment_{alignment}, block_size_{block_size}, slots_(queue_size) {}
 
 void BounceBackend::start(uint16_t number, const BlockOperation& operation) {
     const bool fits = std::ranges::all_of(operation.memory, [this](const iovec& segment) {

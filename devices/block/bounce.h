@@ -16,7 +16,7 @@ namespace hull::virtio {
 
 /// Puts reads and writes whose memory the files below cannot take through memory of its own, at most
 /// kMostAtOnce bytes at a time: the rest is asked for again. All else is handed on as it is.
-class BounceBackend final : public BlockBackend {
+class BounceBackend final : public LayeredBackend {
   public:
     /// The files take pieces of memory that begin at multiples of `alignment` and are multiples of
     /// `block_size` long, both powers of two up to 4096.
@@ -39,7 +39,6 @@ class BounceBackend final : public BlockBackend {
         std::span<const iovec> target;            // that a read is for
     };
 
-    std::unique_ptr<BlockBackend> files_;
     uint32_t alignment_;
     uint32_t block_size_;
     std::vector<Slot> slots_;

@@ -18,7 +18,7 @@ bool is_transfer(BlockOperation::Kind kind) {
 
 JoinedBackend::JoinedBackend(std::unique_ptr<BlockBackend> files, const PartitionTable& table,
                              uint16_t queue_size)
-    : files_{std::move(files)}, table_{table}, slots_(queue_size) {}
+    : LayeredBackend{std::move(files)}, table_{table}, slots_(queue_size) {}
 
 JoinedBackend::Piece JoinedBackend::piece(uint64_t offset, uint64_t length) const {
     const auto partitions = table_.partitions();

@@ -15,7 +15,7 @@ namespace hull::virtio {
 /// follow are known above as 1 and so on. Reads and writes that go beyond a partition's end end there: the
 /// rest is asked for again. What is outside of the partitions can be read, and all else there is an error
 /// (EIO). A flush reaches every partition.
-class JoinedBackend final : public BlockBackend {
+class JoinedBackend final : public LayeredBackend {
   public:
     /// `table` must outlive the backend.
     JoinedBackend(std::unique_ptr<BlockBackend> files, const PartitionTable& table, uint16_t queue_size);
@@ -39,7 +39,6 @@ class JoinedBackend final : public BlockBackend {
     /// Goes on with what takes several steps: a flush, and all that clears.
     void start_step(uint16_t number);
 
-    std::unique_ptr<BlockBackend> files_;
     const PartitionTable& table_;
     std::vector<Slot> slots_;
     std::vector<End> ended_;  // without anything to do

@@ -53,7 +53,7 @@ void OverlayMap::add(uint64_t first, uint64_t count) {
 }
 
 OverlayBackend::OverlayBackend(std::unique_ptr<BlockBackend> files, OverlayMap& map, uint16_t queue_size)
-    : files_{std::move(files)}, map_{map}, slots_(queue_size) {}
+    : LayeredBackend{std::move(files)}, map_{map}, slots_(queue_size) {}
 
 void OverlayBackend::start(uint16_t number, const BlockOperation& operation) {
     Slot& slot = slots_[number];

@@ -43,7 +43,7 @@ inline constexpr uint16_t kLayerFile = 1;
 
 /// Puts a layer over a backend on both files. Reads that lie in both end with what is in the first of them:
 /// the rest is asked for again. There is nothing to flush, since the layer goes away with the machine.
-class OverlayBackend final : public BlockBackend {
+class OverlayBackend final : public LayeredBackend {
   public:
     /// `map` must outlive the backend.
     OverlayBackend(std::unique_ptr<BlockBackend> files, OverlayMap& map, uint16_t queue_size);
@@ -57,7 +57,6 @@ class OverlayBackend final : public BlockBackend {
         std::vector<iovec> memory;
     };
 
-    std::unique_ptr<BlockBackend> files_;
     OverlayMap& map_;
     std::vector<Slot> slots_;
     std::vector<End> ended_;  // without anything to do

@@ -38,7 +38,7 @@ void Console::read_configuration(uint64_t offset, std::span<std::byte> data) con
     config.rows = size.rows;
     config.max_nr_ports = static_cast<uint32_t>(ports_.size() + 1);  // port 0 counts
     const auto bytes = std::as_bytes(std::span{&config, 1});
-    if (driver_is_up_.valid()) {
+    if (driver_ != nullptr) {
         signal_eventfd(driver_is_up_.get());
     }
     if (offset < bytes.size()) {
@@ -50,7 +50,9 @@ void Console::activate(Activation activation) {
     const bool named = (activation.features & feature(VIRTIO_CONSOLE_F_MULTIPORT)) != 0;
     if (console_ != nullptr) {
         // Linux's driver reads the size when it is told of a new one, which it takes note of once it is up.
-        driver_is_up_ = make_eventfd();
+        if (is_readable(driver_is_up_.get())) {
+            drain_eventfd(driver_is_up_.get());  // what the last driver did
+        }
         driver_ = &activation.driver;
         queues_.emplace(std::move(activation), *console_, states_.front(), driver_is_up_.get());
         driver_.load()->configuration_changed();
@@ -59,17 +61,16 @@ void Console::activate(Activation activation) {
     } else {
         return;  // the driver knows of no port but 0, which is not there
     }
-    worker_.emplace("console", [this](int stop_fd) { queues_->serve(stop_fd); });
+    worker_.start([this](int stop_fd) { queues_->serve(stop_fd); });
 }
 
 void Console::leave_queues(PortQueues::Rest which) {
     driver_ = nullptr;
-    if (worker_) {
-        worker_.reset();
+    worker_.stop();
+    if (queues_) {
         queues_->keep_rest(which);
     }
     queues_.reset();
-    driver_is_up_.reset();
 }
 
 void Console::stop() {

@@ -66,10 +66,10 @@ class Console final : public VirtioDevice {
     const std::vector<uint16_t> queue_sizes_;
     std::atomic<ConsoleSize> size_;
     std::atomic<DriverCalls*> driver_{nullptr};  // from activate() to reset()
-    UniqueFd driver_is_up_;                      // made anew for each activation
-    std::vector<PortState> states_;              // of each port, or of the console
+    UniqueFd driver_is_up_ = make_eventfd();
+    std::vector<PortState> states_;  // of each port, or of the console
     std::optional<ConsoleQueues> queues_;
-    std::optional<WorkerThread> worker_;  // last: it uses the queues
+    WorkerThread worker_{ThreadKind::console, "console"};  // last: it uses the queues
 };
 
 }  // namespace hull::virtio

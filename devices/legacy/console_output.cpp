@@ -37,7 +37,9 @@ ConsoleOutput::ConsoleOutput(int fd, std::function<void()> on_room)
     : on_room_{std::move(on_room)},
       fd_{fd},
       may_block_{may_block(fd)},
-      thread_{"console", [this](int stop_fd) { run(stop_fd); }} {}
+      thread_{ThreadKind::console, "console"} {
+    thread_.start([this](int stop_fd) { run(stop_fd); });
+}
 
 ConsoleOutput::~ConsoleOutput() = default;  // the thread's end writes the rest out
 

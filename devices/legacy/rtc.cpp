@@ -1,5 +1,6 @@
 #include "devices/legacy/rtc.h"
 
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -69,26 +70,30 @@ void Rtc::load(StateReader& state) {
 }
 
 uint8_t Rtc::read_register(uint8_t index) const {
-    const std::time_t seconds = now_();
-    std::tm time{};
-    gmtime_r(&seconds, &time);
+    // Not by gmtime_r(), which reads the host's time zone first, and a vCPU's thread may open no file.
+    using namespace std::chrono;
+    const sys_seconds now{seconds{now_()}};
+    const auto day = floor<days>(now);
+    const hh_mm_ss time{now - day};
+    const year_month_day date{day};
+    const auto year = static_cast<int>(date.year());
     switch (index) {
         case kSeconds:
-            return bcd(time.tm_sec);
+            return bcd(static_cast<int>(time.seconds().count()));
         case kMinutes:
-            return bcd(time.tm_min);
+            return bcd(static_cast<int>(time.minutes().count()));
         case kHours:
-            return bcd(time.tm_hour);
+            return bcd(static_cast<int>(time.hours().count()));
         case kDayOfWeek:
-            return bcd(time.tm_wday + 1);
+            return bcd(static_cast<int>(weekday{day}.c_encoding()) + 1);
         case kDayOfMonth:
-            return bcd(time.tm_mday);
+            return bcd(static_cast<int>(static_cast<unsigned>(date.day())));
         case kMonth:
-            return bcd(time.tm_mon + 1);
+            return bcd(static_cast<int>(static_cast<unsigned>(date.month())));
         case kYear:
-            return bcd(time.tm_year % 100);
+            return bcd(year % 100);
         case kCentury:
-            return bcd((time.tm_year + 1900) / 100);
+            return bcd(year / 100);
         case kControlA:
             return kDivider32kHz;
         case kControlB:

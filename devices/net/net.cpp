@@ -45,10 +45,12 @@ Net::Net(NetSettings settings, std::vector<NetLink> links)
       to_guest_{settings_.frames_per_second, settings_.bytes_per_second},
       from_guest_{settings_.frames_per_second, settings_.bytes_per_second} {
     for (NetLink& link : links) {
-        pairs_.push_back(std::make_unique<Pair>(std::move(link), settings_.stream));
+        pairs_.push_back(
+            std::make_unique<Pair>(std::move(link), settings_.stream, name_of_pair(pairs_.size())));
     }
     if (pairs_.size() > 1) {
         queue_sizes_.push_back(kControlQueueSize);
+        control_worker_.emplace(ThreadKind::net, settings_.name + "-ctrl");
     }
 }
 
@@ -89,37 +91,43 @@ void Net::activate(Activation activation) {
             control_queue_.emplace(std::move(queue));
         }
     }
-    if (settings_.offloads == NetOffloads::all &&
-        !set_tap_offloads(pairs_.front()->link.get(), activation.features)) {
-        log_.warning(settings_.name + ": the host refuses the guest's offloads");
+    if (settings_.offloads == NetOffloads::all) {
+        pairs_.front()->worker.call([this, features = activation.features] {
+            if (!set_tap_offloads(pairs_.front()->link.get(), features)) {
+                log_.warning(settings_.name + ": the host refuses the guest's offloads");
+            }
+            use_pairs(pairs_used_);
+        });
     }
-    use_pairs(pairs_used_);
     for (size_t number = 0; number < pairs; ++number) {
         if (pairs_[number]->receive && pairs_[number]->transmit) {
             start(*pairs_[number], number, activation);
         }
     }
     if (control_queue_) {
-        control_worker_.emplace(settings_.name + "-ctrl", [this, &driver = activation.driver](int stop_fd) {
+        control_worker_->start([this, &driver = activation.driver](int stop_fd) {
             serve_chains(*control_queue_, driver, stop_fd,
                          [this](const DescriptorChain& chain) { return control(chain); });
         });
     }
 }
 
-void Net::start(Pair& pair, size_t number, const Activation& activation) {
-    const std::string name = settings_.name + (number == 0 ? "" : "-" + std::to_string(number));
-    DriverCalls& driver = activation.driver;
-    if (pair.vhost) {
-        if (pair.vhost->start(activation.memory, activation.features, *pair.receive, *pair.transmit,
-                              pair.link.get())) {
-            pair.worker.emplace(name, [&pair, &driver](int stop_fd) {
-                pair.vhost->relay_calls(stop_fd, driver, *pair.receive, *pair.transmit);
-            });
-            return;
-        }
-        log_.warning(name + ": the host's kernel does not take its queues (vhost-net), so hull serves them");
+std::string Net::name_of_pair(size_t number) const {
+    return settings_.name + (number == 0 ? "" : "-" + std::to_string(number));
+}
+
+bool Net::serve_by_kernel(Pair& pair, GuestMemory& memory, uint64_t features, DriverCalls& driver,
+                          int stop_fd) {
+    if (!pair.vhost || !pair.vhost->start(memory, features, *pair.receive, *pair.transmit, pair.link.get())) {
+        return false;
     }
+    pair.vhost->relay_calls(stop_fd, driver, *pair.receive, *pair.transmit);
+    pair.vhost->stop();
+    return true;
+}
+
+void Net::start(Pair& pair, size_t number, const Activation& activation) {
+    DriverCalls& driver = activation.driver;
     const NetQueues::Sides sides{.receive = *pair.receive,
                                  .transmit = *pair.transmit,
                                  .driver = driver,
@@ -130,7 +138,15 @@ void Net::start(Pair& pair, size_t number, const Activation& activation) {
                                  .headers = (activation.features & feature(VIRTIO_NET_F_GUEST_CSUM)) != 0,
                                  .to_guest = to_guest_,
                                  .from_guest = from_guest_};
-    pair.worker.emplace(name, [sides, watch = watch(pair, driver)](int stop_fd) {
+    pair.worker.start([this, &pair, number, &memory = activation.memory, features = activation.features,
+                       sides, watch = watch(pair, driver)](int stop_fd) {
+        if (serve_by_kernel(pair, memory, features, sides.driver, stop_fd)) {
+            return;
+        }
+        if (pair.vhost) {
+            log_.warning(name_of_pair(number) +
+                         ": the host's kernel does not take its queues (vhost-net), so hull serves them");
+        }
         NetQueues queues{sides};
         queues.serve(stop_fd, watch);
     });
@@ -202,13 +218,12 @@ void Net::load(StateReader& state) {
 }
 
 void Net::stop() {
-    control_worker_.reset();
+    if (control_worker_) {
+        control_worker_->stop();
+    }
     control_queue_.reset();
     for (const auto& pair : pairs_) {
-        pair->worker.reset();
-        if (pair->vhost) {
-            pair->vhost->stop();
-        }
+        pair->worker.stop();
         pair->receive.reset();
         pair->transmit.reset();
     }

@@ -76,7 +76,8 @@ class Net final : public VirtioDevice {
   private:
     /// Two queues and what is at their other side.
     struct Pair {
-        Pair(NetLink given, bool is_stream) : link{std::move(given.fd)} {
+        Pair(NetLink given, bool is_stream, std::string name)
+            : link{std::move(given.fd)}, worker{ThreadKind::net, std::move(name)} {
             if (is_stream) {
                 stream.emplace(link.get());
             }
@@ -90,11 +91,16 @@ class Net final : public VirtioDevice {
         bool attached = true;  ///< the host sends frames there
         std::optional<ActiveQueue> receive;
         std::optional<ActiveQueue> transmit;
-        std::optional<WorkerThread> worker;  // last: it uses the queues
+        WorkerThread worker;  // last: it uses the queues
     };
 
     [[nodiscard]] NetQueues::LinkWatch watch(Pair& pair, DriverCalls& driver);
+    /// The name of a pair, for the log and its thread.
+    [[nodiscard]] std::string name_of_pair(size_t number) const;
     void start(Pair& pair, size_t number, const Activation& activation);
+    /// On the pair's thread, until it is to stop: by the host's kernel, if that takes the queues.
+    [[nodiscard]] bool serve_by_kernel(Pair& pair, GuestMemory& memory, uint64_t features,
+                                       DriverCalls& driver, int stop_fd);
     /// Answers a request of the control queue: how many bytes it wrote.
     uint32_t control(const DescriptorChain& chain);
     bool use_pairs(size_t count);

@@ -19,9 +19,8 @@ void Rng::activate(Activation activation) {
         return;
     }
     queue_ = std::move(activation.queues.front());
-    worker_.emplace("rng", [this, &driver = activation.driver](int stop_fd) {
-        serve_chains(*queue_, driver, stop_fd, fill);
-    });
+    worker_.start(
+        [this, &driver = activation.driver](int stop_fd) { serve_chains(*queue_, driver, stop_fd, fill); });
 }
 
 uint32_t Rng::fill(const DescriptorChain& chain) {
@@ -39,7 +38,7 @@ uint32_t Rng::fill(const DescriptorChain& chain) {
 }
 
 void Rng::reset() {
-    worker_.reset();
+    worker_.stop();
     queue_.reset();
 }
 

@@ -31,7 +31,7 @@ class Rng final : public VirtioDevice {
     static constexpr uint16_t kQueueSizes[] = {64};
 
     std::optional<ActiveQueue> queue_;
-    std::optional<WorkerThread> worker_;  // last: it uses the queue
+    WorkerThread worker_{ThreadKind::rng, "rng"};  // last: it uses the queue
 };
 
 }  // namespace hull::virtio

@@ -21,7 +21,13 @@ DeviceControl::DeviceControl(VirtioDevice& device, GuestMemory& memory,
       memory_{memory},
       interrupt_{std::move(interrupt)},
       name_{std::move(name)},
-      queues_(device.queue_sizes().size()) {}
+      queues_(device.queue_sizes().size()) {
+    std::vector<int> kick_fds;
+    for (const Queue& queue : queues_) {
+        kick_fds.push_back(queue.kick.get());
+    }
+    device_.prepare(kick_fds);
+}
 
 uint64_t DeviceControl::all_offered_features() const {
     return device_.features() | device_.ring_features();
@@ -82,7 +88,7 @@ void DeviceControl::activate() {
     try {
         device_.activate(std::move(activation));
     } catch (const std::exception& error) {
-        // The host has no more descriptors or threads: that costs this device only.
+        // The host has no more memory: that costs this device only.
         active_ = false;
         device_.reset();
         needs_reset(error.what());

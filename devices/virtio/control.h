@@ -22,6 +22,7 @@ class DeviceControl final : public DriverCalls, public Stateful {
   public:
     /// `interrupt` is called from any thread for used buffers of a queue and, with kConfigurationVector, for
     /// a change of the configuration. `name` is for the log. Everything given must outlive this object.
+    /// Throws what the device's prepare() throws.
     DeviceControl(VirtioDevice& device, GuestMemory& memory, std::function<void(uint32_t)> interrupt,
                   std::string name);
     DeviceControl(const DeviceControl&) = delete;

@@ -67,8 +67,12 @@ class VirtioDevice {
     virtual void read_configuration(uint64_t offset, std::span<std::byte> data) const = 0;
     /// Takes what the driver wrote; what is beyond the space or read-only is ignored.
     virtual void write_configuration(uint64_t offset, std::span<const std::byte> data) = 0;
+    /// Called once, before all that follows: gets what will serve, since that cannot be had once the guest
+    /// runs. By number, `kick_fds` has what each queue will be kicked by, which is open until after the last
+    /// reset(). Throws Error where the host has no room for it.
+    virtual void prepare(std::span<const int> /*kick_fds*/) {}
     /// Starts to serve. Called once after the start, a reset() or a stop(). What is in a queue already may
-    /// have been kicked for before. Throws where the host has no room for what serves; then it is not active.
+    /// have been kicked for before. Where it throws it is not active.
     virtual void activate(Activation activation) = 0;
     /// As reset(), but keeps what the driver has set otherwise, since activate() comes next, with the same
     /// features and all or some of the queues. Chains that were taken are given back by then, or are those

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace hull::virtio {
@@ -65,7 +66,10 @@ VhostUserDevice::VhostUserDevice(VhostUserKind kind, VhostUser server, Find find
       comes_back_within_{comes_back_within},
       given_configuration_{server.configuration().begin(), server.configuration().end()},
       configuration_{kind_.make_configuration(given_configuration_, true)},
-      server_{std::move(server)} {}
+      server_{std::move(server)},
+      worker_{ThreadKind::vhost_user, name_} {
+    std::ranges::generate_n(std::back_inserter(calls_), std::ssize(kind_.queue_sizes), make_eventfd);
+}
 
 void VhostUserDevice::read_configuration(uint64_t offset, std::span<std::byte> data) const {
     const std::lock_guard lock{configuration_mutex_};
@@ -81,7 +85,8 @@ void VhostUserDevice::activate(Activation activation) {
     memory_ = &activation.memory;
     driver_ = &activation.driver;
     for (ActiveQueue& queue : activation.queues) {
-        queues_.emplace_back(std::move(queue));
+        const int call_fd = calls_[queue.index].get();
+        queues_.push_back({std::move(queue), call_fd});
     }
     if (wait_until_) {
         if (queues_.size() == noted_queues_) {
@@ -93,16 +98,16 @@ void VhostUserDevice::activate(Activation activation) {
         }
     }
     noted_queues_ = queues_.size();
-    worker_.emplace(name_, [this](int stop_fd) { serve(stop_fd); });
+    worker_.start([this](int stop_fd) { serve(stop_fd); });
 }
 
 void VhostUserDevice::reset() {
     stop();
-    forget_owed();
+    worker_.call([this] { forget_owed(); });  // what is noted is let go there
 }
 
 void VhostUserDevice::stop() {
-    worker_.reset();
+    worker_.stop();
     if (std::exchange(is_log_incomplete_, false)) {
         // Its back end may have written anywhere.
         for (const GuestMemory::Region& region : memory_->regions()) {
@@ -143,7 +148,7 @@ std::vector<VhostUserRing> VhostUserDevice::rings() const {
         rings.push_back({.index = queue.active.index,
                          .queue = &queue.active.queue,
                          .kick_fd = queue.active.kick_fd,
-                         .call_fd = queue.call.get(),
+                         .call_fd = queue.call_fd,
                          .err_fd = error_.get()});
     }
     return rings;
@@ -261,7 +266,7 @@ std::string VhostUserDevice::pass_calls(int stop_fd) {
     std::vector<pollfd> entries{{stop_fd, POLLIN, 0}, {server_->fd(), POLLIN, 0}, {error_.get(), POLLIN, 0}};
     const size_t first_call = entries.size();
     for (const Queue& queue : queues_) {
-        entries.push_back({queue.call.get(), POLLIN, 0});
+        entries.push_back({queue.call_fd, POLLIN, 0});
     }
     for (;;) {
         if (poll(entries.data(), entries.size(), -1) < 0) {
@@ -269,7 +274,7 @@ std::string VhostUserDevice::pass_calls(int stop_fd) {
         }
         for (size_t index = 0; index < queues_.size(); ++index) {
             if (entries[first_call + index].revents != 0) {
-                drain_shared(queues_[index].call.get());
+                drain_shared(queues_[index].call_fd);
                 wait_until_.reset();
                 driver_->used_buffers(queues_[index].active.index);
             }

@@ -86,9 +86,8 @@ class VhostUserDevice final : public VirtioDevice {
 
   private:
     struct Queue {
-        explicit Queue(ActiveQueue given) : active{std::move(given)} {}
         ActiveQueue active;
-        UniqueFd call = make_eventfd();
+        int call_fd;
     };
 
     /// What the driver is offered and the back end knows nothing of. Of the reset of a queue it does not: it
@@ -134,8 +133,10 @@ class VhostUserDevice final : public VirtioDevice {
     DriverCalls* driver_ = nullptr;
     bool is_log_incomplete_ = false;  // a back end that cannot log has had the queues
     std::vector<Queue> queues_;
+    // A back end that is gone may have these still. All that it can do by them is have the driver look.
+    std::vector<UniqueFd> calls_;  // by the queue's index
     UniqueFd error_ = make_eventfd();
-    std::optional<WorkerThread> worker_;  // last: it uses all of the above
+    WorkerThread worker_;  // last: it uses all of the above
 };
 
 }  // namespace hull::virtio

@@ -61,6 +61,7 @@ void VsockConnections::serve(int stop_fd) {
     }
     while (!broken_ && take_turn(-1)) {
     }
+    watch(stop_fd, kStop, 0, EPOLL_CTL_DEL);  // the next serve() may have another
 }
 
 bool VsockConnections::has_work() const {

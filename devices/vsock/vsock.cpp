@@ -41,22 +41,26 @@ void Vsock::activate(Activation activation) {
     if (!receive_queue_ || !transmit_queue_) {
         return;
     }
+    worker_.start([this, &driver = activation.driver](int stop_fd) { serve(driver, stop_fd); });
+}
+
+void Vsock::serve(DriverCalls& driver, int stop_fd) {
     if (!connections_) {
         UniqueFd epoll{epoll_create1(EPOLL_CLOEXEC)};
         if (!epoll.valid()) {
-            activation.driver.needs_reset("the host has no descriptor left for it");
+            driver.needs_reset("the host has no descriptor left for it");
             return;
         }
         connections_ =
             std::make_unique<VsockConnections>(VsockConnections::Sides{.receive = receive_queue_,
                                                                        .transmit = transmit_queue_,
-                                                                       .driver = activation.driver,
+                                                                       .driver = driver,
                                                                        .guest_cid = settings_.cid,
                                                                        .listener = listener_.get(),
                                                                        .connect = settings_.connect,
                                                                        .epoll = std::move(epoll)});
     }
-    worker_.emplace("vsock", [this](int stop_fd) { connections_->serve(stop_fd); });
+    connections_->serve(stop_fd);
 }
 
 /// VIRTIO 1.2, 5.10.6.7.
@@ -81,7 +85,7 @@ void Vsock::tell_of_end(DriverCalls& driver) {
 }
 
 void Vsock::stop() {
-    worker_.reset();
+    worker_.stop();
     if (connections_) {
         connections_->leave_queues();
     }
@@ -92,7 +96,9 @@ void Vsock::stop() {
 
 void Vsock::reset() {
     stop();
-    connections_.reset();
+    if (connections_) {
+        worker_.call([this] { connections_.reset(); });  // its sockets are closed there
+    }
     tell_of_end_ = false;
 }
 

@@ -41,6 +41,8 @@ class Vsock final : public VirtioDevice {
 
   private:
     void tell_of_end(DriverCalls& driver);
+    /// On the worker's thread.
+    void serve(DriverCalls& driver, int stop_fd);
 
     /// rx, tx and event.
     static constexpr uint16_t kQueueSizes[] = {256, 256, 16};
@@ -50,9 +52,9 @@ class Vsock final : public VirtioDevice {
     std::optional<ActiveQueue> receive_queue_;
     std::optional<ActiveQueue> transmit_queue_;
     std::optional<ActiveQueue> event_queue_;
-    std::unique_ptr<VsockConnections> connections_;  // from the first activation to the reset
-    bool tell_of_end_ = false;                       // that the streams which the driver knows are no more
-    std::optional<WorkerThread> worker_;             // last: it uses the queues
+    std::unique_ptr<VsockConnections> connections_;    // from the first activation to the reset
+    bool tell_of_end_ = false;                         // that the streams which the driver knows are no more
+    WorkerThread worker_{ThreadKind::vsock, "vsock"};  // last: it uses the queues
 };
 
 }  // namespace hull::virtio

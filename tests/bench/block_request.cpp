@@ -58,7 +58,8 @@ class BlockRead final : public Request {
     BlockState state_;
     ActiveQueue queue_{
         0, VirtQueue::make(memory_, driver_.config(), feature(VIRTIO_RING_F_EVENT_IDX)).value(), kick_.get()};
-    BlockQueue worker_{queue_, calls_, state_, disk_};
+    WakePolicy policy_{true};
+    BlockQueue worker_{queue_, calls_, state_, disk_, policy_};
     std::vector<BlockBackend::End> ends_;
     unsigned asked_ = 0;
 };

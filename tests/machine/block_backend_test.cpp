@@ -36,6 +36,7 @@ class BlockBackendTest : public testing::TestWithParam<Way> {
         path_ = folder_.file("disk", std::string(kSize, 'f'));
         image_ = open_disk_image(path_, DiskUse::write, false);
         backend_ = GetParam().make(image_)(kSlots, kick_.get(), stop_.get());
+        backend_->begin();
     }
     /// Waits until `count` operations have ended, and answers their results by slot.
     std::array<int32_t, kSlots> results(size_t count) {
@@ -153,6 +154,17 @@ TEST_P(BlockBackendTest, WakesForKicksAndForTheEndOnce) {
     signal_eventfd(kick_.get());
     EXPECT_TRUE(backend_->wait(ends, BlockBackend::kForever)) << "it was told already";
     EXPECT_TRUE(ends.empty());
+
+    // And once more each time that the device is active.
+    for (int round = 0; round < 3; ++round) {
+        drain_eventfd(stop_.get());
+        backend_->begin();
+        EXPECT_EQ(result_of({Kind::flush}), 0);
+        EXPECT_TRUE(backend_->wait(ends, std::chrono::milliseconds{5})) << "that was for the time before";
+        signal_eventfd(stop_.get());
+        while (backend_->wait(ends, BlockBackend::kForever)) {
+        }
+    }
 }
 
 TEST_P(BlockBackendTest, IsToldToStopHoweverMuchIsDoneInPlace) {

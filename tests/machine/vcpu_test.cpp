@@ -206,6 +206,7 @@ class VcpuThreadTest : public test::KvmTest {
     void start(TinyMachine& machine) {
         for (Vcpu& vcpu : machine.vcpus) {
             threads_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), surroundings_));
+            threads_.back()->start();
         }
     }
 

@@ -138,7 +138,7 @@ class Jailed : public testing::TestWithParam<Who> {
         if (GetParam() == Who::ordinary) {
             id = "1234";
         } else if (GetParam() == Who::root) {
-            id = std::to_string(MachineUser::kFirstOwn + static_cast<uid_t>(keeper));
+            id = std::to_string(jail::MachineUser::kFirstOwn + static_cast<uid_t>(keeper));
         }
         return {id, id, id, id};
     }

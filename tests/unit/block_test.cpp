@@ -492,6 +492,10 @@ void BlockResetTest::reset_by(const std::function<void(test::MmioDriver&)>& rese
       public:
         HoldingBackend(std::atomic<bool>& held, std::atomic<bool>& go, int kick, int stop)
             : held_{held}, go_{go}, synchronous_{make_synchronous_backends(DiskImage{})(kSize, kick, stop)} {}
+        void begin() override {
+            told_ = false;
+            synchronous_->begin();
+        }
         void start(uint16_t slot, const BlockOperation& operation) override {
             slot_ = slot;
             length_ = static_cast<int32_t>(operation.length);

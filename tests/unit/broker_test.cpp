@@ -15,7 +15,7 @@
 
 #include "tests/support/files.h"
 
-namespace hull {
+namespace hull::jail {
 namespace {
 
 using namespace std::chrono_literals;
@@ -166,4 +166,4 @@ TEST_F(BrokerTest, AnswersThatNobodyTakesDoNotPileUpNorHoldTheKeeperUp) {
 }
 
 }  // namespace
-}  // namespace hull
+}  // namespace hull::jail

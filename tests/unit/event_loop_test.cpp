@@ -2,17 +2,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <string>
 
 #include "base/unique_fd.h"
-#include "base/worker_thread.h"
 #include "tests/support/files.h"
 
 namespace hull {
@@ -190,30 +186,6 @@ TEST(EventLoop, ForgettingWhatIsNotWatchedIsHarmless) {
     EventLoop loop;
     loop.forget(0);
     loop.forget(-1);
-}
-
-TEST(WorkerThread, HasItsNameAndStopsWhenDestroyed) {
-    std::array<char, 17> name{};
-    std::atomic<bool> stopped{false};
-    {
-        const WorkerThread worker{"a name", [&](int stop_fd) {
-                                      prctl(PR_GET_NAME, name.data());
-                                      pollfd entry{stop_fd, POLLIN, 0};
-                                      poll(&entry, 1, -1);
-                                      drain(stop_fd);
-                                      stopped = true;
-                                  }};
-    }
-    EXPECT_TRUE(stopped);
-    EXPECT_STREQ(name.data(), "a name");
-}
-
-TEST(WorkerThread, MayEndByItself) {
-    std::atomic<int> calls{0};
-    {
-        const WorkerThread worker{"short", [&](int) { ++calls; }};
-    }
-    EXPECT_EQ(calls, 1);
 }
 
 }  // namespace

@@ -14,6 +14,8 @@ namespace hull {
 namespace {
 
 using Layer = JailConfig::Layer;
+using jail::find_machine_user;
+using jail::MachineUser;
 using test::expect_error;
 
 TEST(JailConfig, IsWholeUnlessTheUserSaysOtherwise) {

@@ -24,7 +24,7 @@
 #include "tests/support/files.h"
 #include "vmm/jail/landlock.h"
 
-namespace hull {
+namespace hull::jail {
 namespace {
 
 using Layer = JailConfig::Layer;
@@ -42,14 +42,14 @@ std::string in_jail(const JailConfig& config, bool ordinary, const std::function
         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // as a program that this user started
         std::string answer;
         try {
-            const Jail jail{config};
-            const pid_t machine = jail.fork_machine();
+            const Jail cell{config};
+            const pid_t machine = cell.fork_machine();
             if (machine > 0) {
                 waitpid(machine, nullptr, 0);
                 _exit(0);
             }
             const int fd = told.write_end.get();
-            jail.close({&fd, 1}, false);
+            cell.close({&fd, 1}, false);
             answer = body();
         } catch (const Error& error) {
             answer = error.what();
@@ -156,4 +156,4 @@ INSTANTIATE_TEST_SUITE_P(Users, JailTest, testing::Bool(),
                          [](const auto& ordinary) { return ordinary.param ? "ordinary_user" : "own_user"; });
 
 }  // namespace
-}  // namespace hull
+}  // namespace hull::jail

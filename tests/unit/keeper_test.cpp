@@ -113,7 +113,7 @@ class KeeperTest : public testing::Test {
     const termios found_ = mode_of(pair_.program.get());
     RawTerminal terminal_{pair_.program.get()};
     std::chrono::milliseconds stop_timeout_{3'600'000};
-    Broker broker_;
+    jail::Broker broker_;
     test::Pipe reports_ = test::make_pipe();
     test::Pipe errors_ = test::make_pipe();
     pid_t keeper_ = -1;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/kvm.h>
+#include <ucontext.h>
 
 #include <cstdint>
 #include <optional>
@@ -78,6 +79,9 @@ struct BootFiles {
 /// is the kernel's first. Throws Error as boot's loader does.
 void load_guest(BootFiles files, boot::PlatformTables tables, const boot::Platform& platform,
                 GuestMemory& memory, Vcpu& boot_vcpu);
+
+/// In the handler of a signal that seccomp(2) sent for a system call: what the call is to return. Any thread.
+void set_system_call_result(ucontext_t& context, int64_t result);
 
 /// Puts a loop of kernel code into the first page of `memory` and makes `vcpu` about to run it; the vCPU
 /// exits at its end (a port or memory access). Returns how many instructions the loop has. For `hull check`.

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-namespace hull {
+namespace hull::jail {
 
 namespace {
 
@@ -136,4 +136,4 @@ void Broker::answer(EventLoop& loop, Door& door) {
         sendmsg(door.keepers_end.get(), &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-}  // namespace hull
+}  // namespace hull::jail

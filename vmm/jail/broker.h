@@ -10,7 +10,7 @@
 #include "base/event_loop.h"
 #include "base/unique_fd.h"
 
-namespace hull {
+namespace hull::jail {
 
 /// The keeper's side. Each device that may ask has a pair of sockets of its own, so a request need not say
 /// what it is for, and a machine gets at nothing but what add() was called with.
@@ -50,4 +50,4 @@ struct BrokerRequest {
     uint32_t port;    ///< where the device has ports
 };
 
-}  // namespace hull
+}  // namespace hull::jail

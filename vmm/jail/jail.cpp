@@ -24,7 +24,7 @@
 #include "base/unique_fd.h"
 #include "vmm/jail/landlock.h"
 
-namespace hull {
+namespace hull::jail {
 
 namespace {
 
@@ -225,4 +225,4 @@ void Jail::give_up_rights() const {
     need(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, "dumpable");
 }
 
-}  // namespace hull
+}  // namespace hull::jail

@@ -10,7 +10,7 @@
 #include "vmm/jail/machine_user.h"
 #include "vmm/machine/jail_config.h"
 
-namespace hull {
+namespace hull::jail {
 
 /// Made by the keeper, closed by the machine's process before anything of the machine is made.
 ///
@@ -45,4 +45,4 @@ class Jail {
     std::optional<MachineUser> user_;  // whom it becomes; none: it stays whom it is
 };
 
-}  // namespace hull
+}  // namespace hull::jail

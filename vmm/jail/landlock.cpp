@@ -11,7 +11,7 @@
 
 #include "base/unique_fd.h"
 
-namespace hull {
+namespace hull::jail {
 
 namespace {
 
@@ -62,4 +62,4 @@ bool deny_by_landlock() {
     return ruleset.valid() && syscall(SYS_landlock_restrict_self, ruleset.get(), 0) == 0;
 }
 
-}  // namespace hull
+}  // namespace hull::jail

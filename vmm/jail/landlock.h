@@ -2,7 +2,7 @@
 // Documentation/userspace-api/landlock.rst).
 #pragma once
 
-namespace hull {
+namespace hull::jail {
 
 /// The version that the kernel has, 1 or more; -1 with errno where it has none.
 int landlock_version();
@@ -11,4 +11,4 @@ int landlock_version();
 /// what is open stays usable. It must have given up new privileges before. False with errno where it fails.
 bool deny_by_landlock();
 
-}  // namespace hull
+}  // namespace hull::jail

@@ -9,7 +9,7 @@
 #include "vmm/machine/option_text.h"
 #include "vmm/main/helper_process.h"
 
-namespace hull {
+namespace hull::jail {
 
 namespace {
 
@@ -71,4 +71,4 @@ MachineUser find_machine_user(const std::string& text) {
     return user;
 }
 
-}  // namespace hull
+}  // namespace hull::jail

@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace hull {
+namespace hull::jail {
 
 struct MachineUser {
     /// The users that machines have of their own are these and the number of the keeper's process, which is
@@ -21,4 +21,4 @@ struct MachineUser {
 /// no such user, where it is root, and where something is named and this process is not root's.
 MachineUser find_machine_user(const std::string& text);
 
-}  // namespace hull
+}  // namespace hull::jail

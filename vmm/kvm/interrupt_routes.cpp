@@ -53,9 +53,8 @@ void InterruptRoutes::forget_destroyed() {
 }
 
 void InterruptRoutes::set_table() {
-    using RouteList = CountedList<kvm_irq_routing_entry>;
-    RouteList list{entries_};
-    vm_.request(RouteList::request(KVM_SET_GSI_ROUTING), list.data(), "KVM_SET_GSI_ROUTING");
+    CountedList<kvm_irq_routing_entry> list{entries_};
+    vm_.request(kRequest, list.data(), "KVM_SET_GSI_ROUTING");
 }
 
 void InterruptRoutes::route(uint32_t gsi, uint64_t address, uint32_t data) {

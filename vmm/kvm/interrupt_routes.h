@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "devices/pci/msix.h"
+#include "vmm/kvm/counted_list.h"
 #include "vmm/kvm/vm.h"
 
 namespace hull {
@@ -18,6 +19,10 @@ namespace hull {
 /// which the guest chooses. Any thread.
 class InterruptRoutes {
   public:
+    /// What KVM is asked for the table: the only request that is made while the guest runs.
+    static constexpr unsigned long kRequest =
+        CountedList<kvm_irq_routing_entry>::request(KVM_SET_GSI_ROUTING);
+
     /// `pins` is what KVM has by itself for this architecture's interrupt controllers, since a table that is
     /// set takes the place of all of it; messages get the numbers from `first_message` on. `vm` must outlive
     /// the routes, and they what they make.

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "base/thread_guard.h"
 #include "devices/block/block.h"
 #include "devices/block/file_backend.h"
 #include "devices/block/served_disk.h"
@@ -370,11 +371,15 @@ ExitStatus Machine::run(int control_fd) {
     loop_.watch(control_fd, [this, control_fd] { take_keeper_message(control_fd); });
     loop_.watch(guest_event_.get(), [this] { look_after_guest(); });
     VcpuThread::install_kick_handler();
-    timeline_.first_instruction = Timeline::Clock::now();
     for (Vcpu& vcpu : vcpus_) {
         threads_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), surroundings_));
     }
     vcpus_.clear();
+    guard_this_thread(ThreadKind::main);  // last, since the others are made by it
+    timeline_.first_instruction = Timeline::Clock::now();
+    for (const auto& thread : threads_) {
+        thread->start();
+    }
     loop_.run();
     threads_.clear();
     const auto how = static_cast<ExitStatus>(ended_.load());

@@ -4,7 +4,11 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+#include <system_error>
 #include <utility>
+
+#include "base/error.h"
+#include "base/thread_guard.h"
 
 namespace hull {
 
@@ -40,10 +44,24 @@ void VcpuThread::install_kick_handler() {
 }
 
 VcpuThread::VcpuThread(Vcpu vcpu, const VcpuSurroundings& surroundings)
-    : vcpu_{std::move(vcpu)}, surroundings_{surroundings}, thread_{[this] { run(); }} {}
+    : vcpu_{std::move(vcpu)}, surroundings_{surroundings} {
+    try {
+        thread_ = std::thread{[this] { run(); }};
+    } catch (const std::system_error& error) {
+        throw Error{ExitStatus::no_resources,
+                    "cannot start the thread of vCPU " + std::to_string(vcpu_.index()),
+                    error.code().message(), "raise the limit of processes (ulimit -u)"};
+    }
+    guarded_.acquire();
+    if (failure_) {
+        thread_.join();
+        std::rethrow_exception(failure_);
+    }
+}
 
 VcpuThread::~VcpuThread() {
     stop_.store(true);
+    go_.release();  // where it was not started; otherwise nobody looks any more
     // Whichever comes first is seen: the flag by a KVM_RUN that is about to start, the signal by one that is
     // under way.
     vcpu_.request_exit();
@@ -53,6 +71,20 @@ VcpuThread::~VcpuThread() {
 
 void VcpuThread::run() {
     prctl(PR_SET_NAME, ("vcpu " + std::to_string(vcpu_.index())).c_str());
+    try {
+        guard_this_thread(ThreadKind::vcpu);
+    } catch (...) {
+        failure_ = std::current_exception();
+    }
+    const bool is_guarded = failure_ == nullptr;
+    guarded_.release();
+    if (is_guarded) {
+        go_.acquire();
+        serve_exits();
+    }
+}
+
+void VcpuThread::serve_exits() {
     while (!stop_.load()) {
         const VcpuExit exit = vcpu_.run();
         if (!serve(exit)) {

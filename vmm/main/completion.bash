@@ -25,12 +25,12 @@ _hull() {
             fi
             return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file: virtio virtio:file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --stop-timeout | --timeout | --out-limit | --allow) return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --stop-timeout --jail --jail-without --jail-user --config --timing --dry-run --help' -- "$word") ;;
+                --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --cpu-quota --memory-limit --pids-limit --io-limit --stop-timeout --jail --jail-without --jail-user --config --timing --dry-run --help' -- "$word") ;;
         sandbox)
             mapfile -t COMPREPLY < <(compgen -W '--in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
                 --initramfs --jail --jail-without --jail-user --help --' -- "$word") ;;

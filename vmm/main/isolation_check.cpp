@@ -93,7 +93,7 @@ CheckResult check_seccomp() {
 }
 
 CheckResult check_landlock() {
-    const int version = landlock_version();
+    const int version = jail::landlock_version();
     if (version < 0) {
         return {"Landlock", Verdict::note,
                 "cannot be used: " + errno_text(errno) + " (machines need --jail-without landlock)",
@@ -129,8 +129,8 @@ void try_layer(JailConfig::Layer layer, int told) {
     try {
         JailConfig config{.without = {namespaces, user, landlock, seccomp}};
         config.without.erase(layer);
-        const Jail jail{config};
-        const pid_t machine = jail.fork_machine();
+        const jail::Jail cell{config};
+        const pid_t machine = cell.fork_machine();
         if (machine > 0) {
             waitpid(machine, nullptr, 0);
             return;
@@ -138,7 +138,7 @@ void try_layer(JailConfig::Layer layer, int told) {
         if (machine < 0) {
             answer = errno_text(errno);
         } else {
-            jail.close({&told, 1}, false);
+            cell.close({&told, 1}, false);
         }
     } catch (const Error& error) {
         answer = error.what();

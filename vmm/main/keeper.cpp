@@ -60,6 +60,11 @@ class Keeper {
         if (killed_) {
             return ExitStatus::forced_stop;
         }
+        if (WTERMSIG(status) == SIGSYS) {
+            log_warning(
+                "the machine's process was ended by its jail: it made a system call that it may not make");
+            return ExitStatus::machine_died;
+        }
         log_warning("the machine's process was ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
                     strsignal(WTERMSIG(status)) + ")");
         return ExitStatus::machine_died;
@@ -103,7 +108,7 @@ class Keeper {
 
     pid_t machine_;
     std::chrono::milliseconds stop_timeout_;
-    Broker& broker_;
+    jail::Broker& broker_;
     UniqueFd control_;
     UniqueFd signals_;
     UniqueFd pidfd_;

@@ -16,7 +16,7 @@ namespace hull {
 struct KeptMachine {
     RawTerminal& terminal;
     std::chrono::milliseconds stop_timeout;  ///< 0 or more
-    Broker& broker;                          ///< what it asks for while it runs
+    jail::Broker& broker;                    ///< what it asks for while it runs
     /// As fork(2); may throw Error.
     std::function<pid_t()> fork;
     /// What the machine's process does, with the descriptor that KeeperMessages arrive on; answers its exit

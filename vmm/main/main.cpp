@@ -22,10 +22,13 @@
 #include "devices/vsock/host_socket.h"
 #include "vmm/arch/arch.h"
 #include "vmm/jail/broker.h"
+#include "vmm/jail/cgroup.h"
 #include "vmm/jail/jail.h"
+#include "vmm/jail/seccomp.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/device_files.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/option_text.h"
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
@@ -112,12 +115,13 @@ struct Helpers {
 };
 
 /// What the machine connects to while it runs: by itself where it has no jail, else by the keeper.
-Broker::Connect reach(Broker& broker, const MachineConfig& config, Broker::Connect connect) {
+jail::Broker::Connect reach(jail::Broker& broker, const MachineConfig& config,
+                            jail::Broker::Connect connect) {
     return config.jail.mode == JailConfig::Mode::off ? connect : broker.add(std::move(connect));
 }
 
 /// The same, where there is only one such place.
-std::function<UniqueFd()> reach_again(Broker& broker, const MachineConfig& config,
+std::function<UniqueFd()> reach_again(jail::Broker& broker, const MachineConfig& config,
                                       std::function<UniqueFd()> find) {
     return [connect = reach(broker, config, [find = std::move(find)](uint32_t /*port*/) { return find(); })] {
         return connect(0);
@@ -125,7 +129,7 @@ std::function<UniqueFd()> reach_again(Broker& broker, const MachineConfig& confi
 }
 
 void open_nets(const MachineConfig& config, MachineFiles& files, std::vector<UserNet>& user_nets,
-               Broker& broker) {
+               jail::Broker& broker) {
     for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::served) {
             files.net_servers.push_back(
@@ -145,12 +149,12 @@ void open_nets(const MachineConfig& config, MachineFiles& files, std::vector<Use
 
 /// Opens what the machine gets; the helpers are started meanwhile and ready at the end.
 void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpers, MadeFiles& made,
-                Broker& broker) {
+                jail::Broker& broker, const jail::Cgroup* group) {
     std::vector<UserNet>& user_nets = helpers.user_nets;
     // First, since they take the longest.
     for (const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::user) {
-            user_nets.emplace_back(net);
+            user_nets.emplace_back(net, group);
         }
     }
     files.kvm = open_kvm();
@@ -170,7 +174,7 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
     }
     open_nets(config, files, user_nets, broker);
     for (const ShareConfig& share : config.shares) {
-        ShareServer server = start_share_server(share);
+        ShareServer server = start_share_server(share, group);
         helpers.share_servers.push_back(std::move(server.process));
         files.shares.push_back(std::move(server.connection));
     }
@@ -215,28 +219,64 @@ void print_timing(const Timeline& timeline, std::optional<Timeline::Clock::time_
     }
 }
 
+/// Limits what is read and written on the host's disks that the machine's lie on.
+void limit_io(jail::Cgroup& group, const MachineConfig& config, const MachineFiles& files) {
+    const IoLimit& limit = *config.limits.io;
+    for (auto image = files.disks.begin(); const DiskConfig& disk : config.disks) {
+        if (disk.is_served) {
+            continue;
+        }
+        for (const UniqueFd& file : image->files) {
+            group.limit_io(limit, file.get(), disk.text());
+        }
+        if (image->layer.valid()) {
+            group.limit_io(limit, image->layer.get(), "the layer over " + disk.text());
+        }
+        ++image;
+    }
+    for (const ShareConfig& share : config.shares) {
+        const UniqueFd folder{open(share.path.c_str(), O_PATH | O_CLOEXEC)};
+        group.limit_io(limit, folder.get(), share.path);
+    }
+}
+
 /// Opens what a machine needs, makes it and stays until it has ended.
 ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
-    const Jail jail{config.jail};
-    if (jail.is_off()) {
+    const jail::Jail cell{config.jail};
+    if (cell.is_off()) {
         log_warning("the machine has no jail (--jail off): who breaks out of its guest has all your rights");
     }
     MadeFiles made;
+    std::optional<jail::Cgroup> group;  // outlives the helpers that are in it
+    if (config.limits.any()) {
+        group.emplace(config.limits);
+    }
     MachineFiles files;
-    Broker broker;
+    jail::Broker broker;
     Helpers helpers;  // ended before their connections are, which they would report
-    open_files(config, files, helpers, made, broker);
+    open_files(config, files, helpers, made, broker, group ? &*group : nullptr);
+    if (config.limits.io) {
+        limit_io(*group, config, files);
+    }
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
     const auto run = [&](int control_fd) {
+        if (group && !group->enter()) {
+            throw Error{ExitStatus::host_unfit, "cannot put the machine into its group of processes",
+                        errno_text(errno)};
+        }
         std::vector<int> descriptors = files.descriptors();
         for (const int fd : broker.machines_descriptors()) {
             descriptors.push_back(fd);
         }
         descriptors.push_back(control_fd);
         // A machine on a terminal ends by itself, since the terminal is to be restored.
-        jail.close(descriptors, !terminal.is_terminal());
+        cell.close(descriptors, !terminal.is_terminal());
+        if (config.jail.has(JailConfig::Layer::seccomp)) {
+            const bool is_strict = config.jail.mode == JailConfig::Mode::strict;
+            jail::install_thread_guard(is_strict ? jail::Refusal::kill : jail::Refusal::fail);
+        }
         Machine machine{config, std::move(files), timeline};
         const ExitStatus status = machine.run(control_fd);
         if (machine.keeper_is_gone()) {
@@ -247,11 +287,17 @@ ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
         }
         return status;
     };
-    return keep_machine({.terminal = terminal,
-                         .stop_timeout = config.stop_timeout,
-                         .broker = broker,
-                         .fork = [&] { return jail.fork_machine(); },
-                         .run = run});
+    const ExitStatus how = keep_machine({.terminal = terminal,
+                                         .stop_timeout = config.stop_timeout,
+                                         .broker = broker,
+                                         .fork = [&] { return cell.fork_machine(); },
+                                         .run = run});
+    if (group && group->ran_out_of_memory()) {
+        log_warning("a process of the machine was killed, since it needed more than --memory-limit " +
+                    memory_size_text(config.limits.memory) +
+                    "; raise that, or give the guest less (--memory)");
+    }
+    return how;
 }
 
 ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {

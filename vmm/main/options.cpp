@@ -63,6 +63,15 @@ options::options_description describe() {
         ("port", text()->value_name("NAME,…"),
          "port /dev/virtio-ports/NAME; may be given several times; "
          "NAME,file=PATH, NAME,socket=PATH or NAME,pipe=PATH")  //
+        ("cpu-quota", text()->value_name("N"),
+         "the most processors whose time the machine uses, with a fraction (1.5)")  //
+        ("memory-limit", text()->value_name("SIZE"),
+         "the most of the host's memory that it uses, Hull's own included; it is killed where it needs "
+         "more")                                                                               //
+        ("pids-limit", text()->value_name("N"), "the most processes and threads that it has")  //
+        ("io-limit", text()->value_name("LIMIT,…"),
+         "the most that it reads and writes on each disk of the host's that its disks and shares lie on; "
+         "rbps=SIZE, wbps=SIZE, riops=N and wiops=N in a second")  //
         ("stop-timeout", text()->value_name("SECONDS"),
          "from the power button (SIGTERM) to the end by force (default 10)")  //
         ("jail", text()->value_name("HOW"),
@@ -141,6 +150,14 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.rng = parse_flag(value, key);
     } else if (key == "console") {
         config.console = ConsoleConfig::parse(value);
+    } else if (key == "cpu-quota") {
+        config.limits.cpu = parse_cpu_quota(value);
+    } else if (key == "memory-limit") {
+        config.limits.memory = parse_memory_limit(value);
+    } else if (key == "pids-limit") {
+        config.limits.pids = parse_number(value, "--pids-limit", 1, LimitsConfig::kMostPids);
+    } else if (key == "io-limit") {
+        config.limits.io = IoLimit::parse(value);
     } else if (key == "stop-timeout") {
         config.stop_timeout = parse_seconds(value, "--stop-timeout");
     } else if (key == "timing") {

@@ -202,6 +202,10 @@ void load_guest(BootFiles files, boot::PlatformTables tables, const boot::Platfo
     enter(boot_vcpu, boot::x86::load(sources, platform, memory));
 }
 
+void set_system_call_result(ucontext_t& context, int64_t result) {
+    context.uc_mcontext.gregs[REG_RAX] = result;
+}
+
 uint64_t prepare_speed_probe(GuestMemory& memory, Vcpu& vcpu) {
     constexpr uint64_t kIterations = 250'000;
     constexpr uint64_t kAddress = 0x100;
