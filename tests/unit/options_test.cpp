@@ -232,11 +232,11 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
     for (const char* option :
-         {"--kernel",       "--initramfs", "--cmdline",      "--cmdline-raw", "--cpus",
-          "--memory",       "--platform",  "--bus",          "--hugepages",   "--disk",
-          "--net",          "--share",     "--vsock",        "--rng",         "--console",
-          "--port",         "--cpu-quota", "--memory-limit", "--pids-limit",  "--io-limit",
-          "--stop-timeout", "--config",    "--timing",       "--dry-run",     "--help"}) {
+         {"--kernel",     "--initramfs", "--cmdline",      "--cmdline-raw", "--cpus",      "--memory",
+          "--platform",   "--bus",       "--hugepages",    "--disk",        "--net",       "--share",
+          "--vsock",      "--rng",       "--console",      "--port",        "--cpu-quota", "--memory-limit",
+          "--pids-limit", "--io-limit",  "--stop-timeout", "--config",      "--timing",    "--dry-run",
+          "--help",       "--jail",      "--jail-without", "--jail-user"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }
 }

@@ -202,6 +202,13 @@ std::string MachineConfig::to_json() const {
     }
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);
     json += std::string{",\n  \"timing\": "} + (timing ? "true" : "false");
+    json += std::string{",\n  \"jail\": "} + quoted(name_of(jail.mode));
+    if (!jail.without.empty()) {
+        json += ",\n  \"jail-without\": " + quoted(jail.without_text());
+    }
+    if (!jail.user.empty()) {
+        json += ",\n  \"jail-user\": " + quoted(jail.user);
+    }
     return json + "\n}\n";
 }
 

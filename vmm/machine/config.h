@@ -11,6 +11,7 @@
 #include "boot/platform.h"
 #include "vmm/machine/console_config.h"
 #include "vmm/machine/disk_config.h"
+#include "vmm/machine/jail_config.h"
 #include "vmm/machine/limits_config.h"
 #include "vmm/machine/net_config.h"
 #include "vmm/machine/share_config.h"
@@ -48,6 +49,7 @@ struct MachineConfig {
     LimitsConfig limits;
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
     bool timing = false;
+    JailConfig jail;
 
     /// Throws Error (usage, or no_resources for more memory than the host has) for the first thing that is
     /// wrong.

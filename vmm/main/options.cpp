@@ -74,10 +74,18 @@ options::options_description describe() {
          "the most that it reads and writes on each disk of the host's that its disks and shares lie on; "
          "rbps=SIZE, wbps=SIZE, riops=N and wiops=N in a second")  //
         ("stop-timeout", text()->value_name("SECONDS"),
-         "from the power button (SIGTERM) to the end by force (default 10)")                 //
-        ("config", text()->value_name("FILE"), "JSON object with these options as keys")     //
-        ("timing", flag(), "print on standard error how long each part of the start took")   //
-        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")  //
+         "from the power button (SIGTERM) to the end by force (default 10)")  //
+        ("jail", text()->value_name("HOW"),
+         "what confines the machine's process: on (default), strict (a system call that is refused ends it) "
+         "or "
+         "off")  //
+        ("jail-without", text()->value_name("LAYER[,…]"),
+         "layers that this host lacks: namespaces, user, landlock, seccomp")  //
+        ("jail-user", text()->value_name("USER[:GID]"),
+         "for root: whom the machine's process is, by name or number (default: a user of its own)")  //
+        ("config", text()->value_name("FILE"), "JSON object with these options as keys")             //
+        ("timing", flag(), "print on standard error how long each part of the start took")           //
+        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")          //
         ("help,h", flag(), "print this");
     return known;
 }
@@ -155,6 +163,8 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.stop_timeout = parse_seconds(value, "--stop-timeout");
     } else if (key == "timing") {
         config.timing = parse_flag(value, key);
+    } else if (apply_jail_option(config.jail, key, value)) {
+        return true;
     } else {
         return false;
     }
@@ -244,7 +254,9 @@ std::string boot_help() {
             "file,\n"
             "5 not enough memory, 10 the guest asked for a reset, 11 triple fault, 12 kernel panic, 13 KVM "
             "gave up,\n"
-            "14 ended from outside, 15 the machine's process died. The manual page has more.\n";
+            "14 ended from outside, 15 the machine's process died, 16 a layer of the jail is missing. The "
+            "manual page "
+            "has more.\n";
     return text.str();
 }
 
