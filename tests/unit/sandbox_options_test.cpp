@@ -91,7 +91,7 @@ TEST(SandboxOptions, WrongFormsAreTold) {
 
 TEST(SystemFolders, HaveProgramsAndNoSecrets) {
     std::set<std::string> places;
-    for (const ShareConfig::Part& part : system_parts()) {
+    for (const ViewConfig::Part& part : system_parts()) {
         EXPECT_EQ(part.source, "/" + part.place);
         EXPECT_TRUE(places.insert(part.place).second) << part.place;
     }

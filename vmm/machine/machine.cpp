@@ -14,6 +14,7 @@
 #include "devices/block/served_disk.h"
 #include "devices/console/descriptor_host.h"
 #include "devices/console/socket_host.h"
+#include "devices/fs/file_share.h"
 #include "devices/fs/share.h"
 #include "devices/net/net.h"
 #include "devices/net/served_net.h"
@@ -232,6 +233,11 @@ void Machine::add_virtio_devices(MachineFiles& files) {
             std::make_unique<virtio::VhostUserDevice>(virtio::share_kind(share.tag),
                                                       std::move(files.shares[number]), "", share.tag),
             share.tag, always);
+    }
+    if (config_.view) {
+        virtio_devices_->add(
+            std::make_unique<virtio::FileShare>(config_.view->tag, std::move(files.view)),
+            config_.view->tag, always);
     }
     if (config_.vsock) {
         virtio_devices_->add(

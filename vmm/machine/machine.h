@@ -52,6 +52,7 @@ struct MachineFiles {
         nets;  ///< of those MachineConfig::nets that have no server, likewise; a descriptor a queue
     std::vector<virtio::VhostUser> net_servers;  ///< of those that have one, likewise
     std::vector<virtio::VhostUser> shares;       ///< of MachineConfig::shares, likewise
+    UniqueFd view;                               ///< to the server of MachineConfig::view
     std::vector<PortFiles> ports;                ///< of MachineConfig::ports, likewise
     UniqueFd vsock;                              ///< the listener of MachineConfig::vsock
     UniqueFd console_output;                     ///< where the console's output goes

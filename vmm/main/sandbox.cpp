@@ -89,7 +89,7 @@ UniqueFd open_out_folder(const fs::path& path) {
 
 /// Adds a file or folder of the user's to what the command finds in /in, where it gets the name that is
 /// answered.
-std::string bring_in(const fs::path& path, std::vector<ShareConfig::Part>& parts) {
+std::string bring_in(const fs::path& path, std::vector<ViewConfig::Part>& parts) {
     std::error_code error;
     const fs::path source = fs::canonical(path, error);
     if (error || access(source.c_str(), R_OK) != 0) {
@@ -98,7 +98,7 @@ std::string bring_in(const fs::path& path, std::vector<ShareConfig::Part>& parts
     }
     const std::string place = "in/" + (source.has_filename() ? source.filename().string() : "root");
     const bool is_taken =
-        std::ranges::any_of(parts, [&](const ShareConfig::Part& part) { return part.place == place; });
+        std::ranges::any_of(parts, [&](const ViewConfig::Part& part) { return part.place == place; });
     if (is_taken) {
         throw Error{ExitStatus::usage, "cannot bring '" + path.string() + "' into the sandbox",
                     "another file there has the same name", "rename one, or give the folder that has both"};
@@ -108,7 +108,7 @@ std::string bring_in(const fs::path& path, std::vector<ShareConfig::Part>& parts
 }
 
 /// A program of the user's own is brought in, too.
-void bring_in_command(SandboxOptions& options, std::vector<ShareConfig::Part>& parts) {
+void bring_in_command(SandboxOptions& options, std::vector<ViewConfig::Part>& parts) {
     std::string& program = options.command.front();
     std::error_code error;
     const fs::path file = fs::canonical(program, error);
@@ -120,7 +120,7 @@ void bring_in_command(SandboxOptions& options, std::vector<ShareConfig::Part>& p
     program = found != parts.end() ? "/" + found->place : bring_in(file, parts);
 }
 
-MachineConfig make_config(const SandboxOptions& options, std::vector<ShareConfig::Part> parts,
+MachineConfig make_config(const SandboxOptions& options, std::vector<ViewConfig::Part> parts,
                           const fs::path& folder) {
     MachineConfig config;
     config.kernel = options.kernel;
@@ -131,7 +131,7 @@ MachineConfig make_config(const SandboxOptions& options, std::vector<ShareConfig
     config.bus = VirtioBus::mmio;  // what is up sooner, and sooner gone
     config.cpus = options.cpus;
     config.memory = options.memory;
-    config.shares.push_back({.tag = kSandboxTag, .path = "/", .readonly = true, .parts = std::move(parts)});
+    config.view = ViewConfig{.tag = kSandboxTag, .parts = std::move(parts)};
     config.vsock = VsockConfig{.cid = kGuestCid, .path = folder / "vsock"};
     if (options.user_net) {
         config.nets.push_back(NetConfig::parse("user"));
@@ -170,7 +170,7 @@ void open_missing_streams() {
 }
 
 int run(SandboxOptions& options, const KeepMachine& keep) {
-    std::vector<ShareConfig::Part> parts = system_parts();
+    std::vector<ViewConfig::Part> parts = system_parts();
     for (const fs::path& path : options.in) {
         bring_in(path, parts);
     }

@@ -217,18 +217,8 @@ void SandboxSession::prepare_guest() {
     mount_at("tmpfs", "layer", "/layer", MS_NODEV, "mode=755");
     make_folder("/layer/upper", 0755);
     make_folder("/layer/work", 0755);
-    std::string lower = "/lower";
-    if (geteuid() != 0) {
-        // overlayfs reads without touching the time of access where it may, and asks the host for that;
-        // QEMU's virtiofsd then tries, and may not, with files that are not its user's. One that is mounted
-        // without CAP_FOWNER asks for no such thing. It has two layers at least.
-        make_folder("/layer/empty", 0755);
-        mount_at("overlay", "lower", "/seen", MS_RDONLY | MS_NODEV, "lowerdir=/layer/empty:/lower",
-                 ~(uint64_t{1} << CAP_FOWNER));
-        lower = "/seen";
-    }
     mount_at("overlay", "sandbox", root, MS_NODEV,
-             ("lowerdir=" + lower + ",upperdir=/layer/upper,workdir=/layer/work").c_str());
+             "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work");
     mount_at("proc", "proc", root + "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
     mount_at("sysfs", "sys", root + "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "");
     mount_at("devtmpfs", "dev", root + "/dev", MS_NOSUID, "");
