@@ -72,12 +72,12 @@ void FileShare::start(ActiveQueue given, DriverCalls& driver) {
     const uint16_t index = given.index;
     const bool may_be_answered = index == 1;
     ActiveQueue& queue = queues_[index].emplace(std::move(given));
-    workers_[index].emplace(
-        may_be_answered ? "fs" : "fs-forget", [this, may_be_answered, &queue, &driver](int stop_fd) {
-            serve_chains(queue, driver, stop_fd, [&](const DescriptorChain& chain) {
-                return serve(chain, may_be_answered, stop_fd);
-            });
-        });
+    workers_[index].emplace(may_be_answered ? "fs" : "fs-forget",
+                            [this, may_be_answered, &queue, &driver](int stop_fd) {
+                                serve_chains(queue, driver, stop_fd, [&](const DescriptorChain& chain) {
+                                    return serve(chain, may_be_answered, stop_fd);
+                                });
+                            });
 }
 
 void FileShare::reset() {

@@ -68,9 +68,7 @@ class FileShareTest : public testing::Test {
         EXPECT_TRUE(eventually([&] { return !(got = test::read_some(wire_.far_end.get())).empty(); }));
         return got;
     }
-    void answer(const std::string& text) {
-        EXPECT_EQ(send_message(text), static_cast<ssize_t>(text.size()));
-    }
+    void answer(const std::string& text) { EXPECT_EQ(send_message(text), static_cast<ssize_t>(text.size())); }
     ssize_t send_message(const std::string& text) {
         return ::send(wire_.far_end.get(), text.data(), text.size(), MSG_NOSIGNAL);
     }

@@ -235,9 +235,8 @@ void Machine::add_virtio_devices(MachineFiles& files) {
             share.tag, always);
     }
     if (config_.view) {
-        virtio_devices_->add(
-            std::make_unique<virtio::FileShare>(config_.view->tag, std::move(files.view)),
-            config_.view->tag, always);
+        virtio_devices_->add(std::make_unique<virtio::FileShare>(config_.view->tag, std::move(files.view)),
+                             config_.view->tag, always);
     }
     if (config_.vsock) {
         virtio_devices_->add(

@@ -10,8 +10,7 @@ bool make_mounts_private() {
 }
 
 UniqueFd open_mount(const std::filesystem::path& source, bool readonly) {
-    UniqueFd tree{
-        open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)};
+    UniqueFd tree{open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)};
     mount_attr attributes{};
     attributes.attr_set = MOUNT_ATTR_NODEV | (readonly ? MOUNT_ATTR_RDONLY : 0);
     if (tree.valid() &&

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -21,6 +22,7 @@
 #include "vmm/main/helper_process.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
+#include "vmm/main/root_image.h"
 #include "vmm/main/sandbox_options.h"
 #include "vmm/main/sandbox_session.h"
 #include "vmm/main/system_folders.h"
@@ -112,16 +114,19 @@ void bring_in_command(SandboxOptions& options, std::vector<ViewConfig::Part>& pa
     std::string& program = options.command.front();
     std::error_code error;
     const fs::path file = fs::canonical(program, error);
+    const auto is_the_guests = [&] {
+        return options.image.empty() ? is_in_system_folder(file) : program.starts_with('/');
+    };
     if (program.find('/') == std::string::npos || error || !fs::is_regular_file(file, error) ||
-        is_in_system_folder(file)) {
+        is_the_guests()) {
         return;  // it is the guest's to find
     }
     const auto found = std::ranges::find_if(parts, [&](const auto& part) { return part.source == file; });
     program = found != parts.end() ? "/" + found->place : bring_in(file, parts);
 }
 
-MachineConfig make_config(const SandboxOptions& options, std::vector<ViewConfig::Part> parts,
-                          const fs::path& folder) {
+MachineConfig make_config(const SandboxOptions& options, const std::optional<RootImage>& image,
+                          std::vector<ViewConfig::Part> parts, const fs::path& folder) {
     MachineConfig config;
     config.kernel = options.kernel;
     if (!options.initramfs.empty()) {
@@ -131,6 +136,11 @@ MachineConfig make_config(const SandboxOptions& options, std::vector<ViewConfig:
     config.bus = VirtioBus::mmio;  // what is up sooner, and sooner gone
     config.cpus = options.cpus;
     config.memory = options.memory;
+    if (image && !image->is_archive()) {
+        DiskConfig& disk = config.disks.emplace_back();
+        disk.path = options.image;
+        disk.use = virtio::DiskUse::read;
+    }
     config.view = ViewConfig{.tag = kSandboxTag, .parts = std::move(parts)};
     config.vsock = VsockConfig{.cid = kGuestCid, .path = folder / "vsock"};
     if (options.user_net) {
@@ -170,12 +180,22 @@ void open_missing_streams() {
 }
 
 int run(SandboxOptions& options, const KeepMachine& keep) {
-    std::vector<ViewConfig::Part> parts = system_parts();
+    SandboxSession::Files files;
+    if (!options.image.empty()) {
+        files.image = RootImage::of(options.image);
+    }
+    // An archive is unpacked by the host's tar, in the guest.
+    const bool shows_programs = !files.image || files.image->is_archive();
+    std::vector<ViewConfig::Part> parts = shows_programs ? system_parts() : std::vector<ViewConfig::Part>{};
+    const size_t system_count = parts.size();
     for (const fs::path& path : options.in) {
         bring_in(path, parts);
     }
     bring_in_command(options, parts);
-    SandboxSession::Files files;
+    files.has_in = parts.size() > system_count;
+    if (files.image && files.image->is_archive()) {
+        parts.push_back({.source = fs::canonical(options.image), .place = "image"});
+    }
     RawTerminal terminal{STDIN_FILENO};
     if (options.tty && !terminal.is_terminal()) {
         throw Error{ExitStatus::usage, "cannot give the command a terminal (--tty)", "standard input is none",
@@ -185,7 +205,7 @@ int run(SandboxOptions& options, const KeepMachine& keep) {
         files.out = open_out_folder(options.out);
     }
     MeetingPlace place;
-    const MachineConfig config = make_config(options, std::move(parts), place.path());
+    const MachineConfig config = make_config(options, files.image, std::move(parts), place.path());
     files.listener = place.files().listen_at(config.vsock->path + "_" + std::to_string(agent::kPort));
     files.console = place.files().open_pipe(config.console.path);
 

@@ -42,7 +42,7 @@ std::optional<T> read_front(std::span<const std::byte> bytes) {
 /// Files of several of the host's file systems are in one of the guest's: their numbers must not meet.
 uint64_t file_number(uint64_t number, dev_t device) {
     constexpr int kShift = 44;
-    return number ^ uint64_t{device} << kShift;
+    return number ^ uint64_t { device } << kShift;
 }
 
 fuse_attr attributes_of(const struct stat& status) {
@@ -73,8 +73,8 @@ std::string_view name_in(std::span<const std::byte> body) {
         return {};
     }
     const std::string_view name = text.substr(0, end);
-    const bool is_plain = name.size() <= NAME_MAX && name != "." && name != ".." &&
-                          name.find('/') == std::string_view::npos;
+    const bool is_plain =
+        name.size() <= NAME_MAX && name != "." && name != ".." && name.find('/') == std::string_view::npos;
     return is_plain ? name : std::string_view{};
 }
 
@@ -224,12 +224,12 @@ void FileServer::forget_all(std::span<const std::byte> body) {
 }
 
 UniqueFd FileServer::open_node(const std::string& path, int flags) const {
-    // A named pipe or device is not waited for.
-    const open_how how{.flags = static_cast<uint64_t>(flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC),
+    // To be read, a named pipe is not waited for; with O_PATH nothing is, and the call refuses the flag.
+    const int waiting = (flags & O_PATH) != 0 ? 0 : O_NONBLOCK;
+    const open_how how{.flags = static_cast<uint64_t>(flags | waiting | O_NOFOLLOW | O_CLOEXEC),
                        .mode = 0,
                        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    return UniqueFd{
-        static_cast<int>(syscall(SYS_openat2, folder_.get(), path.c_str(), &how, sizeof how))};
+    return UniqueFd{static_cast<int>(syscall(SYS_openat2, folder_.get(), path.c_str(), &how, sizeof how))};
 }
 
 FileServer::Done FileServer::tell_attributes(const Node& node) {
@@ -288,8 +288,8 @@ FileServer::Done FileServer::read_folder(const Node& node, std::span<const std::
     const auto to = room().first(std::min<size_t>(room().size(), asked->size));
     // Ours take a little more room than the host's: some that were taken may be asked for again.
     constexpr size_t kOne = 512;
-    const long got = syscall(SYS_getdents64, folder.get(), entries_.data(),
-                             std::clamp(to.size(), kOne, entries_.size()));
+    const long got =
+        syscall(SYS_getdents64, folder.get(), entries_.data(), std::clamp(to.size(), kOne, entries_.size()));
     if (got < 0) {
         return {errno};
     }

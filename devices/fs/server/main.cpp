@@ -77,11 +77,11 @@ void give_up_rights() {
 /// What is left: to take requests and answer them, to look at files and read them, and to have memory. All
 /// else fails with EPERM.
 void close_filter() {
-    constexpr int kCalls[] = {SCMP_SYS(read),       SCMP_SYS(write),    SCMP_SYS(openat2),
-                              SCMP_SYS(newfstatat), SCMP_SYS(fstat),    SCMP_SYS(fstatfs),
-                              SCMP_SYS(readlinkat), SCMP_SYS(pread64),  SCMP_SYS(lseek),
-                              SCMP_SYS(getdents64), SCMP_SYS(close),    SCMP_SYS(brk),
-                              SCMP_SYS(mmap),       SCMP_SYS(munmap),   SCMP_SYS(mremap),
+    constexpr int kCalls[] = {SCMP_SYS(read),       SCMP_SYS(write),     SCMP_SYS(openat2),
+                              SCMP_SYS(newfstatat), SCMP_SYS(fstat),     SCMP_SYS(fstatfs),
+                              SCMP_SYS(readlinkat), SCMP_SYS(pread64),   SCMP_SYS(lseek),
+                              SCMP_SYS(getdents64), SCMP_SYS(close),     SCMP_SYS(brk),
+                              SCMP_SYS(mmap),       SCMP_SYS(munmap),    SCMP_SYS(mremap),
                               SCMP_SYS(madvise),    SCMP_SYS(exit_group)};
     const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     require(filter != nullptr, "cannot make a filter of system calls");
