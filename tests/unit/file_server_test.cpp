@@ -64,6 +64,7 @@ class FileServerTest : public testing::Test {
     }
 
     const test::TemporaryFolder folder_;
+    const bool made_ = std::filesystem::create_directory(folder_.path() / "shown");
     FileServer server_{UniqueFd{open((folder_.path() / "shown").c_str(), O_PATH | O_CLOEXEC)}, kMostAnswer};
 };
 
