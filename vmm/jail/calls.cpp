@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -56,6 +57,7 @@ Calls vcpu_calls() {
         {"madvise", "its end gives its stack back", {is(2, MADV_DONTNEED)}},
         {"rt_sigprocmask", "its end takes no signals"},
         {"exit", "its end"},
+        {"sched_yield", "waits to be started, a moment before it sleeps"},
     });
 }
 
@@ -183,7 +185,7 @@ Calls main_calls() {
         request(TCGETS, "the terminal as it was, where the keeper is gone: looks"),
         request(TCSETS, "the same: sets"),
         // What follows is for the end.
-        {"tgkill", "interrupts the vCPUs", {is(2, 0)}},
+        {"tgkill", "interrupts the vCPUs", {is(2, static_cast<uint64_t>(SIGRTMIN))}},
         {"getpid", "of which process they are"},
         {"rt_sigprocmask", "the same without being interrupted itself"},
         {"sendto", "the rest of what the guest sent to a port"},
