@@ -7,14 +7,15 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <functional>
 #include <initializer_list>
 #include <stdexcept>
@@ -94,6 +95,7 @@ class Attempts {
 
 class JailTest : public testing::TestWithParam<bool> {};
 
+// What is tried here does no harm where it succeeds: a jail that fails must not cost the host that tests it.
 TEST_P(JailTest, NothingIsWithinReach) {
     const pid_t outside = getpid();
     const std::string told = in_jail(whole(), GetParam(), [outside] {
@@ -102,8 +104,8 @@ TEST_P(JailTest, NothingIsWithinReach) {
         attempts.expect("proc", {EACCES, ENOENT}, [] { return open("/proc/self/mem", O_RDWR | O_CLOEXEC); });
         attempts.expect("out", {EACCES, ENOENT}, [] { return open("../../../etc", O_PATH | O_CLOEXEC); });
         attempts.expect("create", {EACCES, EROFS},
-                        [] { return open("/x", O_CREAT | O_RDWR | O_CLOEXEC, 0600); });
-        attempts.expect("mount", {EPERM}, [] { return mount("x", "/", "tmpfs", 0, nullptr); });
+                        [] { return open("/", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
+        attempts.expect("mount namespace", {EPERM}, [] { return unshare(CLONE_NEWNS); });
         attempts.expect("chroot", {EPERM}, [] { return chroot("/"); });
         attempts.expect("kill", {ESRCH}, [outside] { return kill(outside, 0); });
         attempts.expect("kill parent", {ESRCH, EINVAL, EPERM},
@@ -111,10 +113,13 @@ TEST_P(JailTest, NothingIsWithinReach) {
         attempts.expect("user namespace", {EPERM}, [] { return unshare(CLONE_NEWUSER); });
         attempts.expect("network namespace", {EPERM}, [] { return unshare(CLONE_NEWNET); });
         attempts.expect("become root", {EPERM, EINVAL}, [] { return setresuid(0, 0, 0); });
-        attempts.expect("host name", {EPERM}, [] { return sethostname("x", 1); });
+        attempts.expect("host name", {EPERM}, [] {
+            utsname name{};
+            uname(&name);
+            return sethostname(name.nodename, std::strlen(name.nodename));
+        });
         attempts.expect("raw socket", {EPERM},
                         [] { return socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP); });
-        attempts.expect("exec", {EACCES, ENOENT}, [] { return execl("/bin/true", "true", nullptr); });
         attempts.expect("connect", {ENETUNREACH, EACCES}, [] {
             const UniqueFd any{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
             sockaddr_in address{};
@@ -132,6 +137,7 @@ TEST_P(JailTest, NothingIsWithinReach) {
             }
             return -1;
         });
+        attempts.expect("exec", {EACCES, ENOENT}, [] { return execl("/bin/true", "true", nullptr); });
         return attempts.told() + "end";
     });
     EXPECT_EQ(told, "end");
