@@ -126,6 +126,15 @@ Outcome make_file(const Attacker& attacker) {
     return outcome;
 }
 
+Outcome remove_file(const Attacker& attacker) {
+    const char* path = attacker.target.victim.c_str();
+    const long result = call(SYS_unlink, path);
+    if (result >= 0) {
+        call(SYS_close, call(SYS_open, path, O_WRONLY | O_CREAT, 0600));
+    }
+    return attempt(result);
+}
+
 // --- networks
 
 /// With a socket of its own.
@@ -555,12 +564,12 @@ constexpr size_t kStack = 65536;
 constexpr size_t kMostThreads = 128;
 alignas(kPage) std::array<std::array<char, kStack>, kMostThreads> stacks;
 
-Outcome use_up_processes(const Attacker& attacker) {
+Outcome use_up_processes(const Attacker&) {
     constexpr size_t kMost = 256;
     static std::array<long, kMost> children;
     size_t count = 0;
     long last = 0;
-    while (last == 0 && count < (attacker.is_alone ? kMost : 1)) {
+    while (last == 0 && count < kMost) {
         const long child = clone_sleeper(CLONE_VM | SIGCHLD, stacks.at(count % kMostThreads).end());
         child < 0 ? last = -child : children.at(count++) = child;
     }
@@ -571,13 +580,13 @@ Outcome use_up_processes(const Attacker& attacker) {
     return used_up(static_cast<long>(count), last);
 }
 
-Outcome use_up_threads(const Attacker& attacker) {
+Outcome use_up_threads(const Attacker&) {
     static uint32_t word;
     static std::array<uint32_t, kMostThreads> gone;
     word = 1;
     size_t count = 0;
     long last = 0;
-    while (last == 0 && count < (attacker.is_alone ? kMostThreads : 1)) {
+    while (last == 0 && count < kMostThreads) {
         gone.at(count) = 1;
         const long thread = clone_thread(stacks.at(count).end(), &word, &gone.at(count));
         thread < 0 ? last = -thread : static_cast<long>(++count);
@@ -592,16 +601,8 @@ Outcome use_up_threads(const Attacker& attacker) {
     return used_up(static_cast<long>(count), last);
 }
 
-Outcome use_up_descriptors(const Attacker& attacker) {
+Outcome use_up_descriptors(const Attacker&) {
     constexpr int kMany = 65536;
-    if (!attacker.is_alone) {
-        // What it takes now is missing for a device that starts: ask for one beyond the limit only.
-        const long result = call(SYS_fcntl, 1, F_DUPFD_CLOEXEC, kMany);
-        if (result >= 0) {
-            call(SYS_close, result);
-        }
-        return attempt(result);
-    }
     static std::array<int, kMany> copies;
     size_t count = 0;
     long last = 0;
@@ -613,6 +614,17 @@ Outcome use_up_descriptors(const Attacker& attacker) {
         call(SYS_close, copies.at(at));
     }
     return used_up(static_cast<long>(count), last);
+}
+
+/// Of which so much is there for anybody: more is what a limit of memory is for.
+Outcome map_memory(const Attacker&) {
+    constexpr size_t kMuch = size_t{64} << 20;
+    const long memory = call(SYS_mmap, 0, kMuch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory < 0 && memory > -static_cast<long>(kPage)) {
+        return attempt(memory);
+    }
+    call(SYS_munmap, memory, kMuch);
+    return {succeeded};
 }
 
 // --- rings
@@ -756,6 +768,7 @@ constexpr Attack kAttacks[] = {
     {"open_by_handle_at", open_by_handle},
     {"open another machine's disk", open_disk},
     {"make a file", make_file},
+    {"remove a file", remove_file},
     {"connect by TCP", connect_tcp},
     {"send by UDP", send_udp},
     {"connect to a unix socket's path", connect_unix},
@@ -819,6 +832,7 @@ constexpr Attack kAttacks[] = {
     {"use up processes", use_up_processes},
     {"use up threads", use_up_threads},
     {"use up descriptors", use_up_descriptors},
+    {"map memory", map_memory},
 };
 
 constexpr Attack kRingAttacks[] = {

@@ -25,7 +25,6 @@ struct Attacker {
     const Target& target;
     io_uring* ring;  ///< of this thread; nullptr where it has none
     int other_ring;  ///< a descriptor of another thread's, or -1
-    bool is_alone;   ///< nothing else of the machine runs that what is used up could be missing for
 };
 
 /// One thing to try, which undoes what succeeded.

@@ -13,7 +13,7 @@ namespace hull::turncoat {
 inline constexpr const char* kReport = "HULL_TURNCOAT_REPORT";
 inline constexpr const char* kDisk = "HULL_TURNCOAT_DISK";  ///< of another machine's
 inline constexpr const char* kFolder =
-    "HULL_TURNCOAT_FOLDER";  ///< of the host's, for what is made and mounted
+    "HULL_TURNCOAT_FOLDER";  ///< of the host's, for what is made and mounted; has a file "victim"
 inline constexpr const char* kProcess = "HULL_TURNCOAT_PROCESS";  ///< another machine's
 inline constexpr const char* kAddress = "HULL_TURNCOAT_ADDRESS";  ///< in that process, where it may be read
 inline constexpr const char* kTcp = "HULL_TURNCOAT_TCP";  ///< a port of 127.0.0.1 where somebody listens
@@ -25,7 +25,8 @@ inline constexpr const char* kAbstract =
 struct Target {
     std::string disk;
     std::string folder;
-    std::string made;  ///< a file that could be made in the folder
+    std::string made;    ///< a file that could be made in the folder
+    std::string victim;  ///< one that is there
     std::string socket;
     std::string abstract_socket;
     pid_t keeper = -1;

@@ -6,11 +6,12 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/thread_guard.h"
 #include "tests/hostile/attacks.h"
@@ -24,19 +25,19 @@ namespace hull::turncoat {
 namespace {
 
 thread_local io_uring* this_threads_ring = nullptr;
-std::atomic<int> last_ring{-1};
+int last_ring = -1;
 
 /// The report: lines, one behind the other, in a file that is shared with whoever reads them.
 struct Report {
     char* text = nullptr;
     size_t size = 0;
-    std::atomic<size_t> used{0};
+    size_t used = 0;
 
     void add(const char* line) {
         const size_t length = std::strlen(line);
-        const size_t at = used.fetch_add(length);
-        if (at + length <= size) {
-            std::memcpy(text + at, line, length);
+        if (used + length <= size) {
+            std::memcpy(text + used, line, length);
+            used += length;
         }
     }
 };
@@ -71,6 +72,7 @@ uint64_t number_of(const char* variable) {
     static const Target seen{.disk = text_of(kDisk),
                              .folder = text_of(kFolder),
                              .made = text_of(kFolder) + "/made",
+                             .victim = text_of(kFolder) + "/victim",
                              .socket = text_of(kSocket),
                              .abstract_socket = text_of(kAbstract),
                              .keeper = getpid(),
@@ -106,59 +108,46 @@ void tell(const char* thread, const char* attack, const Outcome& outcome) {
     report.add(line.data());
 }
 
-void attack_from(const char* thread, bool is_alone) {
-    // One at a time. Without sleeping: that takes a call, too.
-    static std::atomic_flag under_way;
-    const Attacker attacker{*target, this_threads_ring, last_ring.load(), is_alone};
+void attack_from(const char* thread) {
+    const Attacker attacker{*target, this_threads_ring, last_ring};
     const auto try_all = [&](std::span<const Attack> attacks) {
         for (const Attack& attack : attacks) {
-            while (under_way.test_and_set()) {
-            }
-            const Outcome outcome = attack.attempt(attacker);
-            under_way.clear();
-            tell(thread, attack.name, outcome);
+            tell(thread, attack.name, attack.attempt(attacker));
         }
     };
     try_all(attacks());
     if (attacker.ring != nullptr) {
         try_all(ring_attacks());
     }
-    tell(thread, "end", {Outcome::Kind::succeeded});
-}
-
-const char* name_of(ThreadKind kind) {
-    switch (kind) {
-        case ThreadKind::main:
-            return "main";
-        case ThreadKind::vcpu:
-            return "vcpu";
-        case ThreadKind::block:
-            return "block";
-        case ThreadKind::worker:
-            return "worker";
-    }
-    return "unknown";
 }
 
 }  // namespace
 
 }  // namespace hull::turncoat
 
+// The first ring only: a host without any is played to all others, so that there is a thread of that kind,
+// too.
 int __wrap_io_uring_queue_init(unsigned entries, io_uring* ring, unsigned flags) {  // NOLINT
+    using namespace hull::turncoat;
+    if (report.text != nullptr && last_ring >= 0) {
+        return -ENOSYS;
+    }
     const int result = __real_io_uring_queue_init(entries, ring, flags);
     if (result == 0) {
-        hull::turncoat::this_threads_ring = ring;
-        hull::turncoat::last_ring = ring->ring_fd;
+        this_threads_ring = ring;
+        last_ring = ring->ring_fd;
     }
     return result;
 }
 
 namespace hull {
 
+// One thread after the other: each is made when the one before it has returned from here, and none of them
+// serves anything until the last one has.
 void thread_is_guarded(ThreadKind kind) {
-    static std::array<std::atomic_flag, 16> tried;
-    if (turncoat::report.text != nullptr && !tried.at(static_cast<size_t>(kind)).test_and_set()) {
-        turncoat::attack_from(turncoat::name_of(kind), kind == ThreadKind::main || kind == ThreadKind::vcpu);
+    static std::array<bool, kThreadKinds> tried;
+    if (turncoat::report.text != nullptr && !std::exchange(tried.at(static_cast<size_t>(kind)), true)) {
+        turncoat::attack_from(name_of(kind));
     }
 }
 

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thread_guard.h"
 #include "tests/hostile/attacks.h"
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
@@ -130,12 +131,13 @@ class Turncoat : public testing::TestWithParam<Who> {
             user_ = std::make_unique<OrdinaryUser>();
         }
         fs::create_directory(folder() / "own");
-        for (const char* disk : {"disk", "neighbours", "report"}) {
+        for (const char* disk : {"disk", "another", "neighbours", "report"}) {
             std::ofstream{own(disk)} << std::string(size_t{1} << 20, '\0');
         }
         for (const char* made : {"shared", "attacked"}) {
             fs::create_directory(own(made));
         }
+        std::ofstream{own("attacked/victim")};
         if (user_) {
             user_->give("own");
         }
@@ -173,11 +175,11 @@ class Turncoat : public testing::TestWithParam<Who> {
                                           {kUdp, std::to_string(listeners.udp())},
                                           {kSocket, own("listener")},
                                           {kAbstract, "hull-turncoat-test"}};
-            const auto hull =
-                boot_small({"--memory", "128M", "--jail", jail, "--disk", own("disk"), "--net", "user",
-                            "--vsock", "cid=5,socket=" + own("vsock"), "--rng", "--share",
-                            "tag=t,path=" + own("shared"), "--port", "port,file=" + own("port")},
-                           HullProcess::Input::terminal);
+            const auto hull = boot_small(
+                {"--memory", "128M", "--jail", jail, "--disk", own("disk"), "--disk", own("another"), "--net",
+                 "user", "--vsock", "cid=5,socket=" + own("vsock"), "--rng", "--share",
+                 "tag=t,path=" + own("shared"), "--port", "port,file=" + own("port")},
+                HullProcess::Input::terminal);
             if (jail != "strict") {
                 EXPECT_TRUE(hull->wait_for("hull#"));
                 hull->type("poweroff -f\n");
@@ -187,7 +189,11 @@ class Turncoat : public testing::TestWithParam<Who> {
         }
         told.called = listeners.called();
         EXPECT_FALSE(neighbour.end().empty()) << "the neighbour was not served";
-        EXPECT_TRUE(fs::is_empty(own("attacked")));
+        std::set<std::string> left;
+        for (const auto& entry : fs::directory_iterator{own("attacked")}) {
+            left.insert(entry.path().filename());
+        }
+        EXPECT_EQ(left, std::set<std::string>{"victim"});
         std::ifstream report{own("report")};
         for (std::string line; std::getline(report, line) && line.front() != '\0';) {
             const size_t first = line.find(": ");
@@ -207,19 +213,24 @@ TEST_P(Turncoat, HarmsNobodyWhateverItTries) {
     const Told told = run("on");
     EXPECT_EQ(told.status, 0) << told.err;
     EXPECT_EQ(told.called, std::set<std::string>{});
-    for (const char* thread : {"main", "vcpu", "block", "worker"}) {
+    for (size_t kind = 0; kind < kThreadKinds; ++kind) {
+        const std::string thread = name_of(static_cast<ThreadKind>(kind));
         SCOPED_TRACE(thread);
         ASSERT_TRUE(told.threads.contains(thread));
-        Rows rows = told.threads.at(thread);
+        const Rows& rows = told.threads.at(thread);
+        size_t count = 0;
         const auto expect_refused = [&](const turncoat::Attack& attack) {
-            const std::string outcome = rows[attack.name];
-            EXPECT_TRUE(outcome.starts_with("refused") || outcome.starts_with("bounded"))
-                << attack.name << ": " << (outcome.empty() ? "was not tried" : outcome);
+            const auto row = rows.find(attack.name);
+            ASSERT_NE(row, rows.end()) << attack.name << " was not tried";
+            EXPECT_TRUE(row->second.starts_with("refused") || row->second.starts_with("bounded"))
+                << attack.name << ": " << row->second;
+            ++count;
         };
         std::ranges::for_each(turncoat::attacks(), expect_refused);
-        if (std::string{thread} == "block") {
+        if (static_cast<ThreadKind>(kind) == ThreadKind::block) {
             std::ranges::for_each(turncoat::ring_attacks(), expect_refused);
         }
+        EXPECT_EQ(count, rows.size());
     }
 }
 
