@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 #include <linux/virtio_ids.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -22,6 +25,7 @@
 #include "tests/support/hostile_guest.h"
 #include "tests/support/hostile_peers.h"
 #include "tests/support/sockets.h"
+#include "vmm/jail/seccomp.h"
 #include "vmm/machine/device_files.h"
 
 // Of the sanitizer that the test is built with, if it is.
@@ -150,6 +154,29 @@ class HostileMachineTest : public test::MachineTest {
         EXPECT_LT(most.bytes, before.bytes + (size_t{96} << 20));
     }
 
+    /// The same guest on a machine whose threads are guarded, in a process of its own.
+    void expect_no_call_is_refused() {
+        test::Pipe errors = test::make_pipe();
+        const pid_t child = fork();
+        if (child == 0) {
+            dup2(errors.write_end.get(), STDERR_FILENO);
+            jail::install_thread_guard(jail::Refusal::fail);
+            std::optional<test::HostilePeers> peers;
+            const ExitStatus status = run(hostile_files(), [&] {
+                std::vector<int> links;
+                std::ranges::transform(links_, std::back_inserter(links), &UniqueFd::get);
+                peers.emplace(path("vsock"), path("port"), links, [] {});
+            });
+            syscall(SYS_exit_group, status == ExitStatus::success ? 0 : 1);
+        }
+        errors.write_end.reset();
+        const std::string told = test::read_up_to(errors.read_end.get(), SIZE_MAX, 300'000);
+        int status = 0;
+        waitpid(child, &status, 0);
+        EXPECT_EQ(status, 0) << told;
+        EXPECT_EQ(told.find("the jail refuses"), std::string::npos) << told;
+    }
+
     const test::TemporaryFolder folder_;
     std::vector<UniqueFd> links_;
 };
@@ -175,6 +202,17 @@ TEST_F(HostileMachineTest, NothingHappensOnMmioFromTwoProcessorsAndBesideAClock)
     config_.bus = VirtioBus::mmio;
     config_.cpus = 2;
     expect_nothing_happens();
+}
+
+TEST_F(HostileMachineTest, NoCallIsRefusedToItsThreadsOnPci) {
+    config_.bus = VirtioBus::pci;
+    expect_no_call_is_refused();
+}
+
+TEST_F(HostileMachineTest, NoCallIsRefusedToItsThreadsOnMmioBesideAClock) {
+    config_.platform = boot::PlatformTables::fdt;
+    config_.bus = VirtioBus::mmio;
+    expect_no_call_is_refused();
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -25,6 +26,9 @@
 namespace hull::jail {
 
 namespace {
+
+/// SYS_SECCOMP of asm-generic/siginfo.h, which cannot be included beside signal.h.
+constexpr int kFromSeccomp = 1;
 
 Refusal refusal = Refusal::fail;
 
@@ -83,7 +87,7 @@ void tell(int number, uint32_t architecture) {
 }
 
 void take_refused_call(int /*signal*/, siginfo_t* info, void* context) {
-    if (info->si_code != SYS_SECCOMP) {
+    if (info->si_code != kFromSeccomp) {
         return;  // somebody sent it
     }
     const int before = errno;

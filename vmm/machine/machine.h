@@ -95,7 +95,7 @@ class Machine {
     /// Throws Error (usage) where it has none or another device has the same, or where virtio devices are not
     /// on a PCI bus; (no_resources) where no slot is free; (host_unfit) where the host cannot connect another
     /// device. Nothing has changed then, and the image is closed. Any thread but a vCPU's, until the
-    /// destructor begins.
+    /// destructor begins. Not where threads are guarded (base/thread_guard.h): none can be made any more.
     void add_disk(const DiskConfig& disk, virtio::DiskImage image);
     /// The same for a network device, known to remove() by `id`; its other side is `links`, one for each of
     /// its queues.
