@@ -30,6 +30,9 @@ class DiskLock {
     DiskLock& operator=(const DiskLock&) = delete;
     ~DiskLock();
 
+    /// What is locked; -1 where nothing is.
+    [[nodiscard]] int fd() const { return fd_.get(); }
+
   private:
     UniqueFd fd_;
 };

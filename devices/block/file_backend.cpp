@@ -167,7 +167,7 @@ class SynchronousBackend final : public BlockBackend {
     void take_kicks() const {
         uint64_t count = 0;
         const iovec target{&count, sizeof count};
-        [[maybe_unused]] const ssize_t got = preadv2(kick_fd_, &target, 1, -1, 0);
+        [[maybe_unused]] const ssize_t taken = preadv2(kick_fd_, &target, 1, -1, 0);
     }
 
     [[nodiscard]] int64_t perform(const BlockOperation& operation) const {

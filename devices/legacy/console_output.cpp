@@ -20,12 +20,12 @@ using Clock = std::chrono::steady_clock;
 
 bool may_block(int fd) {
     struct stat status {};
-    return fstat(fd, &status) == 0 && !S_ISREG(status.st_mode);
+    return fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && (fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
 }
 
-/// A description of the same terminal or pipe that is non-blocking for us alone. None for a regular file,
-/// which never blocks in this sense and would lose its place; none for what cannot be opened again.
-UniqueFd reopen_nonblocking(int fd) {
+}  // namespace
+
+UniqueFd reopen_without_blocking(int fd) {
     if (!may_block(fd)) {
         return {};
     }
@@ -33,13 +33,10 @@ UniqueFd reopen_nonblocking(int fd) {
     return UniqueFd{open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
 }
 
-}  // namespace
-
 ConsoleOutput::ConsoleOutput(int fd, std::function<void()> on_room)
     : on_room_{std::move(on_room)},
-      reopened_{reopen_nonblocking(fd)},
-      fd_{reopened_.valid() ? reopened_.get() : fd},
-      may_block_{!reopened_.valid() && may_block(fd)},
+      fd_{fd},
+      may_block_{may_block(fd)},
       thread_{ThreadKind::console, "console"} {
     thread_.start([this](int stop_fd) { run(stop_fd); });
 }

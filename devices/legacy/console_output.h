@@ -15,6 +15,11 @@
 
 namespace hull {
 
+/// Another description of the terminal or pipe that `fd` is, which is non-blocking for us alone. None for a
+/// regular file, which never blocks in this sense and would lose its place, and for what cannot be opened
+/// again.
+UniqueFd reopen_without_blocking(int fd);
+
 /// Buffers bytes and writes them from a thread of its own.
 ///
 /// Nothing is lost as long as somebody reads, however slowly: past kHighWater buffered bytes the guest is
@@ -33,8 +38,9 @@ class ConsoleOutput final : public ByteSink {
     /// How long what is dropped after it was told of is only counted.
     static constexpr std::chrono::milliseconds kTellAgain{1000};
 
-    /// Writes to `fd`, which must outlive this and is not changed (a terminal or pipe is opened anew, since
-    /// non-blocking mode would be shared with whoever gave it). `on_room` is called on the writer's thread
+    /// Writes to `fd`, which must outlive this and is not changed: non-blocking mode would be shared with
+    /// whoever gave it (see reopen_without_blocking()). What may block is written byte by byte. `on_room` is
+    /// called on the writer's thread
     /// when put() answered false and there is room again; it may be empty.
     ConsoleOutput(int fd, std::function<void()> on_room);
     /// Writes out what is buffered, as long as the reader takes something at least every kStall.
@@ -58,7 +64,6 @@ class ConsoleOutput final : public ByteSink {
     void watch_lines(uint8_t byte);
 
     const std::function<void()> on_room_;
-    UniqueFd reopened_;
     int fd_;
     bool may_block_;
     UniqueFd wake_ = make_eventfd();

@@ -159,10 +159,10 @@ NetQueues::LinkWatch Net::watch(Pair& pair, DriverCalls& driver) {
                                        driver.configuration_changed();
                                    },
                                .find = nullptr};
-    if (!settings_.stream_path.empty()) {
+    if (settings_.find_stream) {
         watch.find = [this, &pair] {
             pair.link.reset();
-            pair.link = find_frame_stream(settings_.stream_path);
+            pair.link = settings_.find_stream();
             *pair.stream = FrameStream{pair.link.get()};  // what had not left whole is lost with the old one
             return pair.link.get();
         };

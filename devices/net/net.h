@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,8 +36,10 @@ struct NetSettings {
     uint64_t frames_per_second = 0;  ///< the most each way; 0: any number
     uint64_t bytes_per_second = 0;   ///< likewise
     bool stream = false;             ///< the links are stream sockets (see FrameStream)
-    std::string stream_path{};       ///< where to look for its other side when that is gone; empty: nowhere
-    std::string name;                ///< for the log
+    /// Looks for a stream's other side when that is gone: a connected stream socket that does not block, or
+    /// none. May wait, but not for long; called on one thread. None: it is not looked for.
+    std::function<UniqueFd()> find_stream = nullptr;
+    std::string name;  ///< for the log
 };
 
 inline constexpr uint16_t kMostNetQueues = 8;

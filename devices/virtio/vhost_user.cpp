@@ -1,5 +1,6 @@
 #include "devices/virtio/vhost_user.h"
 
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -113,6 +114,15 @@ VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path) 
     }
     if (const int cause = address->connect(socket.get()); cause != 0) {
         return failure(cause == EAGAIN ? "it does not take the connection" : errno_text(cause));
+    }
+    return socket;
+}
+
+UniqueFd find_vhost_user(const std::filesystem::path& path) {
+    const auto address = UnixAddress::at(path);
+    UniqueFd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (!address || address->connect(socket.get()) != 0 || fcntl(socket.get(), F_SETFL, 0) != 0) {
+        socket.reset();
     }
     return socket;
 }

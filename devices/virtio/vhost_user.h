@@ -24,6 +24,8 @@ using VhostUserResult = tl::expected<T, std::string>;
 
 /// Connects to the back end that listens at a path. A clause says why it failed.
 VhostUserResult<UniqueFd> connect_vhost_user(const std::filesystem::path& path);
+/// The same for a path that was used before, without waiting: none where nobody takes the connection now.
+UniqueFd find_vhost_user(const std::filesystem::path& path);
 
 /// What is asked of a back end.
 struct VhostUserNeeds {

@@ -57,10 +57,10 @@ VhostUser greet_vhost_user(VhostUserResult<UniqueFd> socket, const VhostUserKind
     return std::move(*server);
 }
 
-VhostUserDevice::VhostUserDevice(VhostUserKind kind, VhostUser server, std::filesystem::path path,
-                                 std::string name, std::chrono::milliseconds comes_back_within)
+VhostUserDevice::VhostUserDevice(VhostUserKind kind, VhostUser server, Find find, std::string name,
+                                 std::chrono::milliseconds comes_back_within)
     : kind_{std::move(kind)},
-      path_{std::move(path)},
+      find_{std::move(find)},
       name_{std::move(name)},
       features_{server.features()},
       comes_back_within_{comes_back_within},
@@ -223,12 +223,12 @@ void VhostUserDevice::lose_server(const std::string& why) {
     }
     // One that dies again and again over the same request is not waited for longer each time.
     const bool was_steady = now - served_since_ >= comes_back_within_;
-    if (is_owed_by_server_ && inflight_.fd.valid() && !path_.empty() && (!wait_until_ || was_steady)) {
+    if (is_owed_by_server_ && inflight_.fd.valid() && find_ && (!wait_until_ || was_steady)) {
         wait_until_ = now + comes_back_within_;
     }
     if (!std::exchange(server_is_missed_, true)) {
         log_warning(name_ + ": its server is lost (" + why + "), and the guest " +
-                    (path_.empty() ? "gets errors"
+                    (!find_ ? "gets errors"
                      : wait_until_
                          ? "waits for another for " + std::to_string(comes_back_within_.count() / 1000) +
                                " s before it gets errors"
@@ -357,7 +357,7 @@ void VhostUserDevice::wait_for_server(int stop_fd) {
         entries.push_back({queue.active.kick_fd, POLLIN, 0});
         is_late = queue.active.queue.ask_for_kicks() || is_late;
     }
-    const int most_ms = path_.empty() ? -1 : static_cast<int>(kLookAgain.count());
+    const int most_ms = !find_ ? -1 : static_cast<int>(kLookAgain.count());
     if (poll(entries.data(), entries.size(), is_late ? 0 : most_ms) > 0) {
         for (const pollfd& entry : std::span{entries}.subspan(1)) {
             if (entry.revents != 0) {
@@ -369,15 +369,15 @@ void VhostUserDevice::wait_for_server(int stop_fd) {
 
 void VhostUserDevice::reconnect() {
     const auto now = std::chrono::steady_clock::now();
-    if (path_.empty() || now < look_again_) {
+    if (!find_ || now < look_again_) {
         return;
     }
     look_again_ = now + kLookAgain;
-    auto socket = connect_vhost_user(path_);
-    if (!socket) {
+    UniqueFd socket = find_();
+    if (!socket.valid()) {
         return;
     }
-    auto server = VhostUser::open(std::move(*socket), kind_.needs);
+    auto server = VhostUser::open(std::move(socket), kind_.needs);
     if (!server || !misfit(*server, kind_).empty() || (passed_on() & ~server->features()) != 0) {
         return;
     }

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -56,9 +55,13 @@ class VhostUserDevice final : public VirtioDevice {
     /// How long requests wait for the next back end.
     static constexpr std::chrono::seconds kComesBackWithin{30};
 
-    /// `server` comes from greet_vhost_user() with the same kind. `path` is where to look for the back end
-    /// when it is gone; empty where it does not come back. `name` is for the log.
-    VhostUserDevice(VhostUserKind kind, VhostUser server, std::filesystem::path path, std::string name,
+    /// Looks for a back end that is gone: a connected stream socket that blocks, or none. May wait as long as
+    /// VhostUser::kPatience.
+    using Find = std::function<UniqueFd()>;
+
+    /// `server` comes from greet_vhost_user() with the same kind. `find` is called once a second while it is
+    /// gone, on one thread; none where it does not come back. `name` is for the log.
+    VhostUserDevice(VhostUserKind kind, VhostUser server, Find find, std::string name,
                     std::chrono::milliseconds comes_back_within = kComesBackWithin);
     VhostUserDevice(const VhostUserDevice&) = delete;
     VhostUserDevice& operator=(const VhostUserDevice&) = delete;
@@ -108,7 +111,7 @@ class VhostUserDevice final : public VirtioDevice {
     [[nodiscard]] std::vector<VhostUserRing> rings() const;
 
     const VhostUserKind kind_;
-    const std::filesystem::path path_;
+    const Find find_;
     const std::string name_;
     const uint64_t features_;  // as they were offered first
     const std::chrono::milliseconds comes_back_within_;

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "devices/virtio/segments.h"
-#include "devices/vsock/host_socket.h"
 
 namespace hull::virtio {
 
@@ -256,7 +255,7 @@ void VsockConnections::take_packet(const DescriptorChain& chain) {
 void VsockConnections::connect_guest(const VsockHeader& request) {
     auto at = connections_.end();
     if (connections_.size() < kMostConnections) {
-        if (UniqueFd socket = connect_to_host(sides_.path, request.dst_port); socket.valid()) {
+        if (UniqueFd socket = sides_.connect(request.dst_port); socket.valid()) {
             at = add(std::make_unique<VsockConnection>(request, std::move(socket)));
         }
     }

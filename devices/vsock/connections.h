@@ -7,13 +7,13 @@
 #include <deque>
 #include <memory>
 #include <optional>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "base/unique_fd.h"
 #include "devices/virtio/device.h"
 #include "devices/vsock/connection.h"
+#include "devices/vsock/host_socket.h"
 #include "devices/vsock/packet.h"
 
 namespace hull::virtio {
@@ -28,9 +28,9 @@ class VsockConnections {
         std::optional<ActiveQueue>& transmit;  ///< tx: packets from the guest
         DriverCalls& driver;
         uint32_t guest_cid;
-        int listener;      ///< what programs of the host's connect to; does not block
-        std::string path;  ///< its path, which connect_to_host() is called with
-        UniqueFd epoll;    ///< an epoll(7) instance that watches nothing yet
+        int listener;           ///< what programs of the host's connect to; does not block
+        HostConnector connect;  ///< to those that listen for the guest
+        UniqueFd epoll;         ///< an epoll(7) instance that watches nothing yet
     };
 
     /// Both queues are there then, and whenever a member but leave_queues() and the two of what there is to

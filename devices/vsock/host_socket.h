@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/unique_fd.h"
@@ -14,8 +15,12 @@ namespace hull::virtio {
 /// behind it.
 inline constexpr size_t kMostVsockPath = UnixAddress::kMostPath - sizeof "_4294967295" + 1;
 
-/// Connects to the program that listens on `path` with "_" and `port` behind it, without waiting. No
-/// descriptor where there is none, or its queue of connections is full. The socket does not block.
-UniqueFd connect_to_host(const std::string& path, uint32_t port);
+/// How a guest's own connection reaches the host's program that listens for `port`: a stream socket that does
+/// not block, or no descriptor where there is none. May wait, but not for long. One thread at a time.
+using HostConnector = std::function<UniqueFd(uint32_t port)>;
+
+/// Connects to the program that listens on `path` with "_" and the port behind it, without waiting. No
+/// descriptor either where its queue of connections is full.
+HostConnector connect_beside(std::string path);
 
 }  // namespace hull::virtio

@@ -51,13 +51,14 @@ void Vsock::serve(DriverCalls& driver, int stop_fd) {
             driver.needs_reset("the host has no descriptor left for it");
             return;
         }
-        connections_ = std::make_unique<VsockConnections>(VsockConnections::Sides{.receive = receive_queue_,
-                                                                                  .transmit = transmit_queue_,
-                                                                                  .driver = driver,
-                                                                                  .guest_cid = settings_.cid,
-                                                                                  .listener = listener_.get(),
-                                                                                  .path = settings_.path,
-                                                                                  .epoll = std::move(epoll)});
+        connections_ =
+            std::make_unique<VsockConnections>(VsockConnections::Sides{.receive = receive_queue_,
+                                                                       .transmit = transmit_queue_,
+                                                                       .driver = driver,
+                                                                       .guest_cid = settings_.cid,
+                                                                       .listener = listener_.get(),
+                                                                       .connect = settings_.connect,
+                                                                       .epoll = std::move(epoll)});
     }
     connections_->serve(stop_fd);
 }

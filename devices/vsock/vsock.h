@@ -5,7 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
+#include <utility>
 
 #include "base/unique_fd.h"
 #include "base/worker_thread.h"
@@ -15,14 +15,14 @@
 namespace hull::virtio {
 
 struct VsockSettings {
-    uint32_t cid = 0;  ///< the guest's: 3 to 2^32 - 2 (5.10.4)
-    std::string path;  ///< of the listener; the guest's own connections go to this with "_PORT" behind it
+    uint32_t cid = 0;       ///< the guest's: 3 to 2^32 - 2 (5.10.4)
+    HostConnector connect;  ///< for the guest's own connections; called on one thread
 };
 
 /// A socket device for streams, whose other side is unix sockets of the host's. One thread carries all.
 class Vsock final : public VirtioDevice {
   public:
-    /// `listener` listens at the path and does not block.
+    /// `listener` is what programs of the host's connect to; it does not block.
     Vsock(VsockSettings settings, UniqueFd listener)
         : settings_{std::move(settings)}, listener_{std::move(listener)} {}
 

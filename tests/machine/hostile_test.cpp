@@ -103,14 +103,16 @@ class HostileMachineTest : public test::MachineTest {
 
     MachineFiles hostile_files() {
         MachineFiles files;
+        files.kvm = open_kvm();
         files.kernel = open_input_file(config_.kernel, "kernel");
         for (size_t number = 0; number < config_.disks.size(); ++number) {
             files.disks.push_back(open_disk(config_.disks[number], config_.disks[number].name(number)));
         }
         for (const int type : {SOCK_SEQPACKET, SOCK_STREAM}) {
-            files.nets.emplace_back().push_back({make_link(type), UniqueFd{}});
+            files.nets.emplace_back().links.push_back({make_link(type), UniqueFd{}});
         }
         files.vsock = test::listen_unix(path("vsock"), SOCK_NONBLOCK);
+        files.vsock_connector = virtio::connect_beside(path("vsock"));
         files.ports.resize(2);
         files.ports[0].output = UniqueFd{open(path("file").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)};
         files.ports[1].listener = test::listen_unix(path("port"), SOCK_NONBLOCK);

@@ -55,6 +55,7 @@ class MachineTest : public KvmTest {
 
     MachineFiles files_with(const Bytes& kernel) {
         MachineFiles files;
+        files.kvm = open_kvm();
         files.kernel = file_of(kernel);
         files.console_output = std::move(output_.write_end);
         files.console_input = std::move(input_.read_end);

@@ -44,6 +44,7 @@ class OwnMachine {
         config.bus = parse_bus(way.bus);
         config.disks = std::move(disks);
         MachineFiles files;
+        files.kvm = open_kvm();
         files.kernel = open_input_file(config.kernel, "kernel");
         files.initramfs.push_back(open_input_file(config.initramfs.front(), "initramfs"));
         for (size_t number = 0; number < config.disks.size(); ++number) {

@@ -42,8 +42,8 @@ class VhostUserDeviceTest : public testing::Test {
         server_ = std::make_unique<VhostUserServer>(std::move(back), std::move(manners));
         transport_.reset();
         virtio::VhostUser client = virtio::greet_vhost_user(std::move(front), kind_, "", "");
-        device_ =
-            std::make_unique<virtio::VhostUserDevice>(kind_, std::move(client), path_, "disk", patience_);
+        device_ = std::make_unique<virtio::VhostUserDevice>(
+            kind_, std::move(client), [this] { return virtio::find_vhost_user(path_); }, "disk", patience_);
         transport_ = std::make_unique<virtio::MmioTransport>(*device_, memory_, irq_, "disk");
     }
     /// Another back end listens at the path, and is found there.

@@ -52,7 +52,7 @@ class VsockDriver {
                         .driver = calls_,
                         .guest_cid = kCid,
                         .listener = listener,
-                        .path = path,
+                        .connect = virtio::connect_beside(path),
                         .epoll = UniqueFd{epoll_create1(EPOLL_CLOEXEC)}}} {}
 
     /// A stream's packet without anything wrong.

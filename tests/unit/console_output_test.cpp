@@ -31,7 +31,10 @@ std::span<const uint8_t> bytes_of(std::string_view text) {
 /// A serial port's side of the sink: prints as a driver that waits while it is told to.
 class Printer {
   public:
-    explicit Printer(int fd) : output_{std::make_unique<ConsoleOutput>(fd, [this] { room_came(); })} {}
+    explicit Printer(int fd)
+        : reopened_{reopen_without_blocking(fd)},
+          output_{std::make_unique<ConsoleOutput>(reopened_.valid() ? reopened_.get() : fd,
+                                                  [this] { room_came(); })} {}
 
     void print(const std::string& text) {
         for (const char byte : text) {
@@ -59,6 +62,7 @@ class Printer {
     std::mutex mutex_;
     std::condition_variable came_;
     bool room_ = false;
+    UniqueFd reopened_;
     std::unique_ptr<ConsoleOutput> output_;  // last: its thread uses the above
 };
 
@@ -129,7 +133,8 @@ TEST_F(ConsoleOutputTest, AGuestThatPrintsWithoutEndDoesNotFillTheLog) {
     testing::internal::CaptureStderr();
     const auto start = Clock::now();
     {
-        ConsoleOutput output{pipe.write_end.get(), [] {}};
+        const UniqueFd end = reopen_without_blocking(pipe.write_end.get());
+        ConsoleOutput output{end.get(), [] {}};
         output.put(bytes_of(std::string(ConsoleOutput::kHighWater + ConsoleOutput::kSlack, 'x')));
         const std::string more(ConsoleOutput::kSlack, 'x');
         for (int times = 0; times < kTimes; ++times) {
@@ -145,7 +150,8 @@ TEST_F(ConsoleOutputTest, AGuestThatPrintsWithoutEndDoesNotFillTheLog) {
 
 TEST_F(ConsoleOutputTest, AStalledReaderDoesNotHoldUpTheEndForLong) {
     const Pipe pipe = test::make_pipe();
-    auto output = std::make_unique<ConsoleOutput>(pipe.write_end.get(), [] {});
+    const UniqueFd end = reopen_without_blocking(pipe.write_end.get());
+    auto output = std::make_unique<ConsoleOutput>(end.get(), [] {});
     for (int i = 0; i < 200 << 10; ++i) {
         output->put(bytes_of("x"));
     }
@@ -201,7 +207,8 @@ TEST_F(ConsoleOutputTest, WhatIsPrintedJustBeforeTheEndIsWritten) {
     std::string got;
     for (int round = 0; round < kRounds; ++round) {
         {
-            ConsoleOutput output{pipe.write_end.get(), [] {}};
+            const UniqueFd end = reopen_without_blocking(pipe.write_end.get());
+        ConsoleOutput output{end.get(), [] {}};
             output.put(bytes_of("a"));
             for (int wait = 0; wait < round % 50; ++wait) {  // the writer is here and there on its way
                 std::this_thread::yield();

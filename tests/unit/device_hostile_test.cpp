@@ -56,7 +56,7 @@ class HostileDriver : public testing::Test {
         };
         const auto console = [this] { return std::make_unique<Console>(*port_.host, std::nullopt); };
         const auto vsock = [this] {
-            return std::make_unique<Vsock>(VsockSettings{.cid = 7, .path = path_},
+            return std::make_unique<Vsock>(VsockSettings{.cid = 7, .connect = connect_beside(path_)},
                                            UniqueFd{fcntl(listener_.get(), F_DUPFD_CLOEXEC, 0)});
         };
         const auto writes_to_port = [this](uint16_t queue) {

@@ -254,7 +254,7 @@ TYPED_TEST(DeviceState, StreamsGoOnAfterAPauseAndAreToldToHaveEndedElsewhere) {
     const UniqueFd program = test::listen_unix(path + "_80", SOCK_NONBLOCK);
     Rig<TypeParam> rig{3, [&] {
                            return std::make_unique<Vsock>(
-                               VsockSettings{.cid = test::VsockDriver::kCid, .path = path},
+                               VsockSettings{.cid = test::VsockDriver::kCid, .connect = connect_beside(path)},
                                UniqueFd{fcntl(listener.get(), F_DUPFD_CLOEXEC, 0)});
                        }};
     rig.start(kVersion1);

@@ -82,8 +82,13 @@ class KeeperTest : public testing::Test {
         if (keeper_ == 0) {
             dup2(errors_.write_end.get(), STDERR_FILENO);
             reports_.read_end.reset();
-            const ExitStatus status =
-                report_errors([&] { return keep_machine(terminal_, stop_timeout_, machine); });
+            const ExitStatus status = report_errors([&] {
+                return keep_machine({.terminal = terminal_,
+                                     .stop_timeout = stop_timeout_,
+                                     .broker = broker_,
+                                     .fork = fork,
+                                     .run = machine});
+            });
             _exit(static_cast<int>(status));
         }
         reports_.write_end.reset();
@@ -108,6 +113,7 @@ class KeeperTest : public testing::Test {
     const termios found_ = mode_of(pair_.program.get());
     RawTerminal terminal_{pair_.program.get()};
     std::chrono::milliseconds stop_timeout_{3'600'000};
+    jail::Broker broker_;
     test::Pipe reports_ = test::make_pipe();
     test::Pipe errors_ = test::make_pipe();
     pid_t keeper_ = -1;

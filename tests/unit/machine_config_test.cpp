@@ -553,6 +553,9 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.ports = {PortConfig::parse("one,socket=/a,,b"), PortConfig::parse("two,pipe=/p")};
     config.stop_timeout = 1500ms;
     config.timing = true;
+    config.jail = {.mode = JailConfig::Mode::strict,
+                   .without = {JailConfig::Layer::seccomp, JailConfig::Layer::user},
+                   .user = "someone:12"};
     const std::string json = config.to_json();
     EXPECT_TRUE(json.starts_with("{\n  \"kernel\": "));
     EXPECT_TRUE(json.ends_with("\n}\n"));
@@ -583,6 +586,9 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"port", "two,pipe=/p"},
         {"stop-timeout", "1.500000"},
         {"timing", "true"},
+        {"jail", "strict"},
+        {"jail-without", "user,seccomp"},
+        {"jail-user", "someone:12"},
     };
     const std::vector<Setting> settings = parse_config(json, "json");
     ASSERT_EQ(settings.size(), expected.size());

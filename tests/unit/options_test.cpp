@@ -104,6 +104,10 @@ TEST_F(OptionsTest, EachFaultOnTheCommandLineIsTold) {
         {{"--cpus", "0"}, {"--cpus '0'", "1 to 254"}},
         {{"--memory", "lots"}, {"--memory 'lots'"}},
         {{"--platform", "pc"}, {"--platform 'pc'"}},
+        {{"--cpu-quota", "0"}, {"--cpu-quota '0'"}},
+        {{"--memory-limit", "1M"}, {"--memory-limit '1M'", "16M"}},
+        {{"--pids-limit", "0"}, {"--pids-limit '0'"}},
+        {{"--io-limit", "bps=1M"}, {"--io-limit 'bps=1M'", "rbps="}},
         {{"--bus", "isa"}, {"--bus 'isa'", "neither mmio nor pci"}},
         {{"--console", "tv"}, {"--console 'tv'"}},
         {{"--stop-timeout", "soon"}, {"--stop-timeout 'soon'"}},
@@ -202,6 +206,8 @@ TEST_F(OptionsTest, WhatADryRunPrintsMakesTheSameMachine) {
         {"--bus", "mmio", "--net", "tap=a", "--net", "tap=b,mac=02:00:00:00:00:01"},
         {"--bus", "pci", "--vsock", "cid=3,socket=/a,,b"},
         {"--bus", "pci", "--console", "virtio", "--port", "p,file=a,,b", "--port", "q,pipe=c"},
+        {"--cpu-quota", "0.75", "--memory-limit", "600M", "--pids-limit", "50", "--io-limit",
+         "riops=3,wbps=1M", "--disk", "d"},
         {"--cmdline-raw", "", "--timing", "--console", "none", "--memory", "5G"},
     };
     for (const Words& words : machines) {
@@ -226,10 +232,11 @@ TEST_F(OptionsTest, AFetchedKernelIsFilledIn) {
 TEST_F(OptionsTest, TheHelpNamesEveryOption) {
     const std::string help = boot_help();
     for (const char* option :
-         {"--kernel",   "--initramfs", "--cmdline",   "--cmdline-raw", "--cpus",         "--memory",
-          "--platform", "--bus",       "--hugepages", "--disk",        "--net",          "--share",
-          "--vsock",    "--rng",       "--console",   "--port",        "--stop-timeout", "--config",
-          "--timing",   "--dry-run",   "--help"}) {
+         {"--kernel",     "--initramfs", "--cmdline",      "--cmdline-raw", "--cpus",      "--memory",
+          "--platform",   "--bus",       "--hugepages",    "--disk",        "--net",       "--share",
+          "--vsock",      "--rng",       "--console",      "--port",        "--cpu-quota", "--memory-limit",
+          "--pids-limit", "--io-limit",  "--stop-timeout", "--config",      "--timing",    "--dry-run",
+          "--help",       "--jail",      "--jail-without", "--jail-user"}) {
         EXPECT_NE(help.find(option), std::string::npos) << option;
     }
 }

@@ -265,8 +265,8 @@ TEST_F(VhostUserDeviceTest, WhatABackEndSaysUnaskedEndsItsConnection) {
     const int speak = dup(back.get());
     server_ = std::make_unique<VhostUserServer>(std::move(back));
     transport_.reset();
-    device_ = std::make_unique<VhostUserDevice>(kind_, greet_vhost_user(std::move(front), kind_, "", ""), "",
-                                                "disk");
+    device_ = std::make_unique<VhostUserDevice>(kind_, greet_vhost_user(std::move(front), kind_, "", ""),
+                                                nullptr, "disk");
     transport_ = std::make_unique<MmioTransport>(*device_, memory_, irq_, "disk");
     start();
     ASSERT_TRUE(server_->wait_for_ring(1));

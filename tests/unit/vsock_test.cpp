@@ -356,7 +356,7 @@ TEST(Vsock, RunsBehindATransportAndEndsItsStreamsByAReset) {
     const test::TemporaryFolder folder;
     const std::string path = folder.path() / "vsock";
     MadeFiles made;
-    Vsock device{{.cid = 0xffff'fffe, .path = path}, made.listen_at(path)};
+    Vsock device{{.cid = 0xffff'fffe, .connect = connect_beside(path)}, made.listen_at(path)};
     const GuestRange ranges[] = {GuestRange::of(0, 0x20000)};
     GuestMemory memory{ranges, Mapping::Pages::transparent};
     test::CountingIrqLine irq;

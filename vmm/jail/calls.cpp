@@ -170,9 +170,6 @@ Calls main_calls() {
         request(TIOCGWINSZ, "the terminal's size when that has changed"),
         request(TCGETS, "the terminal as it was, where the keeper is gone: looks"),
         request(TCSETS, "the same: sets"),
-        {"unlink", "the machine's sockets and pipes, where the keeper is gone"},
-        {"newfstatat", "the same: whether they are its own"},
-        {"fstat", "the same"},
         // What follows is for the end.
         {"tgkill", "interrupts the vCPUs", {is(2, 0)}},
         {"getpid", "of which process they are"},

@@ -101,8 +101,8 @@ int seccomp(unsigned operation, const void* argument) {
 }
 
 Error no_filters(int cause) {
-    return {ExitStatus::host_unfit, "cannot limit the system calls of the machine's process",
-            "seccomp: " + errno_text(cause), "use a kernel that has it (CONFIG_SECCOMP_FILTER)"};
+    return {ExitStatus::jail_incomplete, "cannot close the jail's layer 'seccomp'", errno_text(cause),
+            "use a kernel that has it (CONFIG_SECCOMP_FILTER), or do without (--jail-without seccomp)"};
 }
 
 void close_filter(ThreadKind kind) {

@@ -11,8 +11,8 @@ enum class Refusal {
 
 /// From now on each thread that calls guard_this_thread() (base/thread_guard.h) has its filter. Once a
 /// process, which is one for a machine alone and has one thread: it has no way to new privileges from then
-/// on, malloc() has one arena, and with Refusal::fail there is a handler of SIGSYS. Throws Error (host_unfit)
-/// where the host's kernel has no such filters.
+/// on, malloc() has one arena, and with Refusal::fail there is a handler of SIGSYS. Throws Error
+/// (jail_incomplete) where the host's kernel has no such filters.
 void install_thread_guard(Refusal how);
 
 }  // namespace hull::jail

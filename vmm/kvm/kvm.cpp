@@ -6,11 +6,13 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 
 namespace hull {
 
-Kvm::Kvm() : fd_{open("/dev/kvm", O_RDWR | O_CLOEXEC)} {
-    if (!fd_.valid()) {
+UniqueFd open_kvm() {
+    UniqueFd fd{open("/dev/kvm", O_RDWR | O_CLOEXEC)};
+    if (!fd.valid()) {
         const int cause = errno;
         const char* advice = "see what 'hull check' says";
         if (cause == ENOENT || cause == ENODEV || cause == ENXIO) {
@@ -22,6 +24,10 @@ Kvm::Kvm() : fd_{open("/dev/kvm", O_RDWR | O_CLOEXEC)} {
         }
         throw Error{ExitStatus::host_unfit, "cannot open /dev/kvm", errno_text(cause), advice};
     }
+    return fd;
+}
+
+Kvm::Kvm(UniqueFd device) : fd_{std::move(device)} {
     const int version = ioctl(fd_.get(), KVM_GET_API_VERSION, 0);
     if (version != KVM_API_VERSION) {
         throw Error{

@@ -11,12 +11,15 @@ struct kvm_cpuid_entry2;
 
 namespace hull {
 
+/// Opens /dev/kvm. Throws Error (host_unfit) saying what is missing and how to get it: no such device, no
+/// permission.
+UniqueFd open_kvm();
+
 /// The opened /dev/kvm. Any thread may call any member.
 class Kvm {
   public:
-    /// Opens /dev/kvm. Throws Error (host_unfit) saying what is missing and how to get it: no such device, no
-    /// permission, another API version.
-    Kvm();
+    /// `device` is from open_kvm(). Throws Error (host_unfit) where it has another API version.
+    explicit Kvm(UniqueFd device = open_kvm());
 
     [[nodiscard]] int fd() const { return fd_.get(); }
     /// The value of a capability (4.4), 0 where the host lacks it.

@@ -94,6 +94,10 @@ void MachineConfig::check() const {
         throw Error{ExitStatus::usage, "cannot use --bus pci with --platform fdt",
                     "on x86 kernels do not take a PCI bus from a device tree", "leave one of them out"};
     }
+    if (limits.io && disks.empty() && shares.empty()) {
+        refuse_option("--io-limit", limits.io->text(), "the machine has no disk and no shared folder",
+                      "leave it out");
+    }
     std::set<std::string> ids;  // of what can be removed while the guest runs
     for (size_t number = 0; number < nets.size(); ++number) {
         ids.insert(net_name(number));
@@ -184,8 +188,27 @@ std::string MachineConfig::to_json() const {
     json += std::string{",\n  \"rng\": "} + (rng ? "true" : "false");
     json += ",\n  \"console\": " + quoted(console.text());
     json += ",\n  \"port\": " + list(ports, text);
+    if (limits.cpu != 0) {
+        json += ",\n  \"cpu-quota\": " + cpu_quota_text(limits.cpu);
+    }
+    if (limits.memory != 0) {
+        json += ",\n  \"memory-limit\": " + quoted(memory_size_text(limits.memory));
+    }
+    if (limits.pids != 0) {
+        json += ",\n  \"pids-limit\": " + std::to_string(limits.pids);
+    }
+    if (limits.io) {
+        json += ",\n  \"io-limit\": " + quoted(limits.io->text());
+    }
     json += ",\n  \"stop-timeout\": " + std::to_string(static_cast<double>(stop_timeout.count()) / 1000);
     json += std::string{",\n  \"timing\": "} + (timing ? "true" : "false");
+    json += std::string{",\n  \"jail\": "} + quoted(name_of(jail.mode));
+    if (!jail.without.empty()) {
+        json += ",\n  \"jail-without\": " + quoted(jail.without_text());
+    }
+    if (!jail.user.empty()) {
+        json += ",\n  \"jail-user\": " + quoted(jail.user);
+    }
     return json + "\n}\n";
 }
 

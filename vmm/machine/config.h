@@ -11,6 +11,8 @@
 #include "boot/platform.h"
 #include "vmm/machine/console_config.h"
 #include "vmm/machine/disk_config.h"
+#include "vmm/machine/jail_config.h"
+#include "vmm/machine/limits_config.h"
 #include "vmm/machine/net_config.h"
 #include "vmm/machine/share_config.h"
 #include "vmm/machine/vsock_config.h"
@@ -43,9 +45,11 @@ struct MachineConfig {
     std::optional<VsockConfig> vsock;
     bool rng = false;  ///< a virtio entropy device
     ConsoleConfig console;
-    std::vector<PortConfig> ports;                   ///< further ports, in this order
+    std::vector<PortConfig> ports;  ///< further ports, in this order
+    LimitsConfig limits;
     std::chrono::milliseconds stop_timeout{10'000};  ///< from the power button to the end
     bool timing = false;
+    JailConfig jail;
 
     /// Throws Error (usage, or no_resources for more memory than the host has) for the first thing that is
     /// wrong.

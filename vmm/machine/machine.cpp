@@ -80,7 +80,7 @@ std::unique_ptr<virtio::VirtioDevice> make_disk(virtio::DiskImage given, const D
         });
 }
 
-std::unique_ptr<virtio::VirtioDevice> make_net(std::vector<virtio::NetLink> links, const NetConfig& net,
+std::unique_ptr<virtio::VirtioDevice> make_net(NetFiles files, const NetConfig& net,
                                                const std::string& name) {
     return std::make_unique<virtio::Net>(virtio::NetSettings{.mac = net.mac.value_or(random_mac()),
                                                              .mtu = net.mtu_in_use(),
@@ -88,9 +88,9 @@ std::unique_ptr<virtio::VirtioDevice> make_net(std::vector<virtio::NetLink> link
                                                              .frames_per_second = net.pps,
                                                              .bytes_per_second = net.bps,
                                                              .stream = net.kind == NetConfig::Kind::socket,
-                                                             .stream_path = net.socket,
+                                                             .find_stream = std::move(files.find_stream),
                                                              .name = name},
-                                         std::move(links));
+                                         std::move(files.links));
 }
 
 void check_host(const Kvm& kvm, const MachineConfig& config) {
@@ -113,6 +113,7 @@ void check_host(const Kvm& kvm, const MachineConfig& config) {
 Machine::Machine(const MachineConfig& config, MachineFiles files, Timeline& timeline)
     : config_{config},
       timeline_{timeline},
+      kvm_{std::move(files.kvm)},
       memory_{arch::memory_layout(config.memory), pages_of(config),
               config.shares_memory() ? GuestMemory::Sharing::shareable : GuestMemory::Sharing::none},
       vm_{kvm_},
@@ -205,15 +206,16 @@ void Machine::add_virtio_devices(MachineFiles& files) {
         const DiskConfig& disk = config_.disks[number];
         const std::string name = disk.name(number);
         if (disk.is_served) {
-            virtio_devices_->add(
-                std::make_unique<virtio::VhostUserDevice>(virtio::served_disk_kind(disk.queues),
-                                                          std::move(*server++), disk.path, name),
-                name, may_end);
+            virtio_devices_->add(std::make_unique<virtio::VhostUserDevice>(
+                                     virtio::served_disk_kind(disk.queues), std::move(server->server),
+                                     std::move(server->find), name),
+                                 name, may_end);
+            ++server;
         } else {
             virtio_devices_->add(make_disk(std::move(*image++), disk, name), name, may_end);
         }
     }
-    auto links = files.nets.begin();
+    auto net_files = files.nets.begin();
     auto net_server = files.net_servers.begin();
     for (size_t number = 0; number < config_.nets.size(); ++number) {
         const NetConfig& net = config_.nets[number];
@@ -221,23 +223,24 @@ void Machine::add_virtio_devices(MachineFiles& files) {
         if (net.kind == NetConfig::Kind::served) {
             virtio_devices_->add(std::make_unique<virtio::VhostUserDevice>(
                                      virtio::served_net_kind(net.mac.value_or(random_mac()), net.mtu),
-                                     std::move(*net_server++), net.socket, name),
+                                     std::move(net_server->server), std::move(net_server->find), name),
                                  name, may_end);
+            ++net_server;
         } else {
-            virtio_devices_->add(make_net(std::move(*links++), net, name), name, may_end);
+            virtio_devices_->add(make_net(std::move(*net_files++), net, name), name, may_end);
         }
     }
     for (size_t number = 0; number < files.shares.size(); ++number) {
         const ShareConfig& share = config_.shares[number];
         virtio_devices_->add(
             std::make_unique<virtio::VhostUserDevice>(virtio::share_kind(share.tag),
-                                                      std::move(files.shares[number]), "", share.tag),
+                                                      std::move(files.shares[number]), nullptr, share.tag),
             share.tag, always);
     }
     if (config_.vsock) {
         virtio_devices_->add(
             std::make_unique<virtio::Vsock>(
-                virtio::VsockSettings{.cid = config_.vsock->cid, .path = config_.vsock->path},
+                virtio::VsockSettings{.cid = config_.vsock->cid, .connect = std::move(files.vsock_connector)},
                 std::move(files.vsock)),
             "vsock", always);
     }
@@ -291,7 +294,7 @@ void Machine::add_disk(const DiskConfig& disk, virtio::DiskImage image) {
 
 void Machine::add_net(const std::string& id, const NetConfig& net, std::vector<virtio::NetLink> links) {
     need_pci("cannot add network device '" + id + "'");
-    virtio_devices_->add(make_net(std::move(links), net, id), id, VirtioDevices::Stay::may_end);
+    virtio_devices_->add(make_net({.links = std::move(links)}, net, id), id, VirtioDevices::Stay::may_end);
 }
 
 void Machine::remove(const std::string& id) {

@@ -12,7 +12,6 @@
 #include "base/event_loop.h"
 #include "base/guest_memory.h"
 #include "base/irq_line.h"
-#include "devices/block/disk_image.h"
 #include "devices/bus/bus.h"
 #include "devices/console/console.h"
 #include "devices/console/console_host.h"
@@ -23,41 +22,16 @@
 #include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
-#include "devices/virtio/vhost_user.h"
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/console_input.h"
+#include "vmm/machine/machine_files.h"
 #include "vmm/machine/vcpu_thread.h"
 #include "vmm/machine/virtio_devices.h"
 
 namespace hull {
-
-/// What is at the host's side of a port: a listening socket, or what is read and written.
-struct PortFiles {
-    UniqueFd listener;
-    UniqueFd input;
-    UniqueFd output;
-};
-
-/// The files of a machine, opened by its keeper.
-struct MachineFiles {
-    InputFile kernel;
-    std::vector<InputFile> initramfs;
-    std::vector<virtio::DiskImage>
-        disks;  ///< of those MachineConfig::disks that are files, in the same order
-    std::vector<virtio::VhostUser> disk_servers;  ///< of those that are not, likewise
-    std::vector<std::vector<virtio::NetLink>>
-        nets;  ///< of those MachineConfig::nets that have no server, likewise; a descriptor a queue
-    std::vector<virtio::VhostUser> net_servers;  ///< of those that have one, likewise
-    std::vector<virtio::VhostUser> shares;       ///< of MachineConfig::shares, likewise
-    std::vector<PortFiles> ports;                ///< of MachineConfig::ports, likewise
-    UniqueFd vsock;                              ///< the listener of MachineConfig::vsock
-    UniqueFd console_output;                     ///< where the console's output goes
-    UniqueFd console_input;                      ///< where its input comes from; none where there is no input
-    bool input_is_terminal = false;
-};
 
 /// When things happened, for --timing.
 struct Timeline {

@@ -11,6 +11,9 @@ _hull() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
         --platform) mapfile -t COMPREPLY < <(compgen -W 'acpi fdt' -- "$word"); return ;;
+        --jail) mapfile -t COMPREPLY < <(compgen -W 'on strict off' -- "$word"); return ;;
+        --jail-without) mapfile -t COMPREPLY < <(compgen -W 'namespaces user landlock seccomp' -- "$word"); return ;;
+        --jail-user) mapfile -t COMPREPLY < <(compgen -u -- "$word"); return ;;
         --bus) mapfile -t COMPREPLY < <(compgen -W 'pci mmio' -- "$word"); return ;;
         --share) mapfile -t COMPREPLY < <(compgen -W 'tag=' -- "$word"); compopt -o nospace; return ;;
         --net)
@@ -22,15 +25,15 @@ _hull() {
             fi
             return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file: virtio virtio:file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --stop-timeout | --timeout | --out-limit | --allow) return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --stop-timeout --config --timing --dry-run --help' -- "$word") ;;
+                --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --cpu-quota --memory-limit --pids-limit --io-limit --stop-timeout --jail --jail-without --jail-user --config --timing --dry-run --help' -- "$word") ;;
         sandbox)
             mapfile -t COMPREPLY < <(compgen -W '--in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
-                --initramfs --help --' -- "$word") ;;
+                --initramfs --jail --jail-without --jail-user --help --' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

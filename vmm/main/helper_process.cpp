@@ -47,6 +47,11 @@ pid_t fork_into(unsigned long namespaces) {
     if (is_readable(keeper_pidfd)) {  // it died before the line above
         _exit(0);
     }
+    if (program.group != nullptr && !program.group->enter()) {
+        constexpr std::string_view kWhy = "it cannot be put into its group of processes";
+        [[maybe_unused]] const ssize_t written = write(told, kWhy.data(), kWhy.size());
+        _exit(127);
+    }
     if (program.prepare) {
         if (const std::string why = program.prepare(); !why.empty()) {
             [[maybe_unused]] const ssize_t written = write(told, why.data(), why.size());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "vmm/jail/cgroup.h"
 
 namespace hull {
 
@@ -29,6 +30,7 @@ class HelperProcess {
         /// it. Where the user may not make them, they are in a user namespace in which the user is root and
         /// nobody else exists.
         bool is_apart = false;
+        const jail::Cgroup* group = nullptr;  ///< that it belongs to with all that it starts
         /// What the new process does before it becomes the program: it confines itself. Answers a clause
         /// that says what failed; empty where nothing did.
         std::function<std::string()> prepare = nullptr;

@@ -189,6 +189,9 @@ std::vector<CheckResult> check_host() {
         results.push_back(std::move(result));
     }
     results.push_back(check_user_namespaces());
+    for (CheckResult& result : check_jail()) {
+        results.push_back(std::move(result));
+    }
     return results;
 }
 

@@ -1,7 +1,6 @@
 #include "vmm/main/isolation_check.h"
 
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -18,6 +17,8 @@
 #include <system_error>
 
 #include "base/unique_fd.h"
+#include "vmm/jail/jail.h"
+#include "vmm/jail/landlock.h"
 
 namespace hull {
 
@@ -92,9 +93,10 @@ CheckResult check_seccomp() {
 }
 
 CheckResult check_landlock() {
-    const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    const int version = jail::landlock_version();
     if (version < 0) {
-        return {"Landlock", Verdict::note, "cannot be used: " + errno_text(errno),
+        return {"Landlock", Verdict::note,
+                "cannot be used: " + errno_text(errno) + " (machines need --jail-without landlock)",
                 "use a kernel from 5.13 on, with landlock in lsm="};
     }
     return {"Landlock", Verdict::good, "can be used, version " + std::to_string(version), ""};
@@ -119,11 +121,66 @@ int try_user_namespace(uid_t user) {
     return 0;
 }
 
+/// In a process of its own: closes a jail that has one layer. Tells into `told` why that fails, or kDone.
+constexpr std::string_view kDone = "done";
+void try_layer(JailConfig::Layer layer, int told) {
+    using enum JailConfig::Layer;
+    std::string answer{kDone};
+    try {
+        JailConfig config{.without = {namespaces, user, landlock, seccomp}};
+        config.without.erase(layer);
+        const jail::Jail cell{config};
+        const pid_t machine = cell.fork_machine();
+        if (machine > 0) {
+            waitpid(machine, nullptr, 0);
+            return;
+        }
+        if (machine < 0) {
+            answer = errno_text(errno);
+        } else {
+            cell.close({&told, 1}, false);
+        }
+    } catch (const Error& error) {
+        answer = error.what();
+    }
+    [[maybe_unused]] const ssize_t written = write(told, answer.data(), answer.size());
+}
+
+CheckResult check_layer(JailConfig::Layer layer) {
+    const std::string what = std::string{"jail: "} + name_of(layer);
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+        return {what, Verdict::note, "it cannot be told whether there is that: " + errno_text(errno), ""};
+    }
+    const UniqueFd out{ends[0]};
+    UniqueFd in{ends[1]};
+    const pid_t child = fork();
+    if (child == 0) {
+        try_layer(layer, in.get());
+        _exit(0);
+    }
+    in.reset();
+    std::string told;
+    std::array<char, 512> part{};
+    for (ssize_t got = 0; (got = read(out.get(), part.data(), part.size())) > 0;) {
+        told.append(part.data(), static_cast<size_t>(got));
+    }
+    if (child > 0) {
+        waitpid(child, nullptr, 0);
+    }
+    return told == kDone ? CheckResult{what, Verdict::good, "can be had", ""}
+                         : CheckResult{what, Verdict::note, told.empty() ? "cannot be had" : told, ""};
+}
+
 }  // namespace
 
 std::vector<CheckResult> check_isolation_settings(const std::filesystem::path& root) {
     return {check_processor_faults(root), check_shared_cores(root), check_merged_pages(root), check_seccomp(),
             check_landlock()};
+}
+
+std::vector<CheckResult> check_jail() {
+    return {check_layer(JailConfig::Layer::namespaces), check_layer(JailConfig::Layer::user)};
 }
 
 CheckResult check_user_namespaces() {

@@ -13,6 +13,10 @@ namespace hull {
 /// and the user decides whom they trust.
 std::vector<CheckResult> check_isolation_settings(const std::filesystem::path& root);
 
+/// Those layers of the jail that this user's machines can have or not; what check_isolation_settings() tells
+/// of left out. Forks for it.
+std::vector<CheckResult> check_jail();
+
 /// Whether this user's processes can have a user namespace of their own, with the rights that it should give.
 /// Forks for it.
 CheckResult check_user_namespaces();

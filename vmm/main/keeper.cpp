@@ -38,9 +38,10 @@ sigset_t taken_signals() {
 /// The keeper's side while the machine runs.
 class Keeper {
   public:
-    Keeper(pid_t machine, std::chrono::milliseconds stop_timeout, UniqueFd control, UniqueFd signals)
+    Keeper(pid_t machine, const KeptMachine& kept, UniqueFd control, UniqueFd signals)
         : machine_{machine},
-          stop_timeout_{stop_timeout},
+          stop_timeout_{kept.stop_timeout},
+          broker_{kept.broker},
           control_{std::move(control)},
           signals_{std::move(signals)},
           pidfd_{open_pidfd(machine)} {}
@@ -48,6 +49,7 @@ class Keeper {
     ExitStatus run() {
         loop_.watch(signals_.get(), [this] { take_signal(); });
         loop_.watch(pidfd_.get(), [this] { loop_.stop(); });
+        broker_.serve(loop_);
         loop_.run();
         int status = 0;
         while (waitpid(machine_, &status, 0) < 0 && errno == EINTR) {
@@ -106,6 +108,7 @@ class Keeper {
 
     pid_t machine_;
     std::chrono::milliseconds stop_timeout_;
+    jail::Broker& broker_;
     UniqueFd control_;
     UniqueFd signals_;
     UniqueFd pidfd_;
@@ -136,8 +139,7 @@ ExitStatus report_errors(const std::function<ExitStatus()>& body) {
     }
 }
 
-ExitStatus keep_machine(RawTerminal& terminal, std::chrono::milliseconds stop_timeout,
-                        const std::function<ExitStatus(int)>& machine) {
+ExitStatus keep_machine(const KeptMachine& kept) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
         throw Error{ExitStatus::no_resources, "cannot make a socket pair", errno_text(errno)};
@@ -154,28 +156,25 @@ ExitStatus keep_machine(RawTerminal& terminal, std::chrono::milliseconds stop_ti
     if (!signal_fd.valid()) {
         throw Error{ExitStatus::no_resources, "cannot make a signalfd", errno_text(errno)};
     }
-    terminal.enter();
-    const pid_t pid = fork();
-    if (pid < 0) {
-        const int cause = errno;
-        terminal.restore();
-        throw Error{ExitStatus::no_resources, "cannot start the machine's process", errno_text(cause),
-                    "raise the limit of processes (ulimit -u)"};
-    }
-    if (pid == 0) {
-        keepers_end.reset();
-        signal_fd.reset();
-        // _exit: what the keeper set up is the keeper's to tear down.
-        _exit(static_cast<int>(report_errors([&] { return machine(machines_end.get()); })));
-    }
-    machines_end.reset();
+    kept.terminal.enter();
     try {
-        const ExitStatus status =
-            Keeper{pid, stop_timeout, std::move(keepers_end), std::move(signal_fd)}.run();
-        terminal.restore();
+        const pid_t pid = kept.fork();
+        if (pid < 0) {
+            throw Error{ExitStatus::no_resources, "cannot start the machine's process", errno_text(errno),
+                        "raise the limit of processes (ulimit -u)"};
+        }
+        if (pid == 0) {
+            keepers_end.reset();
+            signal_fd.reset();
+            // _exit: what the keeper set up is the keeper's to tear down.
+            _exit(static_cast<int>(report_errors([&] { return kept.run(machines_end.get()); })));
+        }
+        machines_end.reset();
+        const ExitStatus status = Keeper{pid, kept, std::move(keepers_end), std::move(signal_fd)}.run();
+        kept.terminal.restore();
         return status;
     } catch (...) {
-        terminal.restore();
+        kept.terminal.restore();
         throw;
     }
 }

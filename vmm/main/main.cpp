@@ -7,18 +7,28 @@
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "devices/block/served_disk.h"
+#include "devices/legacy/console_output.h"
+#include "devices/net/frame_stream.h"
 #include "devices/net/served_net.h"
+#include "devices/vsock/host_socket.h"
 #include "vmm/arch/arch.h"
+#include "vmm/jail/broker.h"
+#include "vmm/jail/cgroup.h"
+#include "vmm/jail/jail.h"
 #include "vmm/jail/seccomp.h"
+#include "vmm/kvm/kvm.h"
 #include "vmm/machine/device_files.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/option_text.h"
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
@@ -45,6 +55,10 @@ void print_help() {
 
 UniqueFd open_console_output(const ConsoleConfig& console) {
     if (console.kind == ConsoleConfig::Kind::stdio) {
+        // The machine cannot open anything again.
+        if (UniqueFd fd = reopen_without_blocking(STDOUT_FILENO); fd.valid()) {
+            return fd;
+        }
         if (UniqueFd fd = duplicate(STDOUT_FILENO); fd.valid()) {
             return fd;
         }
@@ -100,38 +114,67 @@ struct Helpers {
     std::vector<HelperProcess> share_servers;
 };
 
+/// What the machine connects to while it runs: by itself where it has no jail, else by the keeper.
+jail::Broker::Connect reach(jail::Broker& broker, const MachineConfig& config,
+                            jail::Broker::Connect connect) {
+    return config.jail.mode == JailConfig::Mode::off ? connect : broker.add(std::move(connect));
+}
+
+/// The same, where there is only one such place.
+std::function<UniqueFd()> reach_again(jail::Broker& broker, const MachineConfig& config,
+                                      std::function<UniqueFd()> find) {
+    return [connect = reach(broker, config, [find = std::move(find)](uint32_t /*port*/) { return find(); })] {
+        return connect(0);
+    };
+}
+
+void open_nets(const MachineConfig& config, MachineFiles& files, std::vector<UserNet>& user_nets,
+               jail::Broker& broker) {
+    for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
+        if (net.kind == NetConfig::Kind::served) {
+            files.net_servers.push_back(
+                {open_net_server(net),
+                 reach_again(broker, config, [path = net.socket] { return virtio::find_vhost_user(path); })});
+        } else if (net.kind == NetConfig::Kind::user) {
+            files.nets.emplace_back().links.push_back({(user_net++)->take_link(), UniqueFd{}});
+        } else {
+            files.nets.push_back({.links = open_net(net)});
+            if (net.kind == NetConfig::Kind::socket) {
+                files.nets.back().find_stream = reach_again(
+                    broker, config, [path = net.socket] { return virtio::find_frame_stream(path); });
+            }
+        }
+    }
+}
+
 /// Opens what the machine gets; the helpers are started meanwhile and ready at the end.
-void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpers, MadeFiles& made) {
+void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpers, MadeFiles& made,
+                jail::Broker& broker, const jail::Cgroup* group) {
     std::vector<UserNet>& user_nets = helpers.user_nets;
     // First, since they take the longest.
     for (const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::user) {
-            user_nets.emplace_back(net);
+            user_nets.emplace_back(net, group);
         }
     }
+    files.kvm = open_kvm();
     files.kernel = open_input_file(config.kernel, "kernel");
     for (const auto& path : config.initramfs) {
         files.initramfs.push_back(open_input_file(path, "initramfs"));
     }
     for (const DiskConfig& disk : config.disks) {
         if (disk.is_served) {
-            files.disk_servers.push_back(open_disk_server(disk));
+            files.disk_servers.push_back(
+                {open_disk_server(disk),
+                 reach_again(broker, config, [path = disk.path] { return virtio::find_vhost_user(path); })});
         } else {
             const auto number = static_cast<size_t>(&disk - config.disks.data());
             files.disks.push_back(open_disk(disk, disk.name(number)));
         }
     }
-    for (auto user_net = user_nets.begin(); const NetConfig& net : config.nets) {
-        if (net.kind == NetConfig::Kind::served) {
-            files.net_servers.push_back(open_net_server(net));
-        } else if (net.kind == NetConfig::Kind::user) {
-            files.nets.emplace_back().push_back({(user_net++)->take_link(), UniqueFd{}});
-        } else {
-            files.nets.push_back(open_net(net));
-        }
-    }
+    open_nets(config, files, user_nets, broker);
     for (const ShareConfig& share : config.shares) {
-        ShareServer server = start_share_server(share);
+        ShareServer server = start_share_server(share, group);
         helpers.share_servers.push_back(std::move(server.process));
         files.shares.push_back(std::move(server.connection));
     }
@@ -140,6 +183,7 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
     }
     if (config.vsock) {
         files.vsock = made.listen_at(config.vsock->path);
+        files.vsock_connector = reach(broker, config, virtio::connect_beside(config.vsock->path));
     }
     files.console_output = open_console_output(config.console);
     if (config.console.kind == ConsoleConfig::Kind::stdio) {
@@ -175,28 +219,85 @@ void print_timing(const Timeline& timeline, std::optional<Timeline::Clock::time_
     }
 }
 
+/// Limits what is read and written on the host's disks that the machine's lie on.
+void limit_io(jail::Cgroup& group, const MachineConfig& config, const MachineFiles& files) {
+    const IoLimit& limit = *config.limits.io;
+    for (auto image = files.disks.begin(); const DiskConfig& disk : config.disks) {
+        if (disk.is_served) {
+            continue;
+        }
+        for (const UniqueFd& file : image->files) {
+            group.limit_io(limit, file.get(), disk.text());
+        }
+        if (image->layer.valid()) {
+            group.limit_io(limit, image->layer.get(), "the layer over " + disk.text());
+        }
+        ++image;
+    }
+    for (const ShareConfig& share : config.shares) {
+        const UniqueFd folder{open(share.path.c_str(), O_PATH | O_CLOEXEC)};
+        group.limit_io(limit, folder.get(), share.path);
+    }
+}
+
 /// Opens what a machine needs, makes it and stays until it has ended.
 ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
+    const jail::Jail cell{config.jail};
+    if (cell.is_off()) {
+        log_warning("the machine has no jail (--jail off): who breaks out of its guest has all your rights");
+    }
     MadeFiles made;
+    std::optional<jail::Cgroup> group;  // outlives the helpers that are in it
+    if (config.limits.any()) {
+        group.emplace(config.limits);
+    }
     MachineFiles files;
+    jail::Broker broker;
     Helpers helpers;  // ended before their connections are, which they would report
-    open_files(config, files, helpers, made);
+    open_files(config, files, helpers, made, broker, group ? &*group : nullptr);
+    if (config.limits.io) {
+        limit_io(*group, config, files);
+    }
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
-    return keep_machine(terminal, config.stop_timeout, [&](int control_fd) {
-        jail::install_thread_guard(jail::Refusal::fail);
+    const auto run = [&](int control_fd) {
+        if (group && !group->enter()) {
+            throw Error{ExitStatus::host_unfit, "cannot put the machine into its group of processes",
+                        errno_text(errno)};
+        }
+        std::vector<int> descriptors = files.descriptors();
+        for (const int fd : broker.machines_descriptors()) {
+            descriptors.push_back(fd);
+        }
+        descriptors.push_back(control_fd);
+        // A machine on a terminal ends by itself, since the terminal is to be restored.
+        cell.close(descriptors, !terminal.is_terminal());
+        if (config.jail.has(JailConfig::Layer::seccomp)) {
+            const bool is_strict = config.jail.mode == JailConfig::Mode::strict;
+            jail::install_thread_guard(is_strict ? jail::Refusal::kill : jail::Refusal::fail);
+        }
         Machine machine{config, std::move(files), timeline};
         const ExitStatus status = machine.run(control_fd);
         if (machine.keeper_is_gone()) {
             terminal.restore();
-            made.remove();
         }
         if (config.timing) {
             print_timing(timeline, machine.first_line_time());
         }
         return status;
-    });
+    };
+    const ExitStatus how = keep_machine({.terminal = terminal,
+                                         .stop_timeout = config.stop_timeout,
+                                         .broker = broker,
+                                         .fork = [&] { return cell.fork_machine(); },
+                                         .run = run});
+    if (group && group->ran_out_of_memory()) {
+        log_warning("a process of the machine was killed, since it needed more than --memory-limit " +
+                    memory_size_text(config.limits.memory) +
+                    "; raise that, or give the guest less (--memory)");
+    }
+    return how;
 }
 
 ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {

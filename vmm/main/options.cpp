@@ -63,11 +63,28 @@ options::options_description describe() {
         ("port", text()->value_name("NAME,…"),
          "port /dev/virtio-ports/NAME; may be given several times; "
          "NAME,file=PATH, NAME,socket=PATH or NAME,pipe=PATH")  //
+        ("cpu-quota", text()->value_name("N"),
+         "the most processors whose time the machine uses, with a fraction (1.5)")  //
+        ("memory-limit", text()->value_name("SIZE"),
+         "the most of the host's memory that it uses, Hull's own included; it is killed where it needs "
+         "more")                                                                               //
+        ("pids-limit", text()->value_name("N"), "the most processes and threads that it has")  //
+        ("io-limit", text()->value_name("LIMIT,…"),
+         "the most that it reads and writes on each disk of the host's that its disks and shares lie on; "
+         "rbps=SIZE, wbps=SIZE, riops=N and wiops=N in a second")  //
         ("stop-timeout", text()->value_name("SECONDS"),
-         "from the power button (SIGTERM) to the end by force (default 10)")                 //
-        ("config", text()->value_name("FILE"), "JSON object with these options as keys")     //
-        ("timing", flag(), "print on standard error how long each part of the start took")   //
-        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")  //
+         "from the power button (SIGTERM) to the end by force (default 10)")  //
+        ("jail", text()->value_name("HOW"),
+         "what confines the machine's process: on (default), strict (a system call that is refused ends it) "
+         "or "
+         "off")  //
+        ("jail-without", text()->value_name("LAYER[,…]"),
+         "layers that this host lacks: namespaces, user, landlock, seccomp")  //
+        ("jail-user", text()->value_name("USER[:GID]"),
+         "for root: whom the machine's process is, by name or number (default: a user of its own)")  //
+        ("config", text()->value_name("FILE"), "JSON object with these options as keys")             //
+        ("timing", flag(), "print on standard error how long each part of the start took")           //
+        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")          //
         ("help,h", flag(), "print this");
     return known;
 }
@@ -133,10 +150,20 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
         config.rng = parse_flag(value, key);
     } else if (key == "console") {
         config.console = ConsoleConfig::parse(value);
+    } else if (key == "cpu-quota") {
+        config.limits.cpu = parse_cpu_quota(value);
+    } else if (key == "memory-limit") {
+        config.limits.memory = parse_memory_limit(value);
+    } else if (key == "pids-limit") {
+        config.limits.pids = parse_number(value, "--pids-limit", 1, LimitsConfig::kMostPids);
+    } else if (key == "io-limit") {
+        config.limits.io = IoLimit::parse(value);
     } else if (key == "stop-timeout") {
         config.stop_timeout = parse_seconds(value, "--stop-timeout");
     } else if (key == "timing") {
         config.timing = parse_flag(value, key);
+    } else if (apply_jail_option(config.jail, key, value)) {
+        return true;
     } else {
         return false;
     }
@@ -226,7 +253,9 @@ std::string boot_help() {
             "file,\n"
             "5 not enough memory, 10 the guest asked for a reset, 11 triple fault, 12 kernel panic, 13 KVM "
             "gave up,\n"
-            "14 ended from outside, 15 the machine's process died. The manual page has more.\n";
+            "14 ended from outside, 15 the machine's process died, 16 a layer of the jail is missing. The "
+            "manual page "
+            "has more.\n";
     return text.str();
 }
 

@@ -57,9 +57,11 @@ class MeetingPlace {
 
     [[nodiscard]] const fs::path& path() const { return path_; }
     [[nodiscard]] MadeFiles& files() { return files_; }
+    [[nodiscard]] fs::path vsock() const { return path_ / "vsock"; }
     /// Whoever is the last does it: the process that made it, or the one that keeps the machine.
     void remove() {
         files_.remove();
+        unlink(vsock().c_str());  // is there where the one that keeps the machine was killed
         rmdir(path_.c_str());
     }
 
@@ -121,7 +123,7 @@ void bring_in_command(SandboxOptions& options, std::vector<ShareConfig::Part>& p
 }
 
 MachineConfig make_config(const SandboxOptions& options, std::vector<ShareConfig::Part> parts,
-                          const fs::path& folder) {
+                          const MeetingPlace& place) {
     MachineConfig config;
     config.kernel = options.kernel;
     if (!options.initramfs.empty()) {
@@ -132,12 +134,13 @@ MachineConfig make_config(const SandboxOptions& options, std::vector<ShareConfig
     config.cpus = options.cpus;
     config.memory = options.memory;
     config.shares.push_back({.tag = kSandboxTag, .path = "/", .readonly = true, .parts = std::move(parts)});
-    config.vsock = VsockConfig{.cid = kGuestCid, .path = folder / "vsock"};
+    config.vsock = VsockConfig{.cid = kGuestCid, .path = place.vsock()};
     if (options.user_net) {
         config.nets.push_back(NetConfig::parse("user"));
     }
     config.console.kind = ConsoleConfig::Kind::file;
-    config.console.path = folder / "console.in";
+    config.console.path = place.path() / "console.in";
+    config.jail = options.jail;
     config.stop_timeout = std::chrono::milliseconds{0};  // nothing in the guest is worth waiting for
     config.check();
     return config;
@@ -185,7 +188,7 @@ int run(SandboxOptions& options, const KeepMachine& keep) {
         files.out = open_out_folder(options.out);
     }
     MeetingPlace place;
-    const MachineConfig config = make_config(options, std::move(parts), place.path());
+    const MachineConfig config = make_config(options, std::move(parts), place);
     files.listener = place.files().listen_at(config.vsock->path + "_" + std::to_string(agent::kPort));
     files.console = place.files().open_pipe(config.console.path);
 

@@ -44,6 +44,14 @@ options::options_description describe() {
         ("kernel", text()->value_name("FILE"), "kernel; left out: what scripts/guest-kernel fetched")  //
         ("initramfs", text()->value_name("FILE"),
          "initramfs with the kernel's modules, as scripts/guest-initramfs makes it")  //
+        ("jail", text()->value_name("HOW"),
+         "what confines the machine's process: on (default), strict (a system call that is refused ends it) "
+         "or "
+         "off")  //
+        ("jail-without", text()->value_name("LAYER[,…]"),
+         "layers that this host lacks: namespaces, user, landlock, seccomp")  //
+        ("jail-user", text()->value_name("USER[:GID]"),
+         "for root: whom the machine's process is, by name or number (default: a user of its own)")  //
         ("help,h", flag(), "print this");
     return known;
 }
@@ -114,7 +122,7 @@ void apply(SandboxOptions& result, const std::string& key, const OptionValues& v
         result.memory = parse_memory_size(value, "--memory");
     } else if (key == "kernel") {
         result.kernel = value;
-    } else {
+    } else if (!apply_jail_option(result.jail, key, value)) {
         result.initramfs = value;
     }
 }

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "vmm/machine/jail_config.h"
+
 namespace hull {
 
 /// The one address and port of TCP that a command may reach (--allow).
@@ -31,6 +33,7 @@ struct SandboxOptions {
     bool user_net = false;            ///< --net user
     std::filesystem::path kernel;     ///< empty: what scripts/guest-kernel has fetched
     std::filesystem::path initramfs;  ///< with the kernel's modules; empty: it needs none
+    JailConfig jail;                  ///< of the machine
     bool help = false;
 };
 

@@ -198,7 +198,7 @@ std::pair<UniqueFd, UniqueFd> make_connection() {
 
 }  // namespace
 
-ShareServer start_share_server(const ShareConfig& share) {
+ShareServer start_share_server(const ShareConfig& share, const jail::Cgroup* group) {
     const std::string tried = "cannot share the folder '" + share.path.string() + "'";
     if (share.parts.empty()) {
         const UniqueFd folder{open(share.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
@@ -220,6 +220,7 @@ ShareServer start_share_server(const ShareConfig& share) {
                            .arguments = std::move(arguments),
                            .descriptors = {listener.get()},
                            .is_apart = true,
+                           .group = group,
                            .prepare = [&] { return confine(share); }}};
     listener.reset();
     return {std::move(process),

@@ -19,7 +19,7 @@ constexpr int kLinkBuffer = 1 << 20;
 
 }  // namespace
 
-UserNet::UserNet(const NetConfig& config) {
+UserNet::UserNet(const NetConfig& config, const jail::Cgroup* group) {
     int link[2];
     int report[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, link) != 0) {
@@ -48,7 +48,8 @@ UserNet::UserNet(const NetConfig& config) {
     process_.emplace(HelperProcess::Program{.name = "hull-user-net",
                                             .file = own_file("hull-user-net"),
                                             .arguments = std::move(arguments),
-                                            .descriptors = {far_end.get(), report_end.get()}});
+                                            .descriptors = {far_end.get(), report_end.get()},
+                                            .group = group});
 }
 
 void UserNet::wait_until_ready() {

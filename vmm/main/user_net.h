@@ -12,8 +12,9 @@ namespace hull {
 /// A running user network. Owned by the keeper.
 class UserNet {
   public:
-    /// Starts the program, which is ready only after wait_until_ready(). Throws Error.
-    explicit UserNet(const NetConfig& config);
+    /// Starts the program, in `group` if there is one. It is ready only after wait_until_ready(). Throws
+    /// Error.
+    UserNet(const NetConfig& config, const jail::Cgroup* group);
 
     /// Throws the Error that the program met, such as a port that is taken (no_resources).
     void wait_until_ready();
