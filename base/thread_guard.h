@@ -29,13 +29,12 @@ void set_thread_guard(void (*guard)(ThreadKind));
 [[nodiscard]] bool threads_are_guarded();
 
 /// Each thread calls this when it has all that it needs and before it serves its first request. What the
-/// guard refuses is refused to this thread from then on; making threads is, to every kind. Refuses nothing
-/// where no guard was set.
+/// guard refuses is refused to this thread from then on; making threads is, to every kind. Does nothing where
+/// no guard was set.
 void guard_this_thread(ThreadKind kind);
 
-/// Called in each thread right behind its guard, or where that would be; does nothing. In a file of its own
-/// (thread_guarded.cpp), so that a test's program can put another one in its place that tries what the guard
-/// is to refuse.
+/// Called in each thread right behind its guard; does nothing. In a file of its own (thread_guarded.cpp), so
+/// that a test's program can put another one in its place that tries what the guard is to refuse.
 void thread_is_guarded(ThreadKind kind);
 
 }  // namespace hull

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/thread_guard.h"
 #include "tests/hostile/attacks.h"
 #include "tests/support/files.h"
@@ -180,6 +181,7 @@ class Turncoat : public testing::TestWithParam<Who> {
                  "user", "--vsock", "cid=5,socket=" + own("vsock"), "--rng", "--share",
                  "tag=t,path=" + own("shared"), "--port", "port,file=" + own("port")},
                 HullProcess::Input::terminal);
+            hull->may_be_refused();
             if (jail != "strict") {
                 EXPECT_TRUE(hull->wait_for("hull#"));
                 hull->type("poweroff -f\n");
@@ -209,29 +211,104 @@ class Turncoat : public testing::TestWithParam<Who> {
     std::unique_ptr<OrdinaryUser> user_;
 };
 
+/// What is tried by a thread of this kind.
+std::vector<std::string> tried_by(ThreadKind kind) {
+    std::vector<std::string> names;
+    const auto add = [&](const turncoat::Attack& attack) { names.emplace_back(attack.name); };
+    std::ranges::for_each(turncoat::attacks(), add);
+    if (kind == ThreadKind::block) {
+        std::ranges::for_each(turncoat::ring_attacks(), add);
+    }
+    return names;
+}
+
+/// Calls `expect` with each row that there must be; there are no others.
+template <typename Expect>
+void for_each_row(const Told& told, Expect expect) {
+    EXPECT_EQ(told.threads.size(), kThreadKinds);
+    for (size_t number = 0; number < kThreadKinds; ++number) {
+        const auto kind = static_cast<ThreadKind>(number);
+        SCOPED_TRACE(name_of(kind));
+        const auto rows = told.threads.find(name_of(kind));
+        if (rows == told.threads.end()) {
+            ADD_FAILURE() << "there was no such thread";
+            continue;
+        }
+        const std::vector<std::string> tried = tried_by(kind);
+        EXPECT_EQ(rows->second.size(), tried.size());
+        for (const std::string& name : tried) {
+            const auto row = rows->second.find(name);
+            if (row == rows->second.end()) {
+                ADD_FAILURE() << name << " was not tried";
+            } else {
+                expect(name, row->second);
+            }
+        }
+    }
+}
+
 TEST_P(Turncoat, HarmsNobodyWhateverItTries) {
     const Told told = run("on");
     EXPECT_EQ(told.status, 0) << told.err;
+    EXPECT_EQ(told.called, std::set<std::string>{}) << "somebody on the host was called";
+    for_each_row(told, [](const std::string& name, const std::string& outcome) {
+        EXPECT_TRUE(outcome.starts_with("refused") || outcome.starts_with("bounded"))
+            << name << ": " << outcome;
+    });
+    EXPECT_THAT(told.err, HasSubstr("the jail refuses a vcpu thread the system call open ("));
+}
+
+TEST_P(Turncoat, IsEndedAtItsFirstAttackWhereTheJailIsStrict) {
+    const Told told = run("strict");
+    EXPECT_EQ(told.status, static_cast<int>(ExitStatus::machine_died)) << told.err;
+    EXPECT_THAT(told.err, HasSubstr("the machine's process was ended by its jail"));
+    EXPECT_THAT(told.threads, testing::IsEmpty());
     EXPECT_EQ(told.called, std::set<std::string>{});
-    for (size_t kind = 0; kind < kThreadKinds; ++kind) {
-        const std::string thread = name_of(static_cast<ThreadKind>(kind));
-        SCOPED_TRACE(thread);
-        ASSERT_TRUE(told.threads.contains(thread));
-        const Rows& rows = told.threads.at(thread);
-        size_t count = 0;
-        const auto expect_refused = [&](const turncoat::Attack& attack) {
-            const auto row = rows.find(attack.name);
-            ASSERT_NE(row, rows.end()) << attack.name << " was not tried";
-            EXPECT_TRUE(row->second.starts_with("refused") || row->second.starts_with("bounded"))
-                << attack.name << ": " << row->second;
-            ++count;
-        };
-        std::ranges::for_each(turncoat::attacks(), expect_refused);
-        if (static_cast<ThreadKind>(kind) == ThreadKind::block) {
-            std::ranges::for_each(turncoat::ring_attacks(), expect_refused);
+}
+
+/// What is refused without a jail, too: by the ring's own restrictions, by kernels at large, or to whoever
+/// has no descriptor of a folder.
+bool is_refused_anyway(const std::string& name) {
+    return name.starts_with("ring: ") || name == "io_uring_register" || name == "a call with an x32 number" ||
+           name == "openat /etc/passwd from each descriptor";
+}
+
+/// What takes rights.
+bool is_roots(const std::string& name) {
+    static const std::set<std::string> names{"open_by_handle_at",
+                                             "raise a limit",
+                                             "mount",
+                                             "umount",
+                                             "open_tree",
+                                             "fsopen",
+                                             "pivot_root",
+                                             "chroot",
+                                             "setns",
+                                             "unshare names",
+                                             "setresuid to root",
+                                             "setgroups",
+                                             "capset",
+                                             "init_module",
+                                             "finit_module",
+                                             "delete_module",
+                                             "bpf",
+                                             "perf_event_open",
+                                             "kexec_load",
+                                             "reboot",
+                                             "ioperm",
+                                             "type at a terminal"};
+    return names.contains(name);
+}
+
+TEST_P(Turncoat, WouldSucceedWithoutAJail) {
+    const Told told = run("off");
+    EXPECT_EQ(told.status, 0) << told.err;
+    EXPECT_EQ(told.called, (std::set<std::string>{"abstract", "path", "tcp", "udp"}));
+    for_each_row(told, [](const std::string& name, const std::string& outcome) {
+        if (!is_refused_anyway(name) && (GetParam() == Who::root || !is_roots(name))) {
+            EXPECT_FALSE(outcome.starts_with("refused")) << name << ": " << outcome;
         }
-        EXPECT_EQ(count, rows.size());
-    }
+    });
 }
 
 INSTANTIATE_TEST_SUITE_P(Users, Turncoat, testing::Values(Who::root, Who::ordinary),
