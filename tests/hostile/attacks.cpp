@@ -827,12 +827,15 @@ constexpr Attack kAttacks[] = {
     {"a call with an x32 number", [](const Attacker&) { return by_other_way(1); }},
     {"io_uring_setup", make_ring},
     {"openat by a ring of its own", open_by_own_ring},
-    {"io_uring_enter of another thread's ring", enter_others_ring},
     {"io_uring_register", register_with_ring},
     {"use up processes", use_up_processes},
     {"use up threads", use_up_threads},
     {"use up descriptors", use_up_descriptors},
     {"map memory", map_memory},
+};
+
+constexpr Attack kRinglessAttacks[] = {
+    {"io_uring_enter of another thread's ring", enter_others_ring},
 };
 
 constexpr Attack kRingAttacks[] = {
@@ -853,6 +856,10 @@ constexpr Attack kRingAttacks[] = {
 
 std::span<const Attack> attacks() {
     return kAttacks;
+}
+
+std::span<const Attack> ringless_attacks() {
+    return kRinglessAttacks;
 }
 
 std::span<const Attack> ring_attacks() {

@@ -35,6 +35,8 @@ struct Attack {
 
 /// From any thread.
 std::span<const Attack> attacks();
+/// From one that has no ring of io_uring.
+std::span<const Attack> ringless_attacks();
 /// From one that has a ring of io_uring.
 std::span<const Attack> ring_attacks();
 

@@ -116,9 +116,7 @@ void attack_from(const char* thread) {
         }
     };
     try_all(attacks());
-    if (attacker.ring != nullptr) {
-        try_all(ring_attacks());
-    }
+    try_all(attacker.ring != nullptr ? ring_attacks() : ringless_attacks());
 }
 
 }  // namespace

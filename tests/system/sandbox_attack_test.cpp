@@ -48,7 +48,7 @@ class Beside {
         EXPECT_FALSE(waits_.empty());
         std::ranges::sort(waits_);
         const auto ms = [](std::chrono::nanoseconds time) {
-            return std::chrono::duration_cast<std::chrono::microseconds>(time).count() / 1000.0;
+            return std::chrono::duration<double, std::milli>{time}.count();
         };
         GTEST_LOG_(INFO) << "a command on the host, " << waits_.size() << " times: median "
                          << ms(waits_[waits_.size() / 2]) << " ms, longest " << ms(waits_.back())

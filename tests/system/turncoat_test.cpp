@@ -206,7 +206,7 @@ class Turncoat : public testing::TestWithParam<Who> {
         return told;
     }
 
-    const Variable binary_{"HULL_TEST_BINARY", HULL_TURNCOAT};
+    const Variable binary_{"HULL_TEST_BINARY", HULL_SOURCE_DIR "/build/release/hull_turncoat"};
     const TemporaryFolder root_folder_;
     std::unique_ptr<OrdinaryUser> user_;
 };
@@ -216,9 +216,8 @@ std::vector<std::string> tried_by(ThreadKind kind) {
     std::vector<std::string> names;
     const auto add = [&](const turncoat::Attack& attack) { names.emplace_back(attack.name); };
     std::ranges::for_each(turncoat::attacks(), add);
-    if (kind == ThreadKind::block) {
-        std::ranges::for_each(turncoat::ring_attacks(), add);
-    }
+    std::ranges::for_each(kind == ThreadKind::block ? turncoat::ring_attacks() : turncoat::ringless_attacks(),
+                          add);
     return names;
 }
 
