@@ -680,7 +680,8 @@ Outcome by_ring(io_uring* ring, Fill fill) {
 
 Outcome open_by_own_ring(const Attacker&) {
     io_uring ring{};
-    if (const int result = io_uring_queue_init(4, &ring, 0); result < 0) {
+    io_uring_params parameters{};
+    if (const int result = io_uring_queue_init_params(4, &ring, &parameters); result < 0) {
         return attempt(result);
     }
     const Outcome outcome = by_ring(
