@@ -12,7 +12,8 @@ void (*installed_guard)(ThreadKind) = nullptr;
 
 const char* name_of(ThreadKind kind) {
     static constexpr std::array<const char*, kThreadKinds> kNames{
-        "main", "vcpu", "block", "block without a ring", "net", "vhost-user", "vsock", "console", "rng"};
+        "main",  "vcpu",    "block", "block without a ring", "net", "file share", "vhost-user",
+        "vsock", "console", "rng"};
     return kNames.at(static_cast<size_t>(kind));
 }
 

@@ -13,6 +13,7 @@ enum class ThreadKind : uint8_t {
     block,               ///< a queue of a disk, by io_uring
     block_without_ring,  ///< the same where the host has no io_uring
     net,                 ///< two queues of a network device, or its control queue
+    file_share,          ///< a queue of a folder that a program of Hull's shows
     vhost_user,          ///< a device whose queues another program serves
     vsock,               ///< the socket device
     console,             ///< the console's output, a virtio console, or ports

@@ -12,16 +12,16 @@ namespace {
 /// A queue for what must not wait, and one for requests, as many as every virtiofsd serves.
 constexpr uint32_t kRequestQueues = 1;
 
-/// 5.11.6: what is to be answered has room for the answer's header; what only tells something has none.
-uint32_t refuse(const DescriptorChain& request) {
+}  // namespace
+
+uint32_t refuse_fuse_request(const DescriptorChain& request) {
+    // 5.11.6: what is to be answered has room for the answer's header; what only tells something has none.
     ChainReader reader = request.reader();
     ChainWriter writer = request.writer();
     const auto header = reader.read<fuse_in_header>();
     const fuse_out_header answer{.len = sizeof answer, .error = -EIO, .unique = header ? header->unique : 0};
     return writer.write(answer) ? sizeof answer : 0;
 }
-
-}  // namespace
 
 VhostUserKind share_kind(const std::string& tag) {
     virtio_fs_config config{};
@@ -35,7 +35,7 @@ VhostUserKind share_kind(const std::string& tag) {
             .make_configuration = [seen = std::vector<std::byte>{bytes.begin(), bytes.end()}](
                                       auto, bool) { return seen; },
             .unsaved = "its server has files open for the guest, which no other has",
-            .refuse = refuse};
+            .refuse = refuse_fuse_request};
 }
 
 }  // namespace hull::virtio

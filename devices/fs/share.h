@@ -15,4 +15,8 @@ inline constexpr size_t kMostTag = sizeof(virtio_fs_config::tag);
 /// `tag` is the name by which the guest mounts it: 1 to kMostTag bytes, none of them zero.
 VhostUserKind share_kind(const std::string& tag);
 
+/// Answers a request of a shared folder's driver with EIO, whatever it asks, and says how many bytes that
+/// took: none where there is no room for an answer, since none is due then. Any thread.
+uint32_t refuse_fuse_request(const DescriptorChain& request);
+
 }  // namespace hull::virtio

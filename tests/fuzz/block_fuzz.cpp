@@ -48,7 +48,7 @@ struct Guest {
         state.write_through = (choice & 8) != 0;
         state.id = "fuzz";
         queue.emplace(ActiveQueue{0, VirtQueue::make(memory, driver.config(), features).value(), kick.get()});
-        worker.emplace(*queue, calls, state, *backend);
+        worker.emplace(*queue, calls, state, *backend, policy);
     }
 
     void add(test::FuzzInput& input) {
@@ -107,6 +107,7 @@ struct Guest {
     test::RecordingCalls calls;
     BlockState state;
     std::optional<ActiveQueue> queue;
+    WakePolicy policy{true};
     std::optional<BlockQueue> worker;
     uint64_t number = 0;
 };

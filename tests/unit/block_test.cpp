@@ -72,7 +72,7 @@ class Guest {
     /// Serves what is available with a backend that needs no waiting.
     void serve(BlockBackend& backend) {
         if (!worker) {
-            worker.emplace(*queue, calls, state, backend);
+            worker.emplace(*queue, calls, state, backend, policy);
         }
         std::vector<BlockBackend::End> ends;
         worker->take();
@@ -91,6 +91,7 @@ class Guest {
     test::RecordingCalls calls;
     BlockState state;
     std::optional<ActiveQueue> queue;
+    WakePolicy policy{true};
     std::optional<BlockQueue> worker;
 };
 
@@ -319,7 +320,7 @@ TEST(BlockQueue, AHostileDriverCostsItsOwnDeviceOnly) {
 TEST(BlockQueue, TellsTheHostsErrors) {
     Guest guest;
     ManualBackend backend;
-    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend);
+    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend, guest.policy);
     const std::pair<int, int> rows[] = {{-EIO, VIRTIO_BLK_S_IOERR},
                                         {-ENOSPC, VIRTIO_BLK_S_IOERR},
                                         {0, VIRTIO_BLK_S_IOERR},  // the file has become shorter
@@ -337,7 +338,7 @@ TEST(BlockQueue, TellsTheHostsErrors) {
 TEST(BlockQueue, GoesOnWhereLessWasDone) {
     Guest guest;
     ManualBackend backend;
-    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend);
+    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend, guest.policy);
     guest.put_header(VIRTIO_BLK_T_IN, 2);
     const Buffer buffers[] = {
         {kHeader, 16, false}, {kData, 300, true}, {kData + 0x1000, 724, true}, {kStatus, 1, true}};
@@ -364,7 +365,7 @@ TEST(BlockQueue, GoesOnWhereLessWasDone) {
 TEST(BlockQueue, AFlushThatFailedIsNeverMadeGoodByALaterOne) {
     Guest guest;
     ManualBackend backend;
-    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend);
+    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend, guest.policy);
     for (const int result : {0, -EIO, 0, 0}) {
         guest.add(VIRTIO_BLK_T_FLUSH, 0, 0, false);
         guest.worker->take();
@@ -377,7 +378,7 @@ TEST(BlockQueue, AFlushThatFailedIsNeverMadeGoodByALaterOne) {
 TEST(BlockQueue, ADriverWithoutFlushHasEachWriteFlushed) {
     Guest guest{{kDiskSize, false}, true};
     ManualBackend backend;
-    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend);
+    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend, guest.policy);
     guest.add(VIRTIO_BLK_T_OUT, 0, 512, false);
     guest.worker->take();
     guest.worker->take_end({0, 512});
@@ -397,7 +398,7 @@ TEST(BlockQueue, TakesNoMoreThanItsLimitsLet) {
     Guest guest;
     ManualBackend backend;
     guest.state.requests.emplace(1);
-    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend);
+    guest.worker.emplace(*guest.queue, guest.calls, guest.state, backend, guest.policy);
     for (uint16_t head = 0; head < 5; ++head) {
         guest.add(VIRTIO_BLK_T_FLUSH, 0, 0, false, static_cast<uint16_t>(head * 3));
     }

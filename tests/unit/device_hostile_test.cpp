@@ -3,6 +3,7 @@
 // test.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fuse.h>
 #include <linux/virtio_console.h>
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
@@ -18,6 +19,7 @@
 
 #include "base/error.h"
 #include "devices/console/console.h"
+#include "devices/fs/file_share.h"
 #include "devices/rng/rng.h"
 #include "devices/vsock/vsock.h"
 #include "tests/support/device_rig.h"
@@ -59,6 +61,7 @@ class HostileDriver : public testing::Test {
             return std::make_unique<Vsock>(VsockSettings{.cid = 7, .connect = connect_beside(path_)},
                                            UniqueFd{fcntl(listener_.get(), F_DUPFD_CLOEXEC, 0)});
         };
+        const auto files = [] { return std::make_unique<FileShare>("tag", UniqueFd{}); };
         const auto writes_to_port = [this](uint16_t queue) {
             return [this, queue](Rig<Transport>& rig) {
                 rig.send(queue, 0, "works");
@@ -78,6 +81,7 @@ class HostileDriver : public testing::Test {
             {"ports", 6, feature(VIRTIO_CONSOLE_F_MULTIPORT), {3, 5}, named, writes_to_port(5)},
             {"console", 2, 0, {1}, console, writes_to_port(1)},
             {"vsock", 3, 0, {1}, vsock, refuses_a_stream},
+            {"files", 2, 0, {0, 1}, files, answers_that_there_is_no_server},
         };
     }
     /// Has the driver do something, and looks whether the device recovers and another is not touched by it.
@@ -100,6 +104,14 @@ class HostileDriver : public testing::Test {
         rig.offer(0, 0);
         rig.side().kick(0);
         return eventually([&] { return rig.take(0).size() == 1; });
+    }
+    static bool answers_that_there_is_no_server(Rig<Transport>& rig) {
+        rig.put(Rig<Transport>::data_at(1, 0), std::string(sizeof(fuse_in_header), '\1'));
+        const test::Buffer buffers[] = {{Rig<Transport>::data_at(1, 0), sizeof(fuse_in_header), false},
+                                        {Rig<Transport>::data_at(1, 1), sizeof(fuse_out_header), true}};
+        rig.add(1, buffers, 0);
+        rig.side().kick(1);
+        return eventually([&] { return rig.used(1) == 1; });
     }
     static bool refuses_a_stream(Rig<Transport>& rig) {
         VsockHeader header{};

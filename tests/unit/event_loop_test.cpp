@@ -17,11 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-void drain(int fd) {
-    std::array<char, 64> bytes{};
-    [[maybe_unused]] const ssize_t got = read(fd, bytes.data(), bytes.size());
-}
-
 TEST(EventLoop, CallsForWhatCanBeReadAndForTheEnd) {
     EventLoop loop;
     test::Pipe pipe = test::make_pipe();

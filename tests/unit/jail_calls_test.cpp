@@ -100,8 +100,8 @@ TEST_P(JailCallsTest, NothingIsAmongThemThatLeadsOut) {
 INSTANTIATE_TEST_SUITE_P(Kinds, JailCallsTest,
                          testing::Values(ThreadKind::main, ThreadKind::vcpu, ThreadKind::block,
                                          ThreadKind::block_without_ring, ThreadKind::net,
-                                         ThreadKind::vhost_user, ThreadKind::vsock, ThreadKind::console,
-                                         ThreadKind::rng));
+                                         ThreadKind::file_share, ThreadKind::vhost_user, ThreadKind::vsock,
+                                         ThreadKind::console, ThreadKind::rng));
 
 }  // namespace
 }  // namespace hull::jail

@@ -39,6 +39,8 @@ TEST(SandboxOptions, AreRead) {
     EXPECT_TRUE(full.tty);
     EXPECT_EQ(full.kernel, "k");
     EXPECT_EQ(full.initramfs, "i");
+    EXPECT_TRUE(plain.image.empty());
+    EXPECT_EQ(parse_sandbox_options({"--image", "r.tar", "--kernel", "k", "--", "x"}).image, "r.tar");
     const SandboxOptions allowing = parse_sandbox_options(
         {"--allow", "10.1.2.3:80", "--allow", "127.0.0.1:65535", "--kernel", "k", "--", "x"});
     ASSERT_EQ(allowing.allowed.size(), 2U);
@@ -78,6 +80,8 @@ TEST(SandboxOptions, WrongFormsAreTold) {
         {{"--cpus", "0", "--", "ls"}, {"--cpus"}},
         {{"--memory", "x", "--", "ls"}, {"--memory"}},
         {{"--out", "", "--", "ls"}, {"--out", "names no folder"}},
+        {{"--image", "", "--", "ls"}, {"--image", "names no file"}},
+        {{"--image", "a", "--image", "b", "--", "ls"}, {"--image", "more than once"}},
         {{"--out-limit", "x", "--", "ls"}, {"--out-limit"}},
         {{"--tty", "--tty", "--", "ls"}, {"--tty", "more than once"}},
         {{"--disk", "x", "--", "ls"}, {"--disk"}},
@@ -91,7 +95,7 @@ TEST(SandboxOptions, WrongFormsAreTold) {
 
 TEST(SystemFolders, HaveProgramsAndNoSecrets) {
     std::set<std::string> places;
-    for (const ShareConfig::Part& part : system_parts()) {
+    for (const ViewConfig::Part& part : system_parts()) {
         EXPECT_EQ(part.source, "/" + part.place);
         EXPECT_TRUE(places.insert(part.place).second) << part.place;
     }

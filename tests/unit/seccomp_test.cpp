@@ -157,8 +157,8 @@ TEST_P(SeccompKindTest, CanDoWhatEveryThreadComesTo) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, SeccompKindTest,
                          testing::Values(ThreadKind::block, ThreadKind::block_without_ring, ThreadKind::net,
-                                         ThreadKind::vhost_user, ThreadKind::vsock, ThreadKind::console,
-                                         ThreadKind::rng));
+                                         ThreadKind::file_share, ThreadKind::vhost_user, ThreadKind::vsock,
+                                         ThreadKind::console, ThreadKind::rng));
 
 }  // namespace
 }  // namespace hull::jail

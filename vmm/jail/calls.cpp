@@ -124,6 +124,17 @@ Calls vhost_user_calls() {
     });
 }
 
+Calls file_share_calls() {
+    return with_common({
+        {"poll", "waits for a kick, for the program's answer, or to be stopped"},
+        {"sendmsg", "a request to that program"},
+        {"recvmsg", "its answer"},
+        {"recvfrom", "an answer that nobody waits for any more"},
+        {"read", "takes kicks"},
+        {"restart_syscall", "goes on with poll() behind a stop of the process"},
+    });
+}
+
 Calls vsock_calls() {
     return with_common({
         {"epoll_wait", "waits for streams, kicks, or to be stopped"},
@@ -201,6 +212,8 @@ std::vector<Call> calls_of(ThreadKind kind) {
             return block_without_ring_calls();
         case ThreadKind::net:
             return net_calls();
+        case ThreadKind::file_share:
+            return file_share_calls();
         case ThreadKind::vhost_user:
             return vhost_user_calls();
         case ThreadKind::vsock:

@@ -80,8 +80,8 @@ void MachineConfig::check() const {
                     "the host has " + memory_size_text(host - host % kMiB) + ", swap included",
                     "give less (--memory)"};
     }
-    const size_t devices = disks.size() + nets.size() + shares.size() + (vsock ? 1 : 0) + (rng ? 1 : 0) +
-                           (console.virtio ? 1 : 0) + (ports.empty() ? 0 : 1);
+    const size_t devices = disks.size() + nets.size() + shares.size() + (view ? 1 : 0) + (vsock ? 1 : 0) +
+                           (rng ? 1 : 0) + (console.virtio ? 1 : 0) + (ports.empty() ? 0 : 1);
     const bool is_pci = bus_in_use() == VirtioBus::pci;
     const uint32_t room = is_pci ? pci::PciBus::kSlots - 1 : arch::kMostMmioDevices;
     if (devices > room) {

@@ -15,6 +15,7 @@
 #include "vmm/machine/limits_config.h"
 #include "vmm/machine/net_config.h"
 #include "vmm/machine/share_config.h"
+#include "vmm/machine/view_config.h"
 #include "vmm/machine/vsock_config.h"
 
 namespace hull {
@@ -42,6 +43,7 @@ struct MachineConfig {
     std::vector<DiskConfig> disks;    ///< in the order in which the guest finds them
     std::vector<NetConfig> nets;      ///< likewise
     std::vector<ShareConfig> shares;  ///< likewise
+    std::optional<ViewConfig> view;   ///< not on the command line
     std::optional<VsockConfig> vsock;
     bool rng = false;  ///< a virtio entropy device
     ConsoleConfig console;

@@ -15,6 +15,7 @@
 #include "devices/block/served_disk.h"
 #include "devices/console/descriptor_host.h"
 #include "devices/console/socket_host.h"
+#include "devices/fs/file_share.h"
 #include "devices/fs/share.h"
 #include "devices/net/net.h"
 #include "devices/net/served_net.h"
@@ -236,6 +237,10 @@ void Machine::add_virtio_devices(MachineFiles& files) {
             std::make_unique<virtio::VhostUserDevice>(virtio::share_kind(share.tag),
                                                       std::move(files.shares[number]), nullptr, share.tag),
             share.tag, always);
+    }
+    if (config_.view) {
+        virtio_devices_->add(std::make_unique<virtio::FileShare>(config_.view->tag, std::move(files.view)),
+                             config_.view->tag, always);
     }
     if (config_.vsock) {
         virtio_devices_->add(

@@ -17,8 +17,8 @@ void append(std::vector<int>& numbers, const virtio::DiskImage& disk) {
 }  // namespace
 
 std::vector<int> MachineFiles::descriptors() const {
-    std::vector<int> numbers{kvm.get(), kernel.fd.get(), vsock.get(), console_output.get(),
-                             console_input.get()};
+    std::vector<int> numbers{kvm.get(),   kernel.fd.get(),      view.get(),
+                             vsock.get(), console_output.get(), console_input.get()};
     for (const InputFile& file : initramfs) {
         numbers.push_back(file.fd.get());
     }

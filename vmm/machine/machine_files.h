@@ -44,6 +44,7 @@ struct MachineFiles {
     std::vector<NetFiles> nets;             ///< of those MachineConfig::nets that have no server, likewise
     std::vector<ServerFiles> net_servers;   ///< of those that have one, likewise
     std::vector<virtio::VhostUser> shares;  ///< of MachineConfig::shares, likewise
+    UniqueFd view;                          ///< to the server of MachineConfig::view
     std::vector<PortFiles> ports;           ///< of MachineConfig::ports, likewise
     UniqueFd vsock;                         ///< the listener of MachineConfig::vsock
     virtio::HostConnector vsock_connector;  ///< to the programs that listen for the guest

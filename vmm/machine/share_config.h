@@ -13,15 +13,6 @@ struct ShareConfig {
     std::filesystem::path path;  ///< the folder
     bool readonly = false;       ///< for the guest
 
-    /// A file or folder of the host's, and its place in the folder that is shared, without a slash before it.
-    struct Part {
-        std::filesystem::path source;
-        std::string place;
-    };
-    /// Instead of one folder: what an otherwise empty one has in it. A part that is a symbolic link is one
-    /// for the guest too. Parts whose source is missing are left out. Not on the command line.
-    std::vector<Part> parts;
-
     /// "tag=T,path=DIR[,readonly]", as on the command line; a comma in T or DIR is written twice. Throws
     /// Error (usage).
     static ShareConfig parse(const std::string& text);

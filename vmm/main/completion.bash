@@ -6,7 +6,7 @@ _hull() {
         return
     fi
     case $before in
-        --kernel | --initramfs | --disk | --config | --in | --out)
+        --kernel | --initramfs | --disk | --config | --in | --out | --image)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
@@ -32,7 +32,7 @@ _hull() {
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
                 --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --cpu-quota --memory-limit --pids-limit --io-limit --stop-timeout --jail --jail-without --jail-user --config --timing --dry-run --help' -- "$word") ;;
         sandbox)
-            mapfile -t COMPREPLY < <(compgen -W '--in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
+            mapfile -t COMPREPLY < <(compgen -W '--image --in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
                 --initramfs --jail --jail-without --jail-user --help --' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac

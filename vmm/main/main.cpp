@@ -29,6 +29,7 @@
 #include "vmm/machine/device_files.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/option_text.h"
+#include "vmm/main/file_server.h"
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
@@ -112,6 +113,7 @@ virtio::VhostUser open_net_server(const NetConfig& net) {
 struct Helpers {
     std::vector<UserNet> user_nets;
     std::vector<HelperProcess> share_servers;
+    std::optional<HelperProcess> file_server;
 };
 
 /// What the machine connects to while it runs: by itself where it has no jail, else by the keeper.
@@ -177,6 +179,11 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
         ShareServer server = start_share_server(share, group);
         helpers.share_servers.push_back(std::move(server.process));
         files.shares.push_back(std::move(server.connection));
+    }
+    if (config.view) {
+        FileServerProcess server = start_file_server(*config.view, group);
+        helpers.file_server.emplace(std::move(server.process));
+        files.view = std::move(server.link);
     }
     for (const PortConfig& port : config.ports) {
         files.ports.push_back(open_port(port, made));

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -21,6 +22,7 @@
 #include "vmm/main/helper_process.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
+#include "vmm/main/root_image.h"
 #include "vmm/main/sandbox_options.h"
 #include "vmm/main/sandbox_session.h"
 #include "vmm/main/system_folders.h"
@@ -91,7 +93,7 @@ UniqueFd open_out_folder(const fs::path& path) {
 
 /// Adds a file or folder of the user's to what the command finds in /in, where it gets the name that is
 /// answered.
-std::string bring_in(const fs::path& path, std::vector<ShareConfig::Part>& parts) {
+std::string bring_in(const fs::path& path, std::vector<ViewConfig::Part>& parts) {
     std::error_code error;
     const fs::path source = fs::canonical(path, error);
     if (error || access(source.c_str(), R_OK) != 0) {
@@ -100,7 +102,7 @@ std::string bring_in(const fs::path& path, std::vector<ShareConfig::Part>& parts
     }
     const std::string place = "in/" + (source.has_filename() ? source.filename().string() : "root");
     const bool is_taken =
-        std::ranges::any_of(parts, [&](const ShareConfig::Part& part) { return part.place == place; });
+        std::ranges::any_of(parts, [&](const ViewConfig::Part& part) { return part.place == place; });
     if (is_taken) {
         throw Error{ExitStatus::usage, "cannot bring '" + path.string() + "' into the sandbox",
                     "another file there has the same name", "rename one, or give the folder that has both"};
@@ -110,20 +112,23 @@ std::string bring_in(const fs::path& path, std::vector<ShareConfig::Part>& parts
 }
 
 /// A program of the user's own is brought in, too.
-void bring_in_command(SandboxOptions& options, std::vector<ShareConfig::Part>& parts) {
+void bring_in_command(SandboxOptions& options, std::vector<ViewConfig::Part>& parts) {
     std::string& program = options.command.front();
     std::error_code error;
     const fs::path file = fs::canonical(program, error);
+    const auto is_the_guests = [&] {
+        return options.image.empty() ? is_in_system_folder(file) : program.starts_with('/');
+    };
     if (program.find('/') == std::string::npos || error || !fs::is_regular_file(file, error) ||
-        is_in_system_folder(file)) {
+        is_the_guests()) {
         return;  // it is the guest's to find
     }
     const auto found = std::ranges::find_if(parts, [&](const auto& part) { return part.source == file; });
     program = found != parts.end() ? "/" + found->place : bring_in(file, parts);
 }
 
-MachineConfig make_config(const SandboxOptions& options, std::vector<ShareConfig::Part> parts,
-                          const MeetingPlace& place) {
+MachineConfig make_config(const SandboxOptions& options, const std::optional<RootImage>& image,
+                          std::vector<ViewConfig::Part> parts, const MeetingPlace& place) {
     MachineConfig config;
     config.kernel = options.kernel;
     if (!options.initramfs.empty()) {
@@ -133,7 +138,12 @@ MachineConfig make_config(const SandboxOptions& options, std::vector<ShareConfig
     config.bus = VirtioBus::mmio;  // what is up sooner, and sooner gone
     config.cpus = options.cpus;
     config.memory = options.memory;
-    config.shares.push_back({.tag = kSandboxTag, .path = "/", .readonly = true, .parts = std::move(parts)});
+    if (image && !image->is_archive()) {
+        DiskConfig& disk = config.disks.emplace_back();
+        disk.path = options.image;
+        disk.use = virtio::DiskUse::read;
+    }
+    config.view = ViewConfig{.tag = kSandboxTag, .parts = std::move(parts)};
     config.vsock = VsockConfig{.cid = kGuestCid, .path = place.vsock()};
     if (options.user_net) {
         config.nets.push_back(NetConfig::parse("user"));
@@ -173,12 +183,22 @@ void open_missing_streams() {
 }
 
 int run(SandboxOptions& options, const KeepMachine& keep) {
-    std::vector<ShareConfig::Part> parts = system_parts();
+    SandboxSession::Files files;
+    if (!options.image.empty()) {
+        files.image = RootImage::of(options.image);
+    }
+    // An archive is unpacked by the host's tar, in the guest.
+    const bool shows_programs = !files.image || files.image->is_archive();
+    std::vector<ViewConfig::Part> parts = shows_programs ? system_parts() : std::vector<ViewConfig::Part>{};
+    const size_t system_count = parts.size();
     for (const fs::path& path : options.in) {
         bring_in(path, parts);
     }
     bring_in_command(options, parts);
-    SandboxSession::Files files;
+    files.has_in = parts.size() > system_count;
+    if (files.image && files.image->is_archive()) {
+        parts.push_back({.source = fs::canonical(options.image), .place = "image"});
+    }
     RawTerminal terminal{STDIN_FILENO};
     if (options.tty && !terminal.is_terminal()) {
         throw Error{ExitStatus::usage, "cannot give the command a terminal (--tty)", "standard input is none",
@@ -188,7 +208,7 @@ int run(SandboxOptions& options, const KeepMachine& keep) {
         files.out = open_out_folder(options.out);
     }
     MeetingPlace place;
-    const MachineConfig config = make_config(options, std::move(parts), place);
+    const MachineConfig config = make_config(options, files.image, std::move(parts), place);
     files.listener = place.files().listen_at(config.vsock->path + "_" + std::to_string(agent::kPort));
     files.console = place.files().open_pipe(config.console.path);
 

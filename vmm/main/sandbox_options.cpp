@@ -28,6 +28,9 @@ options::options_description describe() {
     const auto text = [] { return options::value<OptionValues>(); };
     const auto flag = [] { return options::value<OptionValues>()->zero_tokens(); };
     known.add_options()  //
+        ("image", text()->value_name("FILE"),
+         "what the command sees instead of the host's programs: a tar archive of a whole root, or the image "
+         "of its file system")  //
         ("in", text()->value_name("PATH"),
          "file or folder that the command finds under /in; may be given several times")  //
         ("out", text()->value_name("DIR"),
@@ -107,6 +110,11 @@ void apply(SandboxOptions& result, const std::string& key, const OptionValues& v
             refuse_option("--out", value, "it names no folder", "give one");
         }
         result.out = value;
+    } else if (key == "image") {
+        if (value.empty()) {
+            refuse_option("--image", value, "it names no file", "give one");
+        }
+        result.image = value;
     } else if (key == "out-limit") {
         result.out_limit = parse_memory_size(value, "--out-limit");
     } else if (key == "net") {
@@ -184,10 +192,12 @@ std::string sandbox_help() {
         << "Usage: hull sandbox [OPTION…] -- COMMAND [ARGUMENT…]\n"
            "Runs a command in a virtual machine that is thrown away behind it. It sees the host's programs,\n"
            "read-only beneath a layer that is thrown away too, and nothing else of the host's: no homes, no\n"
-           "keys, no network. It is root there, in an empty folder /in or in what --in brings. A COMMAND "
+           "keys, no network; with --image not even these. It is root there, in an empty folder /in or in "
+           "what --in brings. A COMMAND "
            "that "
            "is\n"
-           "a file elsewhere (./program) is brought in by itself.\n\n"
+           "a file elsewhere (./program) is brought in by itself. With --tty, Ctrl-A x ends it, and Ctrl-A\n"
+           "Ctrl-A sends one Ctrl-A.\n\n"
         << describe()
         << "\nExit status: the command's, or 128 and the number of the signal that ended it; 124 it took too "
            "long,\n"

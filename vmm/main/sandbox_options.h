@@ -23,6 +23,7 @@ struct AllowedPeer {
 struct SandboxOptions {
     std::vector<std::string> command;  ///< not empty, unless help is asked for
     std::vector<std::filesystem::path> in;
+    std::filesystem::path image;                       ///< empty: the command sees the host's programs
     std::filesystem::path out;                         ///< empty: nothing comes back
     uint64_t out_limit = uint64_t{1} << 30;            ///< bytes
     std::optional<std::chrono::milliseconds> timeout;  ///< from the command's start

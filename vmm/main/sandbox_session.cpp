@@ -31,9 +31,11 @@ constexpr int kNotExecutable = 126;
 constexpr int kNotFound = 127;
 constexpr int kBySignal = 128;
 
-// The numbers of requests: the command, what brings files back, and from here on the guest's preparation.
+// The numbers of requests: the command, what brings files back, what unpacks an
+// image, and from here on the guest's preparation.
 constexpr uint32_t kCommand = 1;
 constexpr uint32_t kFiles = 2;
+constexpr uint32_t kUnpacking = 3;
 constexpr uint32_t kFirstSetUp = 100;
 constexpr uint32_t kFirstRelay = 10'000;
 constexpr size_t kMostRelayed = 256;  // directions of connections at once, two of each
@@ -45,6 +47,8 @@ constexpr size_t kMostConsole = 2000;  // bytes that are kept
 
 // In the guest, before the command's own root is.
 constexpr const char* kRoot = "/root";
+constexpr const char* kImage = "/image";
+constexpr const char* kView = "/view";  // what is seen of the host
 
 /// What a program that is root in a container has by default, and no more: nothing of it configures the
 /// guest's kernel or reaches its devices.
@@ -115,6 +119,8 @@ SandboxSession::SandboxSession(const SandboxOptions& options, Files files)
                [this](uint32_t number, CommandEnd end) {
                    if (number == kCommand) {
                        take_end(end);
+                   } else if (number == kUnpacking && phase_ == Phase::unpacking) {
+                       take_unpacked(end);
                    }
                },
            .connected = [this](agent::Type kind, uint32_t number,
@@ -179,24 +185,88 @@ void SandboxSession::request(agent::Type type, const std::string& what, const Ag
     set_up_.push_back(what);
 }
 
+void SandboxSession::mount_in_guest(const std::string& kind, const char* source, const std::string& path,
+                                    uint64_t flags, const std::string& options) {
+    request(agent::kMount, path, [&](agent::FrameWriter& frame) {
+        frame.add_text(agent::kKind, kind.c_str());
+        frame.add_text(agent::kSource, source);
+        frame.add_text(agent::kPath, path.c_str());
+        frame.add_number(agent::kFlags, flags);
+        frame.add_text(agent::kOptions, options.c_str());
+    });
+}
+
+void SandboxSession::make_folder_in_guest(const std::string& path, uint64_t mode) {
+    request(agent::kFolder, path, [&](agent::FrameWriter& frame) {
+        frame.add_text(agent::kPath, path.c_str());
+        frame.add_number(agent::kMode, mode);
+    });
+}
+
 void SandboxSession::prepare_guest() {
+    mount_in_guest("virtiofs", kSandboxTag, kView, MS_RDONLY | MS_NODEV, "");
+    mount_in_guest("tmpfs", "layer", "/layer", MS_NODEV, "mode=755");
+    make_folder_in_guest("/layer/upper", 0755);
+    make_folder_in_guest("/layer/work", 0755);
+    if (files_.image && files_.image->is_archive()) {
+        unpack_image();
+        return;
+    }
+    std::string lower = kView;
+    if (files_.image) {
+        lower = kImage;
+        // Without its journal, if it has one: nothing is written, nor mended, here.
+        mount_in_guest(files_.image->file_system, "/dev/vda", lower, MS_RDONLY | MS_NODEV,
+                       files_.image->file_system == "ext4" ? "noload" : "");
+    }
+    mount_in_guest("overlay", "sandbox", kRoot, MS_NODEV,
+                   "lowerdir=" + lower + ",upperdir=/layer/upper,workdir=/layer/work");
+    prepare_root();
+}
+
+/// By the host's own tar, in the guest: what an archive may do there it may do to a sandbox only.
+void SandboxSession::unpack_image() {
+    const std::string tools = "/tools";
+    mount_in_guest("overlay", "tools", tools, MS_NODEV,
+                   std::string{"lowerdir="} + kView + ",upperdir=/layer/upper,workdir=/layer/work");
+    mount_in_guest("tmpfs", "rootfs", tools + "/rootfs", MS_NODEV, "mode=755,size=100%");
+    client_.request(agent::kRun, kUnpacking, [&](agent::FrameWriter& frame) {
+        for (const char* word : {"tar", "--numeric-owner", "-xpf", "/image", "-C", "/rootfs"}) {
+            frame.add_text(agent::kArgument, word);
+        }
+        for (const std::string& variable : environment()) {
+            frame.add_text(agent::kEnvironment, variable.c_str());
+        }
+        frame.add_text(agent::kRoot, tools.c_str());
+        frame.add_text(agent::kPath, "/");
+    });
+    mount_in_guest("none", (tools + "/rootfs").c_str(), kRoot, MS_BIND, "");
+    phase_ = Phase::unpacking;
+    expected_ = bit_of(agent::kErrors);
+}
+
+void SandboxSession::take_unpacked(CommandEnd end) {
+    if (!end.by_signal && end.value == 0) {
+        prepare_root();
+        return;
+    }
+    std::array<char, 300> said{};
+    const ssize_t got = recv(unpacking_errors_.get(), said.data(), said.size(), MSG_DONTWAIT);
+    std::string line{said.data(), static_cast<size_t>(std::max<ssize_t>(got, 0))};
+    line.resize(std::min(line.find('\n'), line.size()));
+    std::ranges::replace_if(
+        line, [](char byte) { return byte < ' ' || byte > '~'; }, ' ');
+    fail("the image '" + options_.image.string() + "' cannot be unpacked in the guest" +
+         (line.empty() ? "" : ": " + line) + " (is --memory enough for all of it?)");
+}
+
+/// All but what its lowest layer is.
+void SandboxSession::prepare_root() {
     const std::string root = kRoot;
     const auto mount_at = [&](const char* kind, const char* source, const std::string& path, uint64_t flags,
-                              const char* options, uint64_t capabilities = ~uint64_t{0}) {
-        request(agent::kMount, path, [&](agent::FrameWriter& frame) {
-            frame.add_text(agent::kKind, kind);
-            frame.add_text(agent::kSource, source);
-            frame.add_text(agent::kPath, path.c_str());
-            frame.add_number(agent::kFlags, flags);
-            frame.add_text(agent::kOptions, options);
-            frame.add_number(agent::kCapabilities, capabilities);
-        });
-    };
+                              const char* options) { mount_in_guest(kind, source, path, flags, options); };
     const auto make_folder = [&](const std::string& path, uint64_t mode) {
-        request(agent::kFolder, path, [&](agent::FrameWriter& frame) {
-            frame.add_text(agent::kPath, path.c_str());
-            frame.add_number(agent::kMode, mode);
-        });
+        make_folder_in_guest(path, mode);
     };
     const auto make_file = [&](const std::string& path, const std::string& content) {
         request(agent::kFile, path, [&](agent::FrameWriter& frame) {
@@ -213,22 +283,6 @@ void SandboxSession::prepare_guest() {
             frame.add_number(agent::kGateway, gateway);
         });
     };
-    mount_at("virtiofs", kSandboxTag, "/lower", MS_RDONLY | MS_NODEV, "");
-    mount_at("tmpfs", "layer", "/layer", MS_NODEV, "mode=755");
-    make_folder("/layer/upper", 0755);
-    make_folder("/layer/work", 0755);
-    std::string lower = "/lower";
-    if (geteuid() != 0) {
-        // overlayfs reads without touching the time of access where it may, and asks the host for that;
-        // QEMU's virtiofsd then tries, and may not, with files that are not its user's. One that is mounted
-        // without CAP_FOWNER asks for no such thing. It has two layers at least.
-        make_folder("/layer/empty", 0755);
-        mount_at("overlay", "lower", "/seen", MS_RDONLY | MS_NODEV, "lowerdir=/layer/empty:/lower",
-                 ~(uint64_t{1} << CAP_FOWNER));
-        lower = "/seen";
-    }
-    mount_at("overlay", "sandbox", root, MS_NODEV,
-             ("lowerdir=" + lower + ",upperdir=/layer/upper,workdir=/layer/work").c_str());
     mount_at("proc", "proc", root + "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
     mount_at("sysfs", "sys", root + "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "");
     mount_at("devtmpfs", "dev", root + "/dev", MS_NOSUID, "");
@@ -237,8 +291,14 @@ void SandboxSession::prepare_guest() {
     for (const char* folder : {"/tmp", "/var/tmp", "/out"}) {
         make_folder(root + folder, 01777);
     }
-    for (const char* folder : {"/in", "/run", "/root"}) {
+    for (const char* folder : {"/in", "/run", "/root", "/etc"}) {
         make_folder(root + folder, 0755);
+    }
+    if (files_.image && files_.has_in) {
+        make_folder("/layer/in", 0755);
+        make_folder("/layer/in-work", 0755);
+        mount_at("overlay", "in", root + "/in", MS_NODEV,
+                 "lowerdir=/view/in,upperdir=/layer/in,workdir=/layer/in-work");
     }
     std::string hosts = "127.0.0.1 localhost hull\n::1 localhost\n";
     for (const AllowedPeer& peer : options_.allowed) {
@@ -307,13 +367,20 @@ void SandboxSession::take_failure(uint32_t number, int error, const std::string&
         std::fprintf(stderr, "hull: cannot run '%s' in the sandbox: %s\n", options_.command.front().c_str(),
                      errno_text(error).c_str());
         finish(error == ENOENT ? kNotFound : kNotExecutable);
+    } else if (number == kUnpacking) {
+        fail("the image cannot be unpacked: the agent fails " + what + " tar (" + errno_text(error) +
+             "), which is the host's own; install it");
     } else if (number >= kFirstRelay && number - kFirstRelay < options_.allowed.size()) {
         fail("the agent fails " + what + " to " + options_.allowed[number - kFirstRelay].host + ": " +
              errno_text(error));
     } else if (number == kFiles) {
         fail("what the command left cannot be had: the agent fails " + what + " (" + errno_text(error) + ")");
     } else if (number >= kFirstSetUp && number - kFirstSetUp < set_up_.size()) {
-        fail("the agent fails " + what + ", '" + set_up_[number - kFirstSetUp] + "': " + errno_text(error));
+        fail(set_up_[number - kFirstSetUp] == kImage && error == ENODEV
+                 ? "the guest's kernel does not know the image's file system (" + files_.image->file_system +
+                       ")"
+                 : "the agent fails " + what + ", '" + set_up_[number - kFirstSetUp] +
+                       "': " + errno_text(error));
     }
 }
 
@@ -322,10 +389,17 @@ void SandboxSession::take_connection(agent::Type kind, uint32_t number, UniqueFd
         relay(number, std::move(connection));
         return;
     }
-    if ((expected_ & bit_of(kind)) == 0 || number != (kind == agent::kTree ? kFiles : kCommand)) {
+    const uint32_t awaited = kind == agent::kTree         ? kFiles
+                             : phase_ == Phase::unpacking ? kUnpacking
+                                                          : kCommand;
+    if ((expected_ & bit_of(kind)) == 0 || number != awaited) {
         return;  // nobody has asked for it
     }
     expected_ &= ~bit_of(kind);
+    if (phase_ == Phase::unpacking) {
+        unpacking_errors_ = std::move(connection);
+        return;
+    }
     const auto carry = [&](UniqueFd from, UniqueFd to, bool is_output) {
         pumps_.emplace_back(loop_, std::move(from), std::move(to), [this, is_output] {
             outputs_left_ -= is_output ? 1 : 0;
@@ -343,7 +417,7 @@ void SandboxSession::take_connection(agent::Type kind, uint32_t number, UniqueFd
             carry(std::move(connection), duplicate(STDERR_FILENO), true);
             break;
         case agent::kTerminal:
-            carry(duplicate(STDIN_FILENO), duplicate(connection.get()), false);
+            carry_terminal(duplicate(connection.get()));
             carry(std::move(connection), duplicate(STDOUT_FILENO), true);
             break;
         default:
@@ -354,6 +428,25 @@ void SandboxSession::take_connection(agent::Type kind, uint32_t number, UniqueFd
             loop_.watch(tree_connection_.get(), [this] { take_tree(); });
             break;
     }
+}
+
+/// What is typed, of which Ctrl-A x is meant for the session, whether the guest takes it or not.
+void SandboxSession::carry_terminal(UniqueFd connection) {
+    typed_to_ = std::move(connection);
+    const auto give = [this](std::span<const uint8_t> bytes) -> size_t {
+        const ssize_t sent = send(typed_to_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < static_cast<ssize_t>(bytes.size()) && (sent >= 0 || errno == EAGAIN)) {
+            loop_.watch(
+                typed_to_.get(),
+                [this] {
+                    loop_.forget(typed_to_.get(), EventLoop::Ready::to_write);
+                    typed_->tell_room();
+                },
+                EventLoop::Ready::to_write);
+        }
+        return static_cast<size_t>(std::max<ssize_t>(sent, 0));
+    };
+    typed_.emplace(loop_, STDIN_FILENO, true, give, [this] { finish(kBySignal + SIGKILL); });
 }
 
 void SandboxSession::take_end(CommandEnd end) {

@@ -11,6 +11,8 @@
 #include "vmm/agent/agent_client.h"
 #include "vmm/agent/received_tree.h"
 #include "vmm/agent/stream_pump.h"
+#include "vmm/machine/console_input.h"
+#include "vmm/main/root_image.h"
 #include "vmm/main/sandbox_options.h"
 
 namespace hull {
@@ -25,8 +27,10 @@ class SandboxSession {
     struct Files {
         UniqueFd listener;  ///< where the agent's connections arrive; does not block
         UniqueFd console;   ///< what the guest's console prints; does not block
-        UniqueFd out;       ///< the folder for what comes back; none where nothing does
-        int pidfd = -1;     ///< of the process that keeps the machine; the caller's
+        std::optional<RootImage> image = std::nullopt;  ///< instead of the host's programs
+        bool has_in = false;                            ///< something is to be found in /in
+        UniqueFd out;    ///< the folder for what comes back; none where nothing does
+        int pidfd = -1;  ///< of the process that keeps the machine; the caller's
     };
     /// Blocks the signals that it carries. `options` outlives it.
     SandboxSession(const SandboxOptions& options, Files files);
@@ -39,9 +43,15 @@ class SandboxSession {
     int run();
 
   private:
-    enum class Phase { starting, running, collecting, done };
+    enum class Phase { starting, unpacking, running, collecting, done };
 
     void prepare_guest();
+    void unpack_image();
+    void take_unpacked(CommandEnd end);
+    void prepare_root();
+    void mount_in_guest(const std::string& kind, const char* source, const std::string& path, uint64_t flags,
+                        const std::string& options);
+    void make_folder_in_guest(const std::string& path, uint64_t mode);
     void start_command();
     void request(agent::Type type, const std::string& what, const AgentClient::Fill& fill);
     void take_failure(uint32_t number, int error, const std::string& what);
@@ -54,6 +64,7 @@ class SandboxSession {
     void relay(uint32_t number, UniqueFd connection);
     void carry_both_ways(UniqueFd one, UniqueFd other);
     void resize();
+    void carry_terminal(UniqueFd connection);
     void finish_if_all_came();
     void finish(int status);
     void fail(const std::string& why);
@@ -71,6 +82,9 @@ class SandboxSession {
     int outputs_left_;                 // connections whose end is waited for
     std::list<StreamPump> pumps_;
     std::list<std::optional<StreamPump>> relayed_;  // of them those that have ended go when further ones come
+    std::optional<ConsoleInput> typed_;
+    UniqueFd typed_to_;
+    UniqueFd unpacking_errors_;  // what is said of the image
     std::optional<ReceivedTree> tree_;
     UniqueFd tree_connection_;
     std::vector<uint8_t> tree_room_;

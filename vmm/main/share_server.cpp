@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "devices/fs/share.h"
+#include "vmm/main/mounts.h"
 
 namespace hull {
 
@@ -73,110 +74,22 @@ std::string failed(const std::string& what) {
     return what + ": " + errno_text(errno);
 }
 
-/// A file or folder of the host's as a mount of its own, which is nowhere yet.
-UniqueFd open_mount(const fs::path& source) {
-    return UniqueFd{open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)};
-}
-
-bool make_readonly(int mount) {
-    mount_attr readonly{};
-    readonly.attr_set = MOUNT_ATTR_RDONLY;
-    return mount_setattr(mount, "", AT_EMPTY_PATH | AT_RECURSIVE, &readonly, sizeof readonly) == 0;
-}
-
-bool put_at(int mount, const fs::path& place) {
-    return move_mount(mount, "", AT_FDCWD, place.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0;
-}
-
-/// A part that has been looked at, before other things are mounted over where it is.
-struct OpenedPart {
-    fs::path place;
-    UniqueFd mount;  // none for a symbolic link
-    bool is_folder = false;
-    fs::path link_target;
-};
-
-/// What fails, or nothing.
-std::string open_parts(const ShareConfig& share, std::vector<OpenedPart>& opened) {
-    for (const ShareConfig::Part& part : share.parts) {
-        const auto cannot = [&] { return failed("'" + part.source.string() + "' cannot be mounted"); };
-        OpenedPart found{.place = fs::path{kMounted} / part.place, .mount = {}, .link_target = {}};
-        struct stat status {};
-        if (lstat(part.source.c_str(), &status) != 0) {
-            if (errno == ENOENT) {
-                continue;
-            }
-            return cannot();
-        }
-        if (S_ISLNK(status.st_mode)) {
-            std::error_code error;
-            found.link_target = fs::read_symlink(part.source, error);
-        } else {
-            found.is_folder = S_ISDIR(status.st_mode);
-            found.mount = open_mount(part.source);
-            if (!found.mount.valid() || (share.readonly && !make_readonly(found.mount.get()))) {
-                return cannot();
-            }
-        }
-        opened.push_back(std::move(found));
-    }
-    return "";
-}
-
-/// Fills a folder of its own at kMounted, which nobody can write into. What fails, or nothing.
-std::string place_parts(const std::vector<OpenedPart>& parts) {
-    if (mount("tmpfs", kMounted, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0) {
-        return failed("a folder for its parts cannot be made");
-    }
-    for (const OpenedPart& part : parts) {
-        std::error_code error;
-        fs::create_directories(part.place.parent_path(), error);
-        if (part.is_folder) {
-            fs::create_directory(part.place, error);
-        } else if (part.mount.valid()) {
-            const UniqueFd made{open(part.place.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0444)};
-        } else {
-            fs::create_symlink(part.link_target, part.place, error);
-        }
-        if (part.mount.valid() && !put_at(part.mount.get(), part.place)) {
-            return failed("a part cannot be put at '" + part.place.string() + "'");
-        }
-    }
-    mount_attr readonly{};
-    readonly.attr_set = MOUNT_ATTR_RDONLY;
-    if (mount_setattr(AT_FDCWD, kMounted, 0, &readonly, sizeof readonly) != 0) {
-        return failed("the folder cannot be made read-only");
-    }
-    return "";
-}
-
 /// In the new process: what fails, or nothing.
 std::string confine(const ShareConfig& share) {
     raise_limit_of_files();
-    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    if (!make_mounts_private()) {
         return failed("its mount namespace cannot be made private");
     }
-    std::vector<OpenedPart> parts;
-    if (std::string why = open_parts(share, parts); !why.empty()) {
-        return why;
-    }
-    // With parts that are all missing the folder is an empty one, never all of the host's.
-    const bool is_whole = share.parts.empty();
-    UniqueFd folder;
-    if (is_whole) {
-        folder = open_mount(share.path);
-        if (!folder.valid()) {
-            return failed("the folder cannot be mounted");
-        }
-        if (share.readonly && !make_readonly(folder.get())) {
-            return failed("the folder cannot be mounted read-only");
-        }
+    const UniqueFd folder = open_mount(share.path, share.readonly);
+    if (!folder.valid()) {
+        return failed(share.readonly ? "the folder cannot be mounted read-only"
+                                     : "the folder cannot be mounted");
     }
     if (mount("tmpfs", kScratch, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0 ||
-        mkdir(kMounted, 0755) != 0 || (is_whole && !put_at(folder.get(), kMounted))) {
+        mkdir(kMounted, 0755) != 0 || !put_mount(folder.get(), kMounted)) {
         return failed(std::string{"the folder cannot be put at "} + kMounted);
     }
-    return is_whole ? "" : place_parts(parts);
+    return "";
 }
 
 /// Both servers accept a connection from a listening socket, once. Its name is the kernel's to choose and in
@@ -200,11 +113,9 @@ std::pair<UniqueFd, UniqueFd> make_connection() {
 
 ShareServer start_share_server(const ShareConfig& share, const jail::Cgroup* group) {
     const std::string tried = "cannot share the folder '" + share.path.string() + "'";
-    if (share.parts.empty()) {
-        const UniqueFd folder{open(share.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-        if (!folder.valid()) {
-            throw Error{ExitStatus::bad_file, tried, errno_text(errno), "give a folder that you may read"};
-        }
+    const UniqueFd folder{open(share.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder.valid()) {
+        throw Error{ExitStatus::bad_file, tried, errno_text(errno), "give a folder that you may read"};
     }
     const fs::path file = find_virtiofsd();
     std::vector<std::string> arguments{"--fd=3", "--rlimit-nofile=0"};

@@ -29,8 +29,8 @@ constexpr const char* kSettingsThatBegin[] = {"python", "perl", "java-"};
 
 }  // namespace
 
-std::vector<ShareConfig::Part> system_parts() {
-    std::vector<ShareConfig::Part> parts;
+std::vector<ViewConfig::Part> system_parts() {
+    std::vector<ViewConfig::Part> parts;
     std::error_code error;
     const auto add = [&](const std::string& place) {
         if (fs::exists(fs::symlink_status("/" + place, error))) {
