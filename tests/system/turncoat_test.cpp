@@ -3,6 +3,7 @@
 // notice.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -112,6 +113,15 @@ struct Told {
     std::string err;
     std::map<std::string, Rows> threads;
     std::set<std::string> called;
+
+    void read(const std::string& file) {
+        std::ifstream report{file};
+        for (std::string line; std::getline(report, line) && line.front() != '\0';) {
+            const size_t first = line.find(": ");
+            const size_t last = line.rfind(": ");
+            threads[line.substr(0, first)][line.substr(first + 2, last - first - 2)] = line.substr(last + 2);
+        }
+    }
 };
 
 /// The first address of its memory.
@@ -125,6 +135,7 @@ std::string address_in(pid_t process) {
 class Turncoat : public testing::TestWithParam<Who> {
   protected:
     void SetUp() override {
+        signal(SIGPIPE, SIG_IGN);  // of a machine that has ended and is typed at
         if (GetParam() == Who::ordinary && !OrdinaryUser::possible()) {
             GTEST_SKIP() << "only root can become an ordinary user";
         }
@@ -132,7 +143,7 @@ class Turncoat : public testing::TestWithParam<Who> {
             user_ = std::make_unique<OrdinaryUser>();
         }
         fs::create_directory(folder() / "own");
-        for (const char* disk : {"disk", "another", "neighbours", "report"}) {
+        for (const char* disk : {"disk", "another", "neighbours", "report", "sandboxes-report"}) {
             std::ofstream{own(disk)} << std::string(size_t{1} << 20, '\0');
         }
         for (const char* made : {"shared", "attacked"}) {
@@ -156,6 +167,17 @@ class Turncoat : public testing::TestWithParam<Who> {
         options.insert(options.begin(), {"boot", "--kernel", guest_file("small/bzImage"), "--initramfs",
                                          guest_file("initramfs-small")});
         return std::make_unique<HullProcess>(std::move(options), input);
+    }
+
+    /// What only a sandbox has: the thread of what it sees of the host.
+    void run_sandbox(const std::string& jail) const {
+        const Variable report{turncoat::kReport, own("sandboxes-report")};
+        const std::string kernel = user_ ? user_->path("kernel") : guest_file("small/bzImage");
+        std::vector<std::string> words{"sandbox", "--jail", jail, "--kernel", kernel, "--", "true"};
+        const auto hull =
+            user_ ? user_->start(std::move(words)) : std::make_unique<HullProcess>(std::move(words));
+        hull->may_be_refused();
+        EXPECT_EQ(hull->wait(), 0) << hull->err();
     }
 
     /// Boots a turncoat with each kind of device, until its guest has powered off or it has ended otherwise.
@@ -188,6 +210,9 @@ class Turncoat : public testing::TestWithParam<Who> {
             }
             told.status = hull->wait();
             told.err = hull->err();
+            if (jail != "strict") {
+                run_sandbox(jail);
+            }
         }
         told.called = listeners.called();
         EXPECT_FALSE(neighbour.end().empty()) << "the neighbour was not served";
@@ -196,13 +221,8 @@ class Turncoat : public testing::TestWithParam<Who> {
             left.insert(entry.path().filename());
         }
         EXPECT_EQ(left, std::set<std::string>{"victim"});
-        std::ifstream report{own("report")};
-        for (std::string line; std::getline(report, line) && line.front() != '\0';) {
-            const size_t first = line.find(": ");
-            const size_t last = line.rfind(": ");
-            told.threads[line.substr(0, first)][line.substr(first + 2, last - first - 2)] =
-                line.substr(last + 2);
-        }
+        told.read(own("report"));
+        told.read(own("sandboxes-report"));
         return told;
     }
 
