@@ -11,6 +11,9 @@ namespace hull {
 /// Writes the line "hull: warning: MESSAGE" to standard error. Any thread.
 void log_warning(std::string_view message);
 
+/// Writes a line as it is to standard error. Any thread, and handlers of signals.
+void write_log_line(std::string_view line);
+
 /// Holds one cause of messages to one line a second, since a guest can repeat its mistakes at will. One
 /// object a cause; any thread.
 class RateLimitedLog {

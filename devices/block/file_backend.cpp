@@ -115,7 +115,7 @@ class RingBackend final : public BlockBackend {
             case BlockOperation::Kind::read:
                 return preadv2(fd, operation.memory.data(), segments, offset, RWF_NOWAIT);
             case BlockOperation::Kind::write:
-                return pwritev(fd, operation.memory.data(), segments, offset);
+                return pwritev2(fd, operation.memory.data(), segments, offset, 0);
             default:
                 return -1;
         }
@@ -178,7 +178,7 @@ class SynchronousBackend final : public BlockBackend {
             case BlockOperation::Kind::read:
                 return preadv2(fd, operation.memory.data(), segments, offset, 0);
             case BlockOperation::Kind::write:
-                return pwritev(fd, operation.memory.data(), segments, offset);
+                return pwritev2(fd, operation.memory.data(), segments, offset, 0);
             case BlockOperation::Kind::flush:
                 return fdatasync(fd);
             default:

@@ -50,9 +50,11 @@ void Console::activate(Activation activation) {
     const bool named = (activation.features & feature(VIRTIO_CONSOLE_F_MULTIPORT)) != 0;
     if (console_ != nullptr) {
         // Linux's driver reads the size when it is told of a new one, which it takes note of once it is up.
-        if (is_readable(driver_is_up_.get())) {
-            drain_eventfd(driver_is_up_.get());  // what the last driver did
-        }
+        worker_.call([this] {
+            if (is_readable(driver_is_up_.get())) {
+                drain_eventfd(driver_is_up_.get());  // what the last driver did
+            }
+        });
         driver_ = &activation.driver;
         queues_.emplace(std::move(activation), *console_, states_.front(), driver_is_up_.get());
         driver_.load()->configuration_changed();
@@ -68,7 +70,7 @@ void Console::leave_queues(PortQueues::Rest which) {
     driver_ = nullptr;
     worker_.stop();
     if (queues_) {
-        queues_->keep_rest(which);
+        worker_.call([this, which] { queues_->keep_rest(which); });  // which offers it to the hosts first
     }
     queues_.reset();
 }

@@ -5,9 +5,6 @@
 #include <gtest/gtest.h>
 #include <linux/virtio_ids.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -22,6 +19,7 @@
 
 #include "tests/machine/small_guest.h"
 #include "tests/support/files.h"
+#include "tests/support/fresh_process.h"
 #include "tests/support/hostile_guest.h"
 #include "tests/support/hostile_peers.h"
 #include "tests/support/sockets.h"
@@ -158,25 +156,24 @@ class HostileMachineTest : public test::MachineTest {
 
     /// The same guest on a machine whose threads are guarded, in a process of its own.
     void expect_no_call_is_refused() {
-        test::Pipe errors = test::make_pipe();
-        const pid_t child = fork();
-        if (child == 0) {
-            dup2(errors.write_end.get(), STDERR_FILENO);
-            jail::install_thread_guard(jail::Refusal::fail);
-            std::optional<test::HostilePeers> peers;
-            const ExitStatus status = run(hostile_files(), [&] {
-                std::vector<int> links;
-                std::ranges::transform(links_, std::back_inserter(links), &UniqueFd::get);
-                peers.emplace(path("vsock"), path("port"), links, [] {});
-            });
-            syscall(SYS_exit_group, status == ExitStatus::success ? 0 : 1);
-        }
-        errors.write_end.reset();
-        const std::string told = test::read_up_to(errors.read_end.get(), SIZE_MAX, 300'000);
-        int status = 0;
-        waitpid(child, &status, 0);
-        EXPECT_EQ(status, 0) << told;
-        EXPECT_EQ(told.find("the jail refuses"), std::string::npos) << told;
+        const test::Ended ended = test::run_in_fresh_process(
+            [this] {
+                MachineFiles files = hostile_files();
+                files.vsock_connector = [](uint32_t /*port*/) {
+                    return UniqueFd{};
+                };  // as the keeper may say
+                jail::install_thread_guard(jail::Refusal::fail);
+                std::optional<test::HostilePeers> peers;
+                const ExitStatus status = run(std::move(files), [&] {
+                    std::vector<int> links;
+                    std::ranges::transform(links_, std::back_inserter(links), &UniqueFd::get);
+                    peers.emplace(path("vsock"), path("port"), links, [] {});
+                });
+                return status == ExitStatus::success ? 0 : 1;
+            },
+            folder_.path().string());
+        EXPECT_EQ(ended.status, 0) << ended.errors;
+        EXPECT_EQ(ended.errors.find("the jail refuses"), std::string::npos) << ended.errors;
     }
 
     const test::TemporaryFolder folder_;

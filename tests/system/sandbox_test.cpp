@@ -3,28 +3,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <termios.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/support/echo_server.h"
-#include "tests/support/files.h"
 #include "tests/support/hull_process.h"
-#include "tests/support/ordinary_user.h"
-#include "tests/support/sockets.h"
+#include "tests/support/sandbox_rig.h"
 
 namespace hull::test {
 namespace {
@@ -34,116 +27,7 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
 
-enum class Who { root, ordinary };
-
-/// What is on the host that a sandbox could leave behind.
-struct Remains {
-    std::set<std::string> folders;
-    std::string mounts;
-    std::multiset<std::string> programs;
-
-    static Remains look() {
-        Remains found;
-        for (const char* folder : {"/tmp", "/run"}) {
-            for (const auto& entry : fs::directory_iterator{folder}) {
-                if (entry.path().filename().string().find("hull-sandbox") != std::string::npos) {
-                    found.folders.insert(entry.path());
-                }
-            }
-        }
-        std::stringstream mounts;
-        mounts << std::ifstream{"/proc/self/mountinfo"}.rdbuf();
-        found.mounts = mounts.str();
-        for (const auto& entry : fs::directory_iterator{"/proc"}) {
-            std::error_code gone;
-            const fs::path program = fs::read_symlink(entry.path() / "exe", gone);
-            if (!gone &&
-                (program.filename().string().starts_with("hull") || program.filename() == "virtiofsd") &&
-                program.filename() != "hull_system_tests") {
-                found.programs.insert(program);
-            }
-        }
-        return found;
-    }
-    friend bool operator==(const Remains&, const Remains&) = default;
-};
-
-struct Ended {
-    int status = -1;
-    std::string out;  // and standard error, where the command joins them
-};
-
-class Sandbox : public testing::TestWithParam<Who> {
-  protected:
-    void SetUp() override {
-        if (GetParam() == Who::ordinary && !OrdinaryUser::possible()) {
-            GTEST_SKIP() << "only root can become an ordinary user";
-        }
-        user_ = GetParam() == Who::ordinary ? std::make_unique<OrdinaryUser>() : nullptr;
-        fs::create_directory(folder() / "own");
-        if (user_) {
-            user_->give("own");
-        }
-        const char* given = std::getenv("HULL_TEST_BINARY");
-        hull_ = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
-        if (user_) {
-            hull_ = user_->path("hull");
-        }
-        before_ = Remains::look();
-    }
-    void TearDown() override {
-        if (IsSkipped()) {
-            return;
-        }
-        // What was killed with SIGKILL is tidied up by others, a moment later.
-        for (int tries = 0; tries < 500 && Remains::look() != before_; ++tries) {
-            std::this_thread::sleep_for(10ms);
-        }
-        const Remains after = Remains::look();
-        EXPECT_EQ(after.folders, before_.folders);
-        EXPECT_EQ(after.mounts, before_.mounts);
-        EXPECT_EQ(after.programs, before_.programs);
-    }
-
-    [[nodiscard]] fs::path folder() const { return user_ ? user_->folder().path() : root_folder_.path(); }
-    /// A folder of the user's own.
-    [[nodiscard]] std::string own(const std::string& name = "") const { return folder() / "own" / name; }
-    [[nodiscard]] std::string kernel() const {
-        return user_ ? user_->path("kernel") : guest_file("small/bzImage");
-    }
-    /// Runs a line of shell as this user in a folder of theirs, in which $S stands for `hull sandbox --kernel
-    /// …`.
-    Ended shell(const std::string& line) const {
-        const fs::path script = folder() / "script";
-        std::ofstream{script} << "cd '" << own() << "'; S='" << hull_ << " sandbox --kernel " << kernel()
-                              << "'\n"
-                              << line << "\n";
-        const std::string whole = (user_ ? "setpriv --reuid 1234 --regid 1234 --clear-groups sh '" : "sh '") +
-                                  script.string() + "'";
-        const std::unique_ptr<FILE, void (*)(FILE*)> pipe{popen(whole.c_str(), "r"), [](FILE*) {}};
-        Ended ended;
-        std::array<char, 4096> part{};
-        for (size_t got = 0; (got = fread(part.data(), 1, part.size(), pipe.get())) > 0;) {
-            ended.out.append(part.data(), got);
-        }
-        const int status = pclose(pipe.get());
-        ended.status = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-        return ended;
-    }
-    [[nodiscard]] std::unique_ptr<HullProcess> start(
-        std::vector<std::string> words, HullProcess::Input input = HullProcess::Input::nothing) const {
-        words.insert(words.begin(), {"sandbox", "--kernel", kernel()});
-        if (user_) {
-            return user_->start(std::move(words), input);
-        }
-        return std::make_unique<HullProcess>(std::move(words), input);
-    }
-
-    const TemporaryFolder root_folder_;
-    std::unique_ptr<OrdinaryUser> user_;
-    std::string hull_;
-    Remains before_;
-};
+class Sandbox : public SandboxRig {};
 
 TEST_P(Sandbox, EndsWithTheCommandsStatus) {
     EXPECT_EQ(shell("$S -- true").status, 0);
@@ -285,17 +169,6 @@ TEST_P(Sandbox, ReachesThoseWhoAreAllowedAndNobodyElse) {
         EXPECT_EQ(ended.status, 0);
     }
     EXPECT_EQ(std::system("ip addr del 192.0.2.77/32 dev lo"), 0);
-}
-
-TEST_P(Sandbox, LeavesTheHostUsableWhateverTheCommandDoes) {
-    EXPECT_EQ(shell("$S --timeout 12 --memory 256M -- bash -c ':(){ :|:& };:; wait; sleep 1000' 2>/dev/null")
-                  .status,
-              124);
-    EXPECT_EQ(shell("$S --memory 256M -- tail /dev/zero 2>/dev/null").status, 137);
-    const Ended ended = shell("$S --memory 256M -- sh -c 'dd if=/dev/zero of=/tmp/filler bs=1M' 2>&1");
-    EXPECT_EQ(ended.status, 1);
-    EXPECT_THAT(ended.out, HasSubstr("No space left on device"));
-    EXPECT_EQ(shell("$S -- echo fine").out, "fine\n");
 }
 
 TEST_P(Sandbox, BringsFilesInAndBack) {

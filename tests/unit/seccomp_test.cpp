@@ -22,17 +22,13 @@
 #include "base/unique_fd.h"
 #include "base/worker_thread.h"
 #include "tests/support/files.h"
+#include "tests/support/fresh_process.h"
 
 namespace hull::jail {
 namespace {
 
-struct Ended {
-    int status;          ///< as of waitpid(2)
-    std::string errors;  ///< what it wrote to standard error
-};
-
 /// Runs `body` in a process whose only thread is guarded as `kind`; what it answers is the exit status.
-Ended run_guarded(ThreadKind kind, Refusal how, const std::function<int()>& body) {
+test::Ended run_guarded(ThreadKind kind, Refusal how, const std::function<int()>& body) {
     test::Pipe errors = test::make_pipe();
     const pid_t child = fork();
     if (child == 0) {
@@ -42,7 +38,7 @@ Ended run_guarded(ThreadKind kind, Refusal how, const std::function<int()>& body
         syscall(SYS_exit_group, body());
     }
     errors.write_end.reset();
-    Ended ended{.status = 0, .errors = test::read_up_to(errors.read_end.get(), SIZE_MAX)};
+    test::Ended ended{.status = 0, .errors = test::read_up_to(errors.read_end.get(), SIZE_MAX)};
     waitpid(child, &ended.status, 0);
     return ended;
 }
@@ -51,7 +47,7 @@ Ended run_guarded(ThreadKind kind, Refusal how, const std::function<int()>& body
 constexpr ThreadKind kMain = ThreadKind::main;
 
 TEST(Seccomp, ARefusedCallFailsAndIsToldOnce) {
-    const Ended ended = run_guarded(kMain, Refusal::fail, [] {
+    const test::Ended ended = run_guarded(kMain, Refusal::fail, [] {
         for (int round = 0; round < 3; ++round) {
             errno = 0;
             if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) != -1 || errno != EPERM) {
@@ -70,7 +66,7 @@ TEST(Seccomp, ARefusedCallFailsAndIsToldOnce) {
 }
 
 TEST(Seccomp, StrictKills) {
-    const Ended ended = run_guarded(kMain, Refusal::kill, [] {
+    const test::Ended ended = run_guarded(kMain, Refusal::kill, [] {
         open("/etc/passwd", O_RDONLY | O_CLOEXEC);
         return 0;
     });
@@ -81,7 +77,7 @@ TEST(Seccomp, StrictKills) {
 
 TEST(Seccomp, AnIoctlIsLookedAtByItsRequest) {
     const UniqueFd file{open("/dev/null", O_RDONLY | O_CLOEXEC)};
-    const Ended ended = run_guarded(kMain, Refusal::fail, [&file] {
+    const test::Ended ended = run_guarded(kMain, Refusal::fail, [&file] {
         winsize size{};
         errno = 0;
         if (ioctl(file.get(), TIOCGWINSZ, &size) != -1 || errno != ENOTTY) {
@@ -98,7 +94,7 @@ TEST(Seccomp, AnIoctlIsLookedAtByItsRequest) {
 }
 
 TEST(Seccomp, NoThreadCanBeMadeAndNoFilterChanged) {
-    const Ended ended = run_guarded(kMain, Refusal::fail, [] {
+    const test::Ended ended = run_guarded(kMain, Refusal::fail, [] {
         errno = 0;
         if (syscall(SYS_clone, 0, nullptr, nullptr, nullptr, nullptr) != -1 || errno != EPERM) {
             return 1;
@@ -114,7 +110,7 @@ TEST(Seccomp, NoThreadCanBeMadeAndNoFilterChanged) {
 }
 
 TEST(Seccomp, ACallByANumberThatNoListKnowsIsRefused) {
-    const Ended ended = run_guarded(kMain, Refusal::fail, [] {
+    const test::Ended ended = run_guarded(kMain, Refusal::fail, [] {
         // Of the 32-bit form of x86-64's calls, and beyond all.
         for (const long number : {0x4000'0000L + SYS_getpid, 100'000L}) {
             errno = 0;
@@ -132,27 +128,24 @@ TEST(Seccomp, ACallByANumberThatNoListKnowsIsRefused) {
 class SeccompKindTest : public testing::TestWithParam<ThreadKind> {};
 
 TEST_P(SeccompKindTest, CanDoWhatEveryThreadComesTo) {
-    test::Pipe errors = test::make_pipe();
-    const pid_t child = fork();
-    if (child == 0) {
-        dup2(errors.write_end.get(), STDERR_FILENO);
-        install_thread_guard(Refusal::fail);
-        WorkerThread worker{GetParam(), "worker"};
-        guard_this_thread(ThreadKind::main);
-        worker.call([] {
-            std::vector<std::string> texts;
-            for (const size_t size : {size_t{40}, size_t{4000}, size_t{4} << 20}) {
-                texts.emplace_back(size, 'x');
-            }
-            log_warning(std::to_string(texts.size()) + " texts");
-        });
-        syscall(SYS_exit_group, 0);
-    }
-    errors.write_end.reset();
-    EXPECT_EQ(test::read_up_to(errors.read_end.get(), SIZE_MAX), "hull: warning: 3 texts\n");
-    int status = 0;
-    waitpid(child, &status, 0);
-    EXPECT_EQ(status, 0);
+    const test::TemporaryFolder folder;
+    const test::Ended ended = test::run_in_fresh_process(
+        [] {
+            install_thread_guard(Refusal::fail);
+            WorkerThread worker{GetParam(), "worker"};
+            guard_this_thread(ThreadKind::main);
+            worker.call([] {
+                std::vector<std::string> texts;
+                for (const size_t size : {size_t{40}, size_t{4000}, size_t{4} << 20}) {
+                    texts.emplace_back(size, 'x');
+                }
+                log_warning(std::to_string(texts.size()) + " texts");
+            });
+            return 0;
+        },
+        folder.path().string());
+    EXPECT_EQ(ended.errors, "hull: warning: 3 texts\n");
+    EXPECT_EQ(ended.status, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, SeccompKindTest,

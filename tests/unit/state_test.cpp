@@ -11,6 +11,7 @@
 
 #include "base/device_node.h"
 #include "devices/block/block.h"
+#include "devices/block/file_backend.h"
 #include "devices/legacy/power.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/serial.h"
@@ -221,7 +222,7 @@ TYPED_TEST(VirtioState, AnotherDeviceDoesNotTakeIt) {
     other.device.offered = 0;
     test::expect_error([&] { load(other.state(), saved(guest.side.state())); }, ExitStatus::bad_file,
                        {"recorder", "features"});
-    virtio::Block disk{{.size = 1024, .id = ""}, {}};
+    virtio::Block disk{{.size = 1024, .id = ""}, virtio::make_synchronous_backends(virtio::DiskImage{})};
     TypeParam side{disk, guest.memory};
     test::expect_error([&] { load(side.state(), saved(guest.side.state())); }, ExitStatus::bad_file,
                        {"another kind"});

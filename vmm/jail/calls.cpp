@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -36,7 +37,8 @@ Call request(uint64_t number, const char* why) {
 /// Memory comes by brk() alone, since the guard has told malloc() so (seccomp.cpp).
 Calls with_common(Calls calls) {
     const Calls common{
-        {"write", "interrupts by irqfds, wakes other threads, and logs"},
+        {"pwritev2",
+         "interrupts by irqfds, wakes other threads and logs; a disk's thread writes the disk by it, too"},
         {"futex", "locks, and waits for other threads"},
         request(KVM_IRQ_LINE, "calls the guest at a pin of its interrupt controllers"),
         {"clock_gettime", "the time, where the host has no clock that a program reads itself"},
@@ -55,6 +57,7 @@ Calls vcpu_calls() {
         {"madvise", "its end gives its stack back", {is(2, MADV_DONTNEED)}},
         {"rt_sigprocmask", "its end takes no signals"},
         {"exit", "its end"},
+        {"sched_yield", "waits to be started, a moment before it sleeps"},
     });
 }
 
@@ -62,7 +65,6 @@ Calls block_calls() {
     return with_common({
         {"io_uring_enter", "the ring: reads, writes, flushes, holes, and waiting for kicks"},
         {"preadv2", "reads from the host's cache without waiting"},
-        {"pwritev", "writes to the host's cache"},
         {"sched_setscheduler", "who gets the processor first (WakePolicy)", {is(0, 0)}},
     });
 }
@@ -71,7 +73,6 @@ Calls block_without_ring_calls() {
     return with_common({
         {"ppoll", "waits for a kick, or to be stopped"},
         {"preadv2", "reads, and takes kicks"},
-        {"pwritev", "writes"},
         {"fdatasync", "flushes"},
         {"fallocate", "zeros and holes"},
     });
@@ -154,6 +155,7 @@ Calls vsock_calls() {
 Calls console_calls() {
     return with_common({
         {"poll", "waits for output, room, input, kicks, or to be stopped"},
+        {"write", "output"},
         {"read", "input of a port; takes kicks"},
         {"recvfrom", "input of a port that is a socket"},
         {"sendto", "output to such a port"},
@@ -178,11 +180,12 @@ Calls main_calls() {
         {"poll", "waits for the keeper, the console's input, and the guest's end"},
         {"restart_syscall", "goes on with poll() behind a stop of the process"},
         {"read", "the keeper's messages, and the console's input"},
+        {"write", "the rest of what the guest sent to a port; what --timing tells"},
         request(TIOCGWINSZ, "the terminal's size when that has changed"),
         request(TCGETS, "the terminal as it was, where the keeper is gone: looks"),
         request(TCSETS, "the same: sets"),
         // What follows is for the end.
-        {"tgkill", "interrupts the vCPUs", {is(2, 0)}},
+        {"tgkill", "interrupts the vCPUs", {is(2, static_cast<uint64_t>(SIGRTMIN))}},
         {"getpid", "of which process they are"},
         {"rt_sigprocmask", "the same without being interrupted itself"},
         {"sendto", "the rest of what the guest sent to a port"},
@@ -239,6 +242,8 @@ std::vector<Call> calls_of_sanitizers() {
         {"gettid", "who reports"},
         {"getpid", "the same"},
         {"exit_group", "the end of the process behind a report"},
+        {"pipe2", "whether memory may be read, before the type of an object is looked at there"},
+        {"close", "the same"},
     };
 }
 

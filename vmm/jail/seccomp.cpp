@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/thread_guard.h"
 #include "vmm/arch/arch.h"
 #include "vmm/jail/filters.h"
@@ -53,9 +54,7 @@ class Line {
         } while (number > 0);
         add(std::string_view{digits.data() + first, digits.size() - first});
     }
-    void write_out() const {
-        [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text_.data(), size_);
-    }
+    void write_out() const { write_log_line({text_.data(), size_}); }
 
   private:
     std::array<char, 160> text_{};

@@ -10,9 +10,9 @@ enum class Refusal {
 };
 
 /// From now on each thread that calls guard_this_thread() (base/thread_guard.h) has its filter. Once a
-/// process, which is one for a machine alone and has one thread: it has no way to new privileges from then
-/// on, malloc() has one arena, and with Refusal::fail there is a handler of SIGSYS. Throws Error
-/// (jail_incomplete) where the host's kernel has no such filters.
+/// process, which is one for a machine alone, has one thread, and never had another: it has no way to new
+/// privileges from then on, malloc() has one arena, and with Refusal::fail there is a handler of SIGSYS.
+/// Throws Error (jail_incomplete) where the host's kernel has no such filters.
 void install_thread_guard(Refusal how);
 
 }  // namespace hull::jail

@@ -67,7 +67,10 @@ void Vm::connect_ioeventfd(GuestAddress address, uint32_t value, int eventfd) {
 }
 
 Doorbell::Doorbell(Vm& vm, GuestAddress address, int eventfd)
-    : vm_{vm}, address_{address}, eventfd_{eventfd} {
+    : vm_{vm},
+      address_{address},
+      eventfd_{eventfd},
+      length_{vm.kvm().capability(KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0 ? 0U : uint32_t{sizeof(uint16_t)}} {
     request(0);
 }
 
@@ -82,7 +85,7 @@ Doorbell::~Doorbell() {
 void Doorbell::request(uint32_t flags) {
     kvm_ioeventfd request_data{};
     request_data.addr = raw(address_);
-    request_data.len = vm_.kvm().capability(KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0 ? 0 : sizeof(uint16_t);
+    request_data.len = length_;
     request_data.fd = eventfd_;
     request_data.flags = flags;
     vm_.request(KVM_IOEVENTFD, &request_data, "KVM_IOEVENTFD");

@@ -58,6 +58,7 @@ class Doorbell {
     Vm& vm_;
     const GuestAddress address_;
     const int eventfd_;
+    const uint32_t length_;  // of a write that it looks at; 0: any
 };
 
 /// One edge-triggered interrupt at a pin of the interrupt controllers. The thread that triggers it delivers
