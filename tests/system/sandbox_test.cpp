@@ -203,6 +203,63 @@ TEST_P(Sandbox, BringsBackNoMoreThanItMay) {
     EXPECT_THAT(ended.out, HasSubstr("125\nf\n"));
 }
 
+TEST_P(Sandbox, SeesAnImageInsteadOfTheHostsPrograms) {
+    const std::string made =
+        shell(
+            "mkdir -p r/bin r/etc; cp $(command -v busybox) r/bin; echo IMAGE >r/etc/os-release;"
+            "for name in sh cat ls id grep; do ln -s busybox r/bin/$name; done;"
+            "ln -s /etc/shadow r/etc/away; echo input >input;"
+            "printf '#!/bin/sh\\necho brought in\\n' >program; chmod 755 program;"
+            "tar -C r -cf r.tar . && gzip -k r.tar && xz -k r.tar && "
+            "truncate -s 16M r.ext4 && /sbin/mkfs.ext4 -q -d r r.ext4 && echo made")
+            .out;
+    ASSERT_EQ(made, "made\n");
+    for (const char* image : {"r.tar", "r.tar.gz", "r.tar.xz", "r.ext4"}) {
+        SCOPED_TRACE(image);
+        const std::string option = std::string{"$S --image "} + image;
+        const Ended ended =
+            shell(option +
+                  " --in input -- /bin/sh -c 'cat /etc/os-release /in/input; id -u; ls /usr /etc/passwd "
+                  "2>/dev/null; cat /etc/away 2>/dev/null; echo over >/etc/os-release; cat /etc/os-release; "
+                  "echo over >/in/input && cat /in/input; grep -c . /proc/self/stat; exit 6'; "
+                  "echo $?; cat input");
+        EXPECT_EQ(ended.out, "IMAGE\ninput\n0\nover\nover\n1\n6\ninput\n");
+        EXPECT_EQ(shell(option + " -- ./program").out, "brought in\n");
+        EXPECT_EQ(shell(option + " -- /usr/bin/env 2>/dev/null").status, 127) << "the host's";
+    }
+}
+
+TEST_P(Sandbox, SaysWhatIsWrongWithAnImage) {
+    shell(
+        "echo text >text; : >empty; mkdir folder;"
+        "head -c 5000 $(command -v busybox) >part; gzip -k part; head -c 1000 part.gz >cut.gz;"
+        "mkdir r; /usr/bin/mksquashfs r r.squash -quiet >/dev/null");
+    const std::pair<const char*, const char*> rows[] = {
+        {"nothing", "No such file or directory"},
+        {"folder", "it is a folder"},
+        {"empty", "the file is empty"},
+        {"text", "neither a tar archive nor"},
+        {"cut.gz", "cannot be unpacked"},
+        {"r.squash", "does not know the image's file system (squashfs)"},
+    };
+    for (const auto& [image, told] : rows) {
+        SCOPED_TRACE(image);
+        const Ended ended = shell(std::string{"$S --image "} + image + " -- true 2>&1");
+        EXPECT_EQ(ended.status, 125);
+        EXPECT_THAT(ended.out, HasSubstr(told));
+        EXPECT_EQ(std::ranges::count(ended.out.substr(ended.out.find("hull:")), '\n'), 1) << ended.out;
+    }
+}
+
+TEST_P(Sandbox, EndsAtCtrlAX) {
+    const auto hull =
+        start({"--tty", "--", "sh", "-c", "stty raw; echo up; sleep 1000"}, HullProcess::Input::terminal);
+    ASSERT_TRUE(hull->wait_for("up"));
+    hull->type(std::string(10'000, 'y'));  // which nobody reads
+    hull->type("\x01x");
+    EXPECT_EQ(hull->wait(), 128 + SIGKILL) << hull->err();
+}
+
 TEST_P(Sandbox, SaysInOneLineWhatIsWrong) {
     const std::pair<const char*, const char*> rows[] = {
         {"--in nothing-there -- true", "No such file or directory"},
