@@ -28,8 +28,8 @@ bool threads_are_guarded() {
 void guard_this_thread(ThreadKind kind) {
     if (installed_guard != nullptr) {
         installed_guard(kind);
-        thread_is_guarded(kind);
     }
+    thread_is_guarded(kind);
 }
 
 }  // namespace hull

@@ -35,7 +35,7 @@ enum Type : uint32_t {
     // that does its work is not answered. They are done in the order in which they come.
     kFolder = 1,   ///< make a folder and those above it: path, mode
     kFile = 2,     ///< write a file, in place of one that is there: path, mode, content
-    kMount = 3,    ///< mount(2) at a folder, which is made: source, path, kind, options, flags, capabilities
+    kMount = 3,    ///< mount(2) at a folder, which is made: source, path, kind, options, flags
     kAddress = 4,  ///< give a network interface its address: source (its name), address, prefix, gateway
     kRun = 5,  ///< start command `number`: argument…, environment…, root, path, capabilities, rows, columns
     kSignal = 6,    ///< send command `number` and what is in its process group a signal: value
@@ -79,8 +79,7 @@ enum Tag : uint32_t {
     kArgument = 13,      ///< text; once or more often, the program first
     kEnvironment = 14,   ///< text, NAME=VALUE; any number of times
     kRoot = 15,          ///< text: the folder that is the command's /
-    kCapabilities = 16,  ///< number: bit N is capability N that it may have or get, or that a mount is made
-                         ///< with (overlayfs has no others later); left out: all
+    kCapabilities = 16,  ///< number: bit N is capability N that it may have or get; left out: all
     kRows = 17,          ///< number, 0 to 65535; of kRun: the command gets a terminal
     kColumns = 18,       ///< number, 0 to 65535
     kValue = 19,         ///< number: of a signal

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/in.h>
@@ -11,7 +10,6 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace hull::agent {
@@ -34,7 +32,7 @@ constexpr uint32_t bit(Tag tag) {
 constexpr Form kForms[] = {
     {kFolder, bit(kPath) | bit(kMode), 0},
     {kFile, bit(kPath) | bit(kMode) | bit(kContent), 0},
-    {kMount, bit(kSource) | bit(kPath) | bit(kKind) | bit(kFlags), bit(kOptions) | bit(kCapabilities)},
+    {kMount, bit(kSource) | bit(kPath) | bit(kKind) | bit(kFlags), bit(kOptions)},
     {kAddress, bit(kSource) | bit(kIp) | bit(kPrefix), bit(kGateway)},
     {kSignal, bit(kValue), 0},
     {kResize, bit(kRows) | bit(kColumns), 0},
@@ -99,31 +97,12 @@ Failure write_file(const Request& asked) {
     return result;
 }
 
-/// Uses no other capabilities than these from here on, of those that it may use.
-bool use_capabilities(uint64_t wanted) {
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    if (syscall(SYS_capget, &header, data) != 0) {
-        return false;
-    }
-    for (__user_cap_data_struct& part : data) {
-        part.effective = part.permitted & static_cast<uint32_t>(wanted);
-        wanted >>= 32;
-    }
-    return syscall(SYS_capset, &header, data) == 0;
-}
-
 Failure do_mount(const Request& asked) {
     if (!make_folders(asked.path)) {
         return failed("to make a folder to mount at");
     }
-    if (!use_capabilities(asked.capabilities)) {
-        return failed("to give up capabilities");
-    }
-    const bool mounted = mount(asked.source, asked.path, asked.kind, asked.flags, asked.options) == 0;
-    const Failure result = mounted ? kDone : failed("to mount");
-    use_capabilities(~uint64_t{0});
-    return result;
+    return mount(asked.source, asked.path, asked.kind, asked.flags, asked.options) == 0 ? kDone
+                                                                                        : failed("to mount");
 }
 
 /// For ioctls on interfaces (netdevice(7)).
@@ -200,8 +179,6 @@ bool Request::take(const Field& field) {
             return take_number(field, 0, 32, prefix);
         case kGateway:
             return take_number(field, 0, UINT32_MAX, gateway);
-        case kCapabilities:
-            return take_number(field, 0, UINT64_MAX, capabilities);
         case kPortNumber:
             return take_number(field, 1, UINT16_MAX, port);
         case kRows:

@@ -19,7 +19,6 @@ struct Request {
     Field content;
     uint64_t mode = 0;  ///< up to 07777
     uint64_t flags = 0;
-    uint64_t capabilities = ~uint64_t{0};
     uint64_t address = 0;  ///< of IPv4, and the next but one
     uint64_t prefix = 0;   ///< up to 32
     uint64_t gateway = 0;

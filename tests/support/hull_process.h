@@ -41,6 +41,9 @@ class HullProcess {
     /// Waits for the end without reading standard output.
     int wait_unread();
 
+    /// Its jail may refuse it something, which is otherwise a failure of the test.
+    void may_be_refused() { may_be_refused_ = true; }
+
     [[nodiscard]] const std::string& out() const { return out_; }
     /// Standard error; complete after wait().
     [[nodiscard]] const std::string& err() const { return err_; }
@@ -70,6 +73,7 @@ class HullProcess {
 
     pid_t pid_ = -1;
     bool ended_ = false;
+    bool may_be_refused_ = false;
     int status_ = -1;
     UniqueFd terminal_;  // keeps the terminal, and its mode, when hull has ended
     UniqueFd input_;

@@ -28,6 +28,7 @@ class OrdinaryUser {
         for (const auto& [from, to] :
              {std::pair{hull.string(), "hull"},
               {(hull.parent_path() / "hull-user-net").string(), "hull-user-net"},
+              {(hull.parent_path() / "hull-file-server").string(), "hull-file-server"},
               {(hull.parent_path() / "hull-agent.initramfs").string(), "hull-agent.initramfs"},
               {guest_file("small/bzImage"), "kernel"},
               {guest_file("initramfs-small"), "initramfs"}}) {

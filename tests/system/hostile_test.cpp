@@ -10,7 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <regex>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -19,6 +19,7 @@
 #include "tests/support/hostile_guest.h"
 #include "tests/support/hostile_peers.h"
 #include "tests/support/hull_process.h"
+#include "tests/support/neighbour.h"
 #include "tests/support/resident.h"
 #include "tests/support/storage_daemon.h"
 #include "tests/support/way.h"
@@ -47,38 +48,6 @@ struct Most {
     uint64_t kib = 0;
 };
 
-/// A machine of somebody else's, which writes to its disk all the time and waits each time until that is
-/// there.
-class Neighbour {
-  public:
-    explicit Neighbour(const fs::path& disk)
-        : hull_{boot({"small", "small/bzImage", "initramfs-small", "acpi", "pci"}, "",
-                     {"--memory", "128M", "--disk", disk.string()}),
-                HullProcess::Input::pipe} {
-        EXPECT_TRUE(hull_.wait_for("hull#"));
-        hull_.type(
-            "echo 0 >/go; while [ -e /go ]; do { time dd if=/dev/zero of=/dev/vda bs=4k count=8 "
-            "conv=notrunc,fsync || echo fa''iled; } 2>&1 | grep -E 'real|fa''iled' >>/times; done &\n");
-    }
-    /// Ends it. Seconds that each of its writes took, from the shortest to the longest.
-    std::vector<double> end() {
-        hull_.type("rm /go; wait; clear; cat /times; poweroff -f\n");
-        EXPECT_EQ(hull_.wait(), 0) << hull_.err();
-        EXPECT_EQ(hull_.err(), "");
-        EXPECT_EQ(hull_.out().find("failed"), std::string::npos) << "a write of the neighbour's failed";
-        std::vector<double> seconds;
-        const std::regex time{R"(real\s+(\d+)m\s*([0-9.]+)s)"};
-        for (std::sregex_iterator at{hull_.out().begin(), hull_.out().end(), time}, none; at != none; ++at) {
-            seconds.push_back(60 * std::stod((*at)[1]) + std::stod((*at)[2]));
-        }
-        std::ranges::sort(seconds);
-        return seconds;
-    }
-
-  private:
-    HullProcess hull_;
-};
-
 std::string contents(const fs::path& path) {
     std::ostringstream text;
     text << std::ifstream{path, std::ios::binary}.rdbuf();
@@ -95,7 +64,10 @@ TEST_P(Hostile, AGuestHarmsNobodyButItself) {
     };
     const auto shared = folder.file("shared/file", "x").parent_path();
     const StorageDaemon daemon{disk("served"), path("daemon"), "raw"};
-    Neighbour neighbour{disk("neighbours")};
+    Neighbour neighbour{
+        std::make_unique<HullProcess>(boot({"small", "small/bzImage", "initramfs-small", "acpi", "pci"}, "",
+                                           {"--memory", "128M", "--disk", disk("neighbours")}),
+                                      HullProcess::Input::pipe)};
     HullProcess hull{{"boot",
                       "--kernel",
                       HULL_HOSTILE_KERNEL,

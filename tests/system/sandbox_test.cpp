@@ -3,28 +3,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <termios.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/support/echo_server.h"
-#include "tests/support/files.h"
 #include "tests/support/hull_process.h"
-#include "tests/support/ordinary_user.h"
-#include "tests/support/sockets.h"
+#include "tests/support/sandbox_rig.h"
 
 namespace hull::test {
 namespace {
@@ -34,116 +27,7 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
 
-enum class Who { root, ordinary };
-
-/// What is on the host that a sandbox could leave behind.
-struct Remains {
-    std::set<std::string> folders;
-    std::string mounts;
-    std::multiset<std::string> programs;
-
-    static Remains look() {
-        Remains found;
-        for (const char* folder : {"/tmp", "/run"}) {
-            for (const auto& entry : fs::directory_iterator{folder}) {
-                if (entry.path().filename().string().find("hull-sandbox") != std::string::npos) {
-                    found.folders.insert(entry.path());
-                }
-            }
-        }
-        std::stringstream mounts;
-        mounts << std::ifstream{"/proc/self/mountinfo"}.rdbuf();
-        found.mounts = mounts.str();
-        for (const auto& entry : fs::directory_iterator{"/proc"}) {
-            std::error_code gone;
-            const fs::path program = fs::read_symlink(entry.path() / "exe", gone);
-            if (!gone &&
-                (program.filename().string().starts_with("hull") || program.filename() == "virtiofsd") &&
-                program.filename() != "hull_system_tests") {
-                found.programs.insert(program);
-            }
-        }
-        return found;
-    }
-    friend bool operator==(const Remains&, const Remains&) = default;
-};
-
-struct Ended {
-    int status = -1;
-    std::string out;  // and standard error, where the command joins them
-};
-
-class Sandbox : public testing::TestWithParam<Who> {
-  protected:
-    void SetUp() override {
-        if (GetParam() == Who::ordinary && !OrdinaryUser::possible()) {
-            GTEST_SKIP() << "only root can become an ordinary user";
-        }
-        user_ = GetParam() == Who::ordinary ? std::make_unique<OrdinaryUser>() : nullptr;
-        fs::create_directory(folder() / "own");
-        if (user_) {
-            user_->give("own");
-        }
-        const char* given = std::getenv("HULL_TEST_BINARY");
-        hull_ = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
-        if (user_) {
-            hull_ = user_->path("hull");
-        }
-        before_ = Remains::look();
-    }
-    void TearDown() override {
-        if (IsSkipped()) {
-            return;
-        }
-        // What was killed with SIGKILL is tidied up by others, a moment later.
-        for (int tries = 0; tries < 500 && Remains::look() != before_; ++tries) {
-            std::this_thread::sleep_for(10ms);
-        }
-        const Remains after = Remains::look();
-        EXPECT_EQ(after.folders, before_.folders);
-        EXPECT_EQ(after.mounts, before_.mounts);
-        EXPECT_EQ(after.programs, before_.programs);
-    }
-
-    [[nodiscard]] fs::path folder() const { return user_ ? user_->folder().path() : root_folder_.path(); }
-    /// A folder of the user's own.
-    [[nodiscard]] std::string own(const std::string& name = "") const { return folder() / "own" / name; }
-    [[nodiscard]] std::string kernel() const {
-        return user_ ? user_->path("kernel") : guest_file("small/bzImage");
-    }
-    /// Runs a line of shell as this user in a folder of theirs, in which $S stands for `hull sandbox --kernel
-    /// …`.
-    Ended shell(const std::string& line) const {
-        const fs::path script = folder() / "script";
-        std::ofstream{script} << "cd '" << own() << "'; S='" << hull_ << " sandbox --kernel " << kernel()
-                              << "'\n"
-                              << line << "\n";
-        const std::string whole = (user_ ? "setpriv --reuid 1234 --regid 1234 --clear-groups sh '" : "sh '") +
-                                  script.string() + "'";
-        const std::unique_ptr<FILE, void (*)(FILE*)> pipe{popen(whole.c_str(), "r"), [](FILE*) {}};
-        Ended ended;
-        std::array<char, 4096> part{};
-        for (size_t got = 0; (got = fread(part.data(), 1, part.size(), pipe.get())) > 0;) {
-            ended.out.append(part.data(), got);
-        }
-        const int status = pclose(pipe.get());
-        ended.status = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-        return ended;
-    }
-    [[nodiscard]] std::unique_ptr<HullProcess> start(
-        std::vector<std::string> words, HullProcess::Input input = HullProcess::Input::nothing) const {
-        words.insert(words.begin(), {"sandbox", "--kernel", kernel()});
-        if (user_) {
-            return user_->start(std::move(words), input);
-        }
-        return std::make_unique<HullProcess>(std::move(words), input);
-    }
-
-    const TemporaryFolder root_folder_;
-    std::unique_ptr<OrdinaryUser> user_;
-    std::string hull_;
-    Remains before_;
-};
+class Sandbox : public SandboxRig {};
 
 TEST_P(Sandbox, EndsWithTheCommandsStatus) {
     EXPECT_EQ(shell("$S -- true").status, 0);
@@ -287,17 +171,6 @@ TEST_P(Sandbox, ReachesThoseWhoAreAllowedAndNobodyElse) {
     EXPECT_EQ(std::system("ip addr del 192.0.2.77/32 dev lo"), 0);
 }
 
-TEST_P(Sandbox, LeavesTheHostUsableWhateverTheCommandDoes) {
-    EXPECT_EQ(shell("$S --timeout 12 --memory 256M -- bash -c ':(){ :|:& };:; wait; sleep 1000' 2>/dev/null")
-                  .status,
-              124);
-    EXPECT_EQ(shell("$S --memory 256M -- tail /dev/zero 2>/dev/null").status, 137);
-    const Ended ended = shell("$S --memory 256M -- sh -c 'dd if=/dev/zero of=/tmp/filler bs=1M' 2>&1");
-    EXPECT_EQ(ended.status, 1);
-    EXPECT_THAT(ended.out, HasSubstr("No space left on device"));
-    EXPECT_EQ(shell("$S -- echo fine").out, "fine\n");
-}
-
 TEST_P(Sandbox, BringsFilesInAndBack) {
     const Ended ended = shell(
         "umask 077; mkdir -p dir/sub; echo one >dir/sub/file; echo two >single; printf '#!/bin/sh\\npwd; cat "
@@ -328,6 +201,63 @@ TEST_P(Sandbox, BringsBackNoMoreThanItMay) {
     ended = shell("mkdir full; echo x >full/f; $S --out full -- true 2>&1; echo $?; ls full");
     EXPECT_THAT(ended.out, HasSubstr("it is not empty"));
     EXPECT_THAT(ended.out, HasSubstr("125\nf\n"));
+}
+
+TEST_P(Sandbox, SeesAnImageInsteadOfTheHostsPrograms) {
+    const std::string made =
+        shell(
+            "mkdir -p r/bin r/etc; cp $(command -v busybox) r/bin; echo IMAGE >r/etc/os-release;"
+            "for name in sh cat ls id grep; do ln -s busybox r/bin/$name; done;"
+            "ln -s /etc/shadow r/etc/away; echo input >input;"
+            "printf '#!/bin/sh\\necho brought in\\n' >program; chmod 755 program;"
+            "tar -C r -cf r.tar . && gzip -k r.tar && xz -k r.tar && "
+            "truncate -s 16M r.ext4 && /sbin/mkfs.ext4 -q -d r r.ext4 && echo made")
+            .out;
+    ASSERT_EQ(made, "made\n");
+    for (const char* image : {"r.tar", "r.tar.gz", "r.tar.xz", "r.ext4"}) {
+        SCOPED_TRACE(image);
+        const std::string option = std::string{"$S --image "} + image;
+        const Ended ended =
+            shell(option +
+                  " --in input -- /bin/sh -c 'cat /etc/os-release /in/input; id -u; ls /usr /etc/passwd "
+                  "2>/dev/null; cat /etc/away 2>/dev/null; echo over >/etc/os-release; cat /etc/os-release; "
+                  "echo over >/in/input && cat /in/input; grep -c . /proc/self/stat; exit 6'; "
+                  "echo $?; cat input");
+        EXPECT_EQ(ended.out, "IMAGE\ninput\n0\nover\nover\n1\n6\ninput\n");
+        EXPECT_EQ(shell(option + " -- ./program").out, "brought in\n");
+        EXPECT_EQ(shell(option + " -- /usr/bin/env 2>/dev/null").status, 127) << "the host's";
+    }
+}
+
+TEST_P(Sandbox, SaysWhatIsWrongWithAnImage) {
+    shell(
+        "echo text >text; : >empty; mkdir folder;"
+        "head -c 5000 $(command -v busybox) >part; gzip -k part; head -c 1000 part.gz >cut.gz;"
+        "mkdir r; /usr/bin/mksquashfs r r.squash -quiet >/dev/null");
+    const std::pair<const char*, const char*> rows[] = {
+        {"nothing", "No such file or directory"},
+        {"folder", "it is a folder"},
+        {"empty", "the file is empty"},
+        {"text", "neither a tar archive nor"},
+        {"cut.gz", "cannot be unpacked"},
+        {"r.squash", "does not know the image's file system (squashfs)"},
+    };
+    for (const auto& [image, told] : rows) {
+        SCOPED_TRACE(image);
+        const Ended ended = shell(std::string{"$S --image "} + image + " -- true 2>&1");
+        EXPECT_EQ(ended.status, 125);
+        EXPECT_THAT(ended.out, HasSubstr(told));
+        EXPECT_EQ(std::ranges::count(ended.out.substr(ended.out.find("hull:")), '\n'), 1) << ended.out;
+    }
+}
+
+TEST_P(Sandbox, EndsAtCtrlAX) {
+    const auto hull =
+        start({"--tty", "--", "sh", "-c", "stty raw; echo up; sleep 1000"}, HullProcess::Input::terminal);
+    ASSERT_TRUE(hull->wait_for("up"));
+    hull->type(std::string(10'000, 'y'));  // which nobody reads
+    hull->type("\x01x");
+    EXPECT_EQ(hull->wait(), 128 + SIGKILL) << hull->err();
 }
 
 TEST_P(Sandbox, SaysInOneLineWhatIsWrong) {

@@ -208,7 +208,7 @@ TEST_F(ConsoleOutputTest, WhatIsPrintedJustBeforeTheEndIsWritten) {
     for (int round = 0; round < kRounds; ++round) {
         {
             const UniqueFd end = reopen_without_blocking(pipe.write_end.get());
-        ConsoleOutput output{end.get(), [] {}};
+            ConsoleOutput output{end.get(), [] {}};
             output.put(bytes_of("a"));
             for (int wait = 0; wait < round % 50; ++wait) {  // the writer is here and there on its way
                 std::this_thread::yield();

@@ -242,6 +242,8 @@ std::vector<Call> calls_of_sanitizers() {
         {"gettid", "who reports"},
         {"getpid", "the same"},
         {"exit_group", "the end of the process behind a report"},
+        {"pipe2", "whether memory may be read, before the type of an object is looked at there"},
+        {"close", "the same"},
     };
 }
 

@@ -13,7 +13,7 @@ namespace hull {
 
 /// A VM's descriptor and the requests made of it. Every member throws Error (host_unfit) where KVM refuses,
 /// naming the request. Memory is for one thread, what connects for any; the process that made a VM is the
-/// only one that can use it.
+/// only one that can use it. What KVM has of it is freed by a thread of the kernel's, soon after its end.
 class Vm {
   public:
     /// `kvm` must outlive the VM.
@@ -39,6 +39,7 @@ class Vm {
 
   private:
     const Kvm& kvm_;
+    UniqueFd holder_;  // before fd_: closed after it
     UniqueFd fd_;
 };
 
