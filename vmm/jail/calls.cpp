@@ -243,6 +243,7 @@ std::vector<Call> calls_of_sanitizers() {
         {"getpid", "the same"},
         {"exit_group", "the end of the process behind a report"},
         {"pipe2", "whether memory may be read, before the type of an object is looked at there"},
+        {"write", "the same"},
         {"close", "the same"},
     };
 }
