@@ -123,15 +123,16 @@ void attack_from(const char* thread) {
 
 }  // namespace hull::turncoat
 
-// The first ring only: a host without any is played to all others, so that there is a thread of that kind,
-// too.
+// A disk's first ring only: a host without any is played to all other disks, so that there is a thread of
+// that kind, too. What the main thread makes holds the VM and serves nobody.
 int __wrap_io_uring_queue_init(unsigned entries, io_uring* ring, unsigned flags) {  // NOLINT
     using namespace hull::turncoat;
-    if (report.text != nullptr && last_ring >= 0) {
+    const bool serves = gettid() != getpid();
+    if (report.text != nullptr && serves && last_ring >= 0) {
         return -ENOSYS;
     }
     const int result = __real_io_uring_queue_init(entries, ring, flags);
-    if (result == 0) {
+    if (result == 0 && serves) {
         this_threads_ring = ring;
         last_ring = ring->ring_fd;
     }

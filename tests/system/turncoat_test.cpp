@@ -64,9 +64,9 @@ class Listeners {
         name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
         const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
         EXPECT_EQ(bind(abstract_.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
-        EXPECT_EQ(listen(abstract_.get(), 8), 0);
+        EXPECT_EQ(listen(abstract_.get(), kBacklog), 0);
         tcp_ = bind_to_a_port(tcp_listener_.get());
-        EXPECT_EQ(listen(tcp_listener_.get(), 8), 0);
+        EXPECT_EQ(listen(tcp_listener_.get(), kBacklog), 0);
         udp_ = bind_to_a_port(udp_socket_.get());
     }
     [[nodiscard]] uint16_t tcp() const { return tcp_; }
@@ -87,6 +87,8 @@ class Listeners {
     }
 
   private:
+    // Who calls when it is full waits: a thread of each kind does.
+    static constexpr int kBacklog = 2 * static_cast<int>(kThreadKinds);
     static constexpr int kStream = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
 
     static uint16_t bind_to_a_port(int descriptor) {
