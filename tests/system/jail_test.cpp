@@ -240,6 +240,34 @@ TEST_P(Jailed, ItHasNoDescriptorButThoseOfItsDevices) {
     EXPECT_EQ(hull->wait(), 0) << hull->err();
 }
 
+TEST_P(Jailed, ItsUserNetworkIsLockedInAsWell) {
+    const auto hull = boot(devices());
+    ASSERT_TRUE(hull->wait_for("hull#"));
+    const std::vector<pid_t> helpers = hull->helpers();
+    ASSERT_EQ(helpers.size(), 1U);
+    const Seen network{helpers.front()};
+    const Seen keeper{hull->keeper()};
+    for (const char* kind : {"ns/mnt", "ns/pid"}) {
+        EXPECT_NE(network.link(kind), keeper.link(kind));
+    }
+    EXPECT_EQ(network.status("Uid"), expected_ids(hull->keeper(), false));
+    EXPECT_EQ(network.status("Gid"), expected_ids(hull->keeper(), true));
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapAmb"}) {
+        EXPECT_EQ(network.status(set), Words{kNothing}) << set;
+    }
+    EXPECT_EQ(network.status("NoNewPrivs"), Words{"1"});
+    EXPECT_EQ(network.status("Seccomp"), Words{"2"});
+    // Whom the guest's names are asked of, and no other file.
+    ASSERT_TRUE(fs::exists("/etc/resolv.conf")) << "this shows nothing";
+    EXPECT_EQ(network.names_in("root"), Words{"etc"});
+    EXPECT_EQ(network.names_in("root/etc"), Words{"resolv.conf"});
+    const std::string file = network.folder() / "root/file";
+    EXPECT_EQ(open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600), -1);
+    EXPECT_EQ(errno, EROFS);
+    hull->type("poweroff -f\n");
+    EXPECT_EQ(hull->wait(), 0) << hull->err();
+}
+
 TEST_P(Jailed, ItDoesNotOutliveItsKeeperEvenWhereItDoesNothing) {
     const auto hull = boot(devices());
     ASSERT_TRUE(hull->wait_for("hull#"));
@@ -331,7 +359,8 @@ TEST(JailLayers, ThatTheHostForbidsAreAnErrorUnlessTheyAreLeftOut) {
     EXPECT_THAT(refused->err(), HasSubstr("user.max_user_namespaces"));
     EXPECT_EQ(std::count(refused->err().begin(), refused->err().end(), '\n'), 1) << refused->err();
     EXPECT_EQ(refused->out(), "");
-    const auto allowed = user.boot({"--cmdline", "hull.run=poweroff", "--jail-without", "namespaces"});
+    const auto allowed =
+        user.boot({"--net", "user", "--cmdline", "hull.run=poweroff", "--jail-without", "namespaces"});
     EXPECT_EQ(allowed->wait(), 0) << allowed->err();
     EXPECT_EQ(allowed->err(), "");
     HullProcess roots{small({"--cmdline", "hull.run=poweroff"})};

@@ -131,12 +131,15 @@ HelperProcess::HelperProcess(const Program& program) {
     if (is_in_user_namespace) {
         pid = fork_into(kApart | CLONE_NEWUSER);
     }
+    if (pid < 0 && program.is_apart && errno != EAGAIN && errno != ENOMEM) {
+        throw Error{
+            ExitStatus::jail_incomplete, tried, "it needs namespaces: " + errno_text(errno),
+            "permit users to make them (as root: sysctl user.max_user_namespaces=10000) or start Hull "
+            "as root; a user network does without by --jail-without namespaces"};
+    }
     if (pid < 0) {
         throw Error{ExitStatus::no_resources, tried, errno_text(errno),
-                    program.is_apart
-                        ? "it needs namespaces: permit users to make them, or raise the limit of "
-                          "processes (ulimit -u)"
-                        : "raise the limit of processes (ulimit -u)"};
+                    "raise the limit of processes (ulimit -u)"};
     }
     if (pid == 0) {
         if (is_in_user_namespace && !become_root(user, group)) {

@@ -36,8 +36,8 @@ class HelperProcess {
         std::function<std::string()> prepare = nullptr;
     };
 
-    /// Starts it. Throws Error (no_resources, bad_file where there is no such program, or host_unfit where it
-    /// cannot be prepared).
+    /// Starts it. Throws Error (no_resources, bad_file where there is no such program, jail_incomplete where
+    /// there are no namespaces for it, or host_unfit where it cannot be prepared).
     explicit HelperProcess(const Program& program);
     HelperProcess(HelperProcess&& other) noexcept = default;
     HelperProcess& operator=(HelperProcess&& other) = delete;

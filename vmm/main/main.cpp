@@ -156,7 +156,7 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
     // First, since they take the longest.
     for (const NetConfig& net : config.nets) {
         if (net.kind == NetConfig::Kind::user) {
-            user_nets.emplace_back(net, group);
+            user_nets.emplace_back(net, config.jail, group);
         }
     }
     files.kvm = open_kvm();

@@ -3,7 +3,15 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 
+#include <cerrno>
+
+#include "base/error.h"
+
 namespace hull {
+
+std::string failed(const std::string& what) {
+    return what + ": " + errno_text(errno);
+}
 
 bool make_mounts_private() {
     return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;

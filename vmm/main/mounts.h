@@ -2,10 +2,14 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "base/unique_fd.h"
 
 namespace hull {
+
+/// "WHAT: " and errno's text, for a helper that says why it cannot begin.
+std::string failed(const std::string& what);
 
 /// Makes what is mounted from here on this namespace's alone. False with errno where it cannot.
 bool make_mounts_private();

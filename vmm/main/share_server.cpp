@@ -70,10 +70,6 @@ void raise_limit_of_files() {
     }
 }
 
-std::string failed(const std::string& what) {
-    return what + ": " + errno_text(errno);
-}
-
 /// In the new process: what fails, or nothing.
 std::string confine(const ShareConfig& share) {
     raise_limit_of_files();

@@ -6,9 +6,13 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "base/error.h"
+#include "vmm/jail/machine_user.h"
+#include "vmm/main/view.h"
 
 namespace hull {
 
@@ -17,9 +21,17 @@ namespace {
 /// So that the largest frames do not wait for each other; the host may allow less.
 constexpr int kLinkBuffer = 1 << 20;
 
+/// The file is the one that is there now: who replaces it rather than writes into it is not followed.
+std::string show_name_servers() {
+    const char* const place = "etc/resolv.conf";
+    std::error_code missing;
+    return show({{.source = std::filesystem::canonical(std::filesystem::path{"/"} / place, missing),
+                  .place = place}});
+}
+
 }  // namespace
 
-UserNet::UserNet(const NetConfig& config, const jail::Cgroup* group) {
+UserNet::UserNet(const NetConfig& config, const JailConfig& jail, const jail::Cgroup* group) {
     int link[2];
     int report[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, link) != 0) {
@@ -45,11 +57,24 @@ UserNet::UserNet(const NetConfig& config, const jail::Cgroup* group) {
     for (const virtio::PortForward& forward : config.forwards) {
         arguments.push_back("--forward=" + forward.text());
     }
+    const bool is_apart = jail.has(JailConfig::Layer::namespaces);
+    if (is_apart) {
+        arguments.push_back(std::string{"--root="} + kViewPlace);
+    }
+    if (geteuid() == 0 && jail.has(JailConfig::Layer::user)) {
+        const jail::MachineUser user = jail::find_machine_user(jail.user);
+        arguments.push_back("--user=" + std::to_string(user.uid) + ":" + std::to_string(user.gid));
+    }
+    if (jail.has(JailConfig::Layer::seccomp)) {
+        arguments.emplace_back("--filter");
+    }
     process_.emplace(HelperProcess::Program{.name = "hull-user-net",
                                             .file = own_file("hull-user-net"),
                                             .arguments = std::move(arguments),
                                             .descriptors = {far_end.get(), report_end.get()},
-                                            .group = group});
+                                            .is_apart = is_apart,
+                                            .group = group,
+                                            .prepare = is_apart ? show_name_servers : nullptr});
 }
 
 void UserNet::wait_until_ready() {

@@ -6,9 +6,6 @@
 // namespace.
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <seccomp.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +19,7 @@
 #include <span>
 #include <utility>
 
+#include "base/confinement.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "devices/fs/fuse_request.h"
@@ -54,44 +52,17 @@ size_t most_answer() {
 
 /// Leaves nothing of the host's but the folder.
 UniqueFd enter(const char* path) {
-    require(chdir(path) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
-                chdir("/") == 0,
-            "cannot make a folder the only one");
+    leave_for(path);
     UniqueFd folder{open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)};
     require(folder.valid(), "cannot open the folder");
     return folder;
 }
 
-/// Keeps one right, where there is any: to read what belongs to others, as its user may.
-void give_up_rights() {
-    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
-    require(syscall(SYS_capget, &header, sets.data()) == 0, "cannot ask for the rights there are");
-    const uint32_t kept = sets[0].permitted & (uint32_t{1} << CAP_DAC_READ_SEARCH);
-    sets = {};
-    sets[0].effective = sets[0].permitted = kept;
-    require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_capset, &header, sets.data()) == 0,
-            "cannot give up rights");
-}
-
-/// What is left: to take requests and answer them, to look at files and read them, and to have memory. All
-/// else fails with EPERM.
-void close_filter() {
-    constexpr int kCalls[] = {SCMP_SYS(read),       SCMP_SYS(write),     SCMP_SYS(openat2),
-                              SCMP_SYS(newfstatat), SCMP_SYS(fstat),     SCMP_SYS(fstatfs),
-                              SCMP_SYS(readlinkat), SCMP_SYS(pread64),   SCMP_SYS(lseek),
-                              SCMP_SYS(getdents64), SCMP_SYS(close),     SCMP_SYS(brk),
-                              SCMP_SYS(mmap),       SCMP_SYS(munmap),    SCMP_SYS(mremap),
-                              SCMP_SYS(madvise),    SCMP_SYS(exit_group)};
-    const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    require(filter != nullptr, "cannot make a filter of system calls");
-    for (const int call : kCalls) {
-        require(seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0) == 0,
-                "cannot make a filter of system calls");
-    }
-    require(seccomp_load(filter) == 0, "cannot close the filter of system calls");
-    seccomp_release(filter);
-}
+/// What is left: to take requests and answer them, to look at files and read them, and to have memory.
+constexpr AllowedCall kCalls[] = {
+    {SYS_read},       {SYS_write},   {SYS_openat2}, {SYS_newfstatat}, {SYS_fstat},     {SYS_fstatfs},
+    {SYS_readlinkat}, {SYS_pread64}, {SYS_lseek},   {SYS_getdents64}, {SYS_close},     {SYS_brk},
+    {SYS_mmap},       {SYS_munmap},  {SYS_mremap},  {SYS_madvise},    {SYS_exit_group}};
 
 void serve(virtio::FileServer& server) {
     std::array<std::byte, virtio::kMostFuseRequest> request{};
@@ -116,8 +87,9 @@ int main(int argc, char** argv) {
                         "leave it to hull to start this program"};
         }
         virtio::FileServer server{enter(argv[1]), most_answer()};
-        give_up_rights();
-        close_filter();
+        // To read what belongs to others, as its user may, where there is that right.
+        keep_capabilities(uint32_t{1} << CAP_DAC_READ_SEARCH);
+        allow_only(kCalls);
         serve(server);
         _exit(0);
     } catch (const std::exception& error) {

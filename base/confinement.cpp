@@ -1,0 +1,59 @@
+#include "base/confinement.h"
+
+#include <linux/capability.h>
+#include <seccomp.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <memory>
+
+#include "base/error.h"
+
+namespace hull {
+
+namespace {
+
+void require(bool done, const char* tried) {
+    if (!done) {
+        throw Error{ExitStatus::internal_failure, tried, errno_text(errno)};
+    }
+}
+
+}  // namespace
+
+void leave_for(const char* folder) {
+    require(chdir(folder) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
+                chdir("/") == 0,
+            "cannot make a folder the only one");
+}
+
+void keep_capabilities(uint32_t bits) {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+    require(syscall(SYS_capget, &header, sets.data()) == 0, "cannot ask for the rights there are");
+    const uint32_t kept = sets[0].permitted & bits;
+    sets = {};
+    sets[0].effective = sets[0].permitted = kept;
+    require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_capset, &header, sets.data()) == 0,
+            "cannot give up rights");
+}
+
+void allow_only(std::span<const AllowedCall> calls) {
+    const std::unique_ptr<void, decltype(&seccomp_release)> filter{seccomp_init(SCMP_ACT_ERRNO(EPERM)),
+                                                                   seccomp_release};
+    require(filter != nullptr, "cannot make a filter of system calls");
+    for (const auto& [number, first_argument] : calls) {
+        const scmp_arg_cmp limit{
+            .arg = 0, .op = SCMP_CMP_EQ, .datum_a = first_argument.value_or(0), .datum_b = 0};
+        require(
+            seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, number, first_argument ? 1 : 0, &limit) == 0,
+            "cannot make a filter of system calls");
+    }
+    require(seccomp_load(filter.get()) == 0, "cannot close the filter of system calls");
+}
+
+}  // namespace hull

@@ -1,0 +1,27 @@
+// How a helper program of Hull's locks itself in, once it has all that it needs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace hull {
+
+/// Makes a folder, which is a mount of the process's own mount namespace, the root, and leaves nothing else.
+/// Throws Error (internal_failure), as all of these do.
+void leave_for(const char* folder);
+
+/// Gives up all capabilities but those of these bits that the process has, in its permitted and effective
+/// sets, and every way to new ones.
+void keep_capabilities(uint32_t bits);
+
+/// A system call by its number, and what its first argument is to be, if that matters.
+struct AllowedCall {
+    int number;
+    std::optional<uint64_t> first_argument = std::nullopt;
+};
+
+/// From now on all other calls fail with EPERM, on all threads that are started from here.
+void allow_only(std::span<const AllowedCall> calls);
+
+}  // namespace hull
