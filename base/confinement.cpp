@@ -46,12 +46,11 @@ void allow_only(std::span<const AllowedCall> calls) {
     const std::unique_ptr<void, decltype(&seccomp_release)> filter{seccomp_init(SCMP_ACT_ERRNO(EPERM)),
                                                                    seccomp_release};
     require(filter != nullptr, "cannot make a filter of system calls");
-    for (const auto& [number, first_argument] : calls) {
+    for (const auto& [number, argument, value] : calls) {
         const scmp_arg_cmp limit{
-            .arg = 0, .op = SCMP_CMP_EQ, .datum_a = first_argument.value_or(0), .datum_b = 0};
-        require(
-            seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, number, first_argument ? 1 : 0, &limit) == 0,
-            "cannot make a filter of system calls");
+            .arg = argument, .op = SCMP_CMP_EQ, .datum_a = value.value_or(0), .datum_b = 0};
+        require(seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, number, value ? 1 : 0, &limit) == 0,
+                "cannot make a filter of system calls");
     }
     require(seccomp_load(filter.get()) == 0, "cannot close the filter of system calls");
 }

@@ -15,10 +15,11 @@ void leave_for(const char* folder);
 /// sets, and every way to new ones.
 void keep_capabilities(uint32_t bits);
 
-/// A system call by its number, and what its first argument is to be, if that matters.
+/// A system call by its number, and what one of its arguments (0 to 5) is to be, if that matters.
 struct AllowedCall {
     int number;
-    std::optional<uint64_t> first_argument = std::nullopt;
+    unsigned argument = 0;
+    std::optional<uint64_t> value = std::nullopt;
 };
 
 /// From now on all other calls fail with EPERM, on all threads that are started from here.

@@ -7,6 +7,7 @@
 // are open it locks itself in: FOLDER, a mount in a mount namespace of its own, is all the files that it
 // sees, it becomes this user, and makes no system calls but those that it needs (--filter).
 #include <grp.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -84,8 +85,8 @@ constexpr AllowedCall kCalls[] = {
     {SYS_restart_syscall},
     {SYS_clock_gettime},
     // The guest's connections, which are the host's sockets of the internet and no others.
-    {SYS_socket, AF_INET},
-    {SYS_socket, AF_INET6},
+    {SYS_socket, 0, AF_INET},
+    {SYS_socket, 0, AF_INET6},
     {SYS_bind},
     {SYS_connect},
     {SYS_listen},
@@ -98,7 +99,7 @@ constexpr AllowedCall kCalls[] = {
     {SYS_getsockopt},
     {SYS_setsockopt},
     {SYS_fcntl},
-    {SYS_ioctl},
+    {SYS_ioctl, 1, FIONREAD},
     // The host's name servers, /etc/resolv.conf.
     {SYS_openat},
     {SYS_newfstatat},
