@@ -8,8 +8,8 @@
 // still to be done. A guest that is silent for too long is ended, counted, and run again. Each guest has a
 // server of its own where one is named (its words are divided by spaces): one that was left by a guest that
 // hung in the middle would go on waiting for that guest and turn away the next. The case "own" is the guest's
-// own part, which is subtracted from the others; "hull BUS" is held against "qemu BUS". Prints a table and
-// appends the same as a line of JSON.
+// own part, which is subtracted from the others; "hull BUS" is held against the other of that BUS. Prints a
+// table and appends the same as a line of JSON.
 
 #include <poll.h>
 #include <signal.h>
@@ -179,6 +179,19 @@ double cost(const Arguments& arguments, const std::string& name, const std::stri
     return all > 0 ? all - own : 0;
 }
 
+/// The name of the case that this one is held against; empty where there is none.
+std::string peer_of(const Arguments& arguments, const Case& test) {
+    constexpr std::string_view kOwn = "hull";
+    if (test.name.starts_with(kOwn)) {
+        for (const Case& other : arguments.cases) {
+            if (&other != &test && other.name.ends_with(test.name.substr(kOwn.size()))) {
+                return other.name;
+            }
+        }
+    }
+    return "";
+}
+
 void print(const Arguments& arguments) {
     std::printf("\n%s\n%-14s", arguments.title.c_str(), "");
     for (const Case& test : arguments.cases) {
@@ -191,8 +204,7 @@ void print(const Arguments& arguments) {
         for (const Case& test : arguments.cases) {
             const auto& values = test.ns.at(job);
             const auto [least, most] = std::minmax_element(values.begin(), values.end());
-            const std::string peer =
-                test.name.starts_with("hull ") ? "qemu " + test.name.substr(5) : std::string{};
+            const std::string peer = peer_of(arguments, test);
             const double net = test.name == "own" ? median(values) : cost(arguments, test.name, job);
             const double against = peer.empty() ? 0 : cost(arguments, peer, job);
             std::printf(" %8.0f", net);
