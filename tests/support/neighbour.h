@@ -18,8 +18,9 @@ namespace hull::test {
 /// Writes to its disk all the time and waits each time until that is there.
 class Neighbour {
   public:
-    /// `hull` boots the small kernel with one disk and is typed at by a pipe.
-    explicit Neighbour(std::unique_ptr<HullProcess> hull) : hull_{std::move(hull)} {
+    /// `hull` boots the small kernel with one disk and is typed at by a pipe. It says `expected` and no more.
+    explicit Neighbour(std::unique_ptr<HullProcess> hull, std::string expected = "")
+        : hull_{std::move(hull)}, expected_{std::move(expected)} {
         EXPECT_TRUE(hull_->wait_for("hull#"));
         hull_->type(
             "echo 0 >/go; while [ -e /go ]; do { time dd if=/dev/zero of=/dev/vda bs=4k count=8 "
@@ -30,7 +31,7 @@ class Neighbour {
     std::vector<double> end() {
         hull_->type("rm /go; wait; clear; cat /times; poweroff -f\n");
         EXPECT_EQ(hull_->wait(), 0) << hull_->err();
-        EXPECT_EQ(hull_->err(), "");
+        EXPECT_EQ(hull_->err(), expected_);
         EXPECT_EQ(hull_->out().find("failed"), std::string::npos) << "a write of the neighbour's failed";
         std::vector<double> seconds;
         const std::regex time{R"(real\s+(\d+)m\s*([0-9.]+)s)"};
@@ -44,6 +45,7 @@ class Neighbour {
 
   private:
     std::unique_ptr<HullProcess> hull_;
+    std::string expected_;
 };
 
 }  // namespace hull::test
