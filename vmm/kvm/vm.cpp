@@ -1,11 +1,7 @@
 #include "vmm/kvm/vm.h"
 
-#include <fcntl.h>
-#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <string>
@@ -13,24 +9,6 @@
 #include "base/log.h"
 
 namespace hull {
-
-namespace {
-
-/// A ring that holds the VM's file, and is never used otherwise. Whoever closes a VM's file last waits until
-/// KVM has freed everything of it, which takes several grace periods of RCU, some 25 ms, in a process whose
-/// end somebody waits for. The file that a ring holds is closed by a thread of the kernel's. Where the host
-/// has no rings for us, the process waits.
-UniqueFd hold_file(int fd) {
-    io_uring_params parameters{};
-    UniqueFd ring{static_cast<int>(syscall(SYS_io_uring_setup, 1, &parameters))};
-    if (ring.valid() && (fcntl(ring.get(), F_SETFD, FD_CLOEXEC) != 0 ||
-                         syscall(SYS_io_uring_register, ring.get(), IORING_REGISTER_FILES, &fd, 1) != 0)) {
-        ring.reset();
-    }
-    return ring;
-}
-
-}  // namespace
 
 Vm::Vm(const Kvm& kvm) : kvm_{kvm} {
     int fd = -1;
@@ -44,7 +22,7 @@ Vm::Vm(const Kvm& kvm) : kvm_{kvm} {
                     errno == EBUSY ? "another hypervisor uses the processor's virtualization; end it"
                                    : "see what 'hull check' says"};
     }
-    holder_ = hold_file(fd);
+    holder_ = IoRing::make(1, {&fd, 1});
 }
 
 int Vm::request(unsigned long number, unsigned long argument, const char* request_name) {

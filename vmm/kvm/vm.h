@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 #include "base/guest_memory.h"
+#include "base/io_ring.h"
 #include "base/irq_line.h"
 #include "base/unique_fd.h"
 #include "vmm/kvm/kvm.h"
@@ -39,7 +41,10 @@ class Vm {
 
   private:
     const Kvm& kvm_;
-    UniqueFd holder_;  // before fd_: closed after it
+    /// Holds the VM's file, and is never used otherwise. Whoever closes that file last waits until KVM has
+    /// freed everything of it, some 25 ms, in a process whose end somebody waits for; the file that a ring
+    /// holds is closed by a thread of the kernel's. Where the host has no rings for us, the process waits.
+    std::optional<IoRing> holder_;  // before fd_: closed after it
     UniqueFd fd_;
 };
 
