@@ -1,7 +1,6 @@
 #include "devices/fs/file_share.h"
 
 #include <linux/fuse.h>
-#include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -47,9 +46,7 @@ uint32_t FileShare::type() const {
 }
 
 void FileShare::read_configuration(uint64_t offset, std::span<std::byte> data) const {
-    virtio_fs_config config{};
-    std::ranges::copy(tag_, config.tag);
-    config.num_request_queues = 1;
+    const virtio_fs_config config = share_configuration(tag_);
     const auto bytes = std::as_bytes(std::span{&config, 1});
     if (offset < bytes.size()) {
         const std::span<const std::byte> rest = bytes.subspan(static_cast<size_t>(offset));

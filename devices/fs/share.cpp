@@ -9,7 +9,6 @@ namespace hull::virtio {
 
 namespace {
 
-/// A queue for what must not wait, and one for requests, as many as every virtiofsd serves.
 constexpr uint32_t kRequestQueues = 1;
 
 }  // namespace
@@ -23,10 +22,15 @@ uint32_t refuse_fuse_request(const DescriptorChain& request) {
     return writer.write(answer) ? sizeof answer : 0;
 }
 
-VhostUserKind share_kind(const std::string& tag) {
+virtio_fs_config share_configuration(const std::string& tag) {
     virtio_fs_config config{};
     std::ranges::copy(tag, config.tag);
     config.num_request_queues = kRequestQueues;
+    return config;
+}
+
+VhostUserKind share_kind(const std::string& tag) {
+    const virtio_fs_config config = share_configuration(tag);
     const auto bytes = std::as_bytes(std::span{&config, 1});
     return {.type = VIRTIO_ID_FS,
             .features = 0,

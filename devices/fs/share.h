@@ -12,7 +12,12 @@ namespace hull::virtio {
 /// The most bytes of a tag.
 inline constexpr size_t kMostTag = sizeof(virtio_fs_config::tag);
 
-/// `tag` is the name by which the guest mounts it: 1 to kMostTag bytes, none of them zero.
+/// What a driver reads of a folder: `tag` is the name by which the guest mounts it, 1 to kMostTag bytes, none
+/// of them zero. It has a queue for what must not wait, and one for requests, as many as every virtiofsd
+/// serves.
+virtio_fs_config share_configuration(const std::string& tag);
+
+/// `tag` is as above.
 VhostUserKind share_kind(const std::string& tag);
 
 /// Answers a request of a shared folder's driver with EIO, whatever it asks, and says how many bytes that
