@@ -263,11 +263,6 @@ void SandboxSession::take_unpacked(CommandEnd end) {
 /// All but what its lowest layer is.
 void SandboxSession::prepare_root() {
     const std::string root = kRoot;
-    const auto mount_at = [&](const char* kind, const char* source, const std::string& path, uint64_t flags,
-                              const char* options) { mount_in_guest(kind, source, path, flags, options); };
-    const auto make_folder = [&](const std::string& path, uint64_t mode) {
-        make_folder_in_guest(path, mode);
-    };
     const auto make_file = [&](const std::string& path, const std::string& content) {
         request(agent::kFile, path, [&](agent::FrameWriter& frame) {
             frame.add_text(agent::kPath, path.c_str());
@@ -283,22 +278,22 @@ void SandboxSession::prepare_root() {
             frame.add_number(agent::kGateway, gateway);
         });
     };
-    mount_at("proc", "proc", root + "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
-    mount_at("sysfs", "sys", root + "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "");
-    mount_at("devtmpfs", "dev", root + "/dev", MS_NOSUID, "");
-    mount_at("devpts", "pts", root + "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=666,mode=620,gid=5");
-    mount_at("tmpfs", "shm", root + "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
+    mount_in_guest("proc", "proc", root + "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
+    mount_in_guest("sysfs", "sys", root + "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "");
+    mount_in_guest("devtmpfs", "dev", root + "/dev", MS_NOSUID, "");
+    mount_in_guest("devpts", "pts", root + "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=666,mode=620,gid=5");
+    mount_in_guest("tmpfs", "shm", root + "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
     for (const char* folder : {"/tmp", "/var/tmp", "/out"}) {
-        make_folder(root + folder, 01777);
+        make_folder_in_guest(root + folder, 01777);
     }
     for (const char* folder : {"/in", "/run", "/root", "/etc"}) {
-        make_folder(root + folder, 0755);
+        make_folder_in_guest(root + folder, 0755);
     }
     if (files_.image && files_.has_in) {
-        make_folder("/layer/in", 0755);
-        make_folder("/layer/in-work", 0755);
-        mount_at("overlay", "in", root + "/in", MS_NODEV,
-                 "lowerdir=/view/in,upperdir=/layer/in,workdir=/layer/in-work");
+        make_folder_in_guest("/layer/in", 0755);
+        make_folder_in_guest("/layer/in-work", 0755);
+        mount_in_guest("overlay", "in", root + "/in", MS_NODEV,
+                       std::string{"lowerdir="} + kView + "/in,upperdir=/layer/in,workdir=/layer/in-work");
     }
     std::string hosts = "127.0.0.1 localhost hull\n::1 localhost\n";
     for (const AllowedPeer& peer : options_.allowed) {
