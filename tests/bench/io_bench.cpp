@@ -1,12 +1,15 @@
 // Collects what guests measure of their own I/O: the measuring part of scripts/bench-io.
 //
-//   hull_io_bench --runs N --jobs J,J… --json FILE --title TEXT --case NAME COMMAND… [--case NAME COMMAND…]…
+//   hull_io_bench --runs N --jobs J,J… --json FILE --title TEXT [--server COMMAND] --case NAME COMMAND…
+//                 [--case NAME COMMAND…]…
 //
 // Runs the cases in turn until each has N results for each of its jobs. A command boots a guest that prints a
 // line `BENCH JOB NANOSECONDS` for each job and `BENCH end`; the word {jobs} in it stands for those that are
-// still to be done. A guest that is silent for too long is ended, counted, and run again. The case "own" is
-// the guest's own part, which is subtracted from the others; "hull BUS" is held against "qemu BUS". Prints a
-// table and appends the same as a line of JSON.
+// still to be done. A guest that is silent for too long is ended, counted, and run again. Each guest has a
+// server of its own where one is named (its words are divided by spaces): one that was left by a guest that
+// hung in the middle would go on waiting for that guest and turn away the next. The case "own" is the guest's
+// own part, which is subtracted from the others; "hull BUS" is held against "qemu BUS". Prints a table and
+// appends the same as a line of JSON.
 
 #include <poll.h>
 #include <signal.h>
@@ -39,6 +42,7 @@ struct Arguments {
     std::string title;
     std::string json;
     std::vector<std::string> jobs;
+    std::vector<std::string> server;  // empty: the guests need none
     size_t runs = 5;
     std::vector<Case> cases;
 };
@@ -50,6 +54,13 @@ Arguments parse(int argc, char** argv) {
                           {{"--title", [&](const std::string& value) { arguments.title = value; }},
                            {"--json", [&](const std::string& value) { arguments.json = value; }},
                            {"--runs", [&](const std::string& value) { arguments.runs = std::stoul(value); }},
+                           {"--server",
+                            [&](const std::string& value) {
+                                std::istringstream words{value};
+                                for (std::string word; words >> word;) {
+                                    arguments.server.push_back(word);
+                                }
+                            }},
                            {"--jobs", [&](const std::string& value) {
                                 std::istringstream list{value};
                                 for (std::string job; std::getline(list, job, ',');) {
@@ -88,17 +99,18 @@ void end(pid_t child, bool by_itself) {
     usleep(500'000);
 }
 
-void run_once(Case& test, const std::vector<std::string>& jobs, size_t runs) {
+void run_once(Case& test, const Arguments& arguments) {
     constexpr int kPatienceMs = 2500;  // of the clock here, which counts a spinning guest's instructions, too
     std::string missing;
-    for (const std::string& job : jobs) {
-        if (test.ns[job].size() < runs) {
+    for (const std::string& job : arguments.jobs) {
+        if (test.ns[job].size() < arguments.runs) {
             missing += (missing.empty() ? "" : ",") + job;
         }
     }
     if (missing.empty()) {
         return;
     }
+    const Child server = arguments.server.empty() ? Child{0, -1} : start(arguments.server);
     const auto [child, output] = start(command_for(test, missing));
     std::string seen;
     std::string line;
@@ -132,6 +144,11 @@ void run_once(Case& test, const std::vector<std::string>& jobs, size_t runs) {
     }
     end(child, ended);
     close(output);
+    if (server.process > 0) {
+        kill(-server.process, SIGKILL);
+        waitpid(server.process, nullptr, 0);
+        close(server.output);
+    }
     if (ended && results == 0) {
         fail(test.name + " measured nothing; its last words: " + seen);
     }
@@ -215,7 +232,7 @@ int main(int argc, char** argv) {
     Arguments arguments = parse(argc, argv);
     while (!is_done(arguments)) {
         for (Case& test : arguments.cases) {
-            run_once(test, arguments.jobs, arguments.runs);
+            run_once(test, arguments);
         }
     }
     std::cerr << "\n";
