@@ -178,7 +178,7 @@ bool hand_down(const fs::path& group, const std::vector<std::string>& controller
 /// limits below it, but for the one at the top of the host.
 fs::path unified_base(const Hierarchy& hierarchy, const std::vector<std::string>& controllers) {
     const bool is_aside = hierarchy.own.filename() == kKeepersGroup;
-    const fs::path own = is_aside ? hierarchy.own.parent_path() : hierarchy.own;
+    fs::path own = is_aside ? hierarchy.own.parent_path() : hierarchy.own;
     if (own != hierarchy.mount && is_delegated(own)) {
         bool may_move = false;
         const std::vector<pid_t> members = members_to_move(own, may_move);
@@ -199,7 +199,7 @@ fs::path unified_base(const Hierarchy& hierarchy, const std::vector<std::string>
     if (geteuid() != 0) {
         fail("this user may not make a group of processes below '" + own.string() + "'", kWhoMay);
     }
-    const fs::path top = hierarchy.mount / kTopGroup;
+    fs::path top = hierarchy.mount / kTopGroup;
     if (!hand_down(hierarchy.mount, controllers) || (mkdir(top.c_str(), 0755) != 0 && errno != EEXIST) ||
         !hand_down(top, controllers)) {
         fail("no group of processes can be made in '" + hierarchy.mount.string() + "': " + errno_text(errno),
@@ -386,9 +386,12 @@ void Cgroup::limit_io(const IoLimit& limit, int file, const std::string& name) {
           std::tuple{uint64_t{limit.reads}, "riops", "blkio.throttle.read_iops_device"},
           std::tuple{uint64_t{limit.writes}, "wiops", "blkio.throttle.write_iops_device"}}) {
         if (value != 0) {
-            const std::string number = std::to_string(value);
-            write(group, group.is_unified ? "io.max" : old_file,
-                  device + " " + (group.is_unified ? std::string{key} + "=" : "") + number);
+            std::string line = device + " ";
+            if (group.is_unified) {
+                line.append(key).append("=");
+            }
+            line += std::to_string(value);
+            write(group, group.is_unified ? "io.max" : old_file, line);
         }
     }
 }
