@@ -121,7 +121,9 @@ uint64_t round_up(uint64_t value, uint64_t unit) {
 /// Those of a node behind its inode.
 Bytes attributes_of(const LayerNode& node) {
     Bytes bytes;
-    for (const auto& [name, value] : node.attributes) {
+    for (const auto& attribute : node.attributes) {
+        const std::string& name = attribute.first;
+        const std::string& value = attribute.second;
         const auto* const kind = std::ranges::find_if(kAttributeKinds, [&](const AttributeKind& one) {
             return one.is_whole ? name == one.prefix
                                 : name.starts_with(one.prefix) && name.size() > one.prefix.size();

@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <ranges>
+#include <iterator>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -44,8 +44,9 @@ bool is_whiteout(const LayerNode& node) {
 /// The names between slashes, from the last to the first, without empty ones and ".".
 std::vector<std::string> names_backwards(std::string_view path) {
     std::vector<std::string> names;
-    for (const auto part : std::views::split(path, '/')) {
-        const std::string_view name{part.begin(), part.end()};
+    while (!path.empty()) {
+        const std::string_view name = path.substr(0, path.find('/'));
+        path.remove_prefix(std::min(name.size() + 1, path.size()));
         if (!name.empty() && name != ".") {
             names.emplace_back(name);
         }
