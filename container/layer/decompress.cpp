@@ -1,0 +1,207 @@
+#include "container/layer/decompress.h"
+
+#include <zlib.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace hull::container {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& why) {
+    throw Error{ExitStatus::bad_file, "cannot unpack the layer", why, "get or make the image again"};
+}
+
+/// What comes in, a piece at a time, with a look at its beginning.
+class Input {
+  public:
+    explicit Input(ByteSource source) : source_{std::move(source)} {}
+
+    /// What is there of it; gets more where that is nothing. Empty at the end.
+    std::span<const std::byte> available() {
+        if (left_.empty()) {
+            left_ = std::span{buffer_}.first(source_(buffer_));
+        }
+        return left_;
+    }
+    void take(size_t bytes) { left_ = left_.subspan(bytes); }
+    /// Whether it begins with this mark, of which nothing is taken.
+    bool begins_with(std::string_view mark) {
+        while (left_.size() < mark.size()) {
+            std::memmove(buffer_.data(), left_.data(), left_.size());
+            const size_t got = source_(std::span{buffer_}.subspan(left_.size()));
+            left_ = std::span{buffer_}.first(left_.size() + got);
+            if (got == 0) {
+                return false;
+            }
+        }
+        return std::memcmp(left_.data(), mark.data(), mark.size()) == 0;
+    }
+
+  private:
+    ByteSource source_;
+    std::array<std::byte, 65'536> buffer_;
+    std::span<const std::byte> left_ = std::span{buffer_}.first(0);
+};
+
+class Unpacker {
+  public:
+    virtual ~Unpacker() = default;
+    /// Fills some of `room`; 0 at the end.
+    virtual size_t read(std::span<std::byte> room) = 0;
+};
+
+class Plain final : public Unpacker {
+  public:
+    explicit Plain(Input& input) : input_{input} {}
+    size_t read(std::span<std::byte> room) override {
+        const auto part = input_.available();
+        const size_t count = std::min(part.size(), room.size());
+        std::memcpy(room.data(), part.data(), count);
+        input_.take(count);
+        return count;
+    }
+
+  private:
+    Input& input_;
+};
+
+class Gzip final : public Unpacker {
+  public:
+    static constexpr std::string_view kMark{"\x1f\x8b"};
+
+    explicit Gzip(Input& input) : input_{input} {
+        if (inflateInit2(&stream_, MAX_WBITS + kGzipOnly) != Z_OK) {
+            fail("there is no memory for it");
+        }
+    }
+    Gzip(const Gzip&) = delete;
+    Gzip& operator=(const Gzip&) = delete;
+    ~Gzip() override { inflateEnd(&stream_); }
+
+    size_t read(std::span<std::byte> room) override {
+        for (;;) {
+            const auto part = input_.available();
+            if (is_between_ && part.empty()) {
+                return 0;
+            }
+            if (part.empty()) {
+                fail("it ends too early (gzip)");
+            }
+            is_between_ = false;
+            stream_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(part.data()));
+            stream_.avail_in = static_cast<uInt>(part.size());
+            stream_.next_out = reinterpret_cast<Bytef*>(room.data());
+            stream_.avail_out = static_cast<uInt>(std::min<size_t>(room.size(), UINT32_MAX));
+            const auto most = stream_.avail_out;
+            const int result = inflate(&stream_, Z_NO_FLUSH);
+            input_.take(part.size() - stream_.avail_in);
+            if (result == Z_STREAM_END) {
+                is_between_ = true;
+                inflateReset(&stream_);
+            } else if (result != Z_OK && result != Z_BUF_ERROR) {
+                fail("it is broken (gzip)");
+            }
+            if (most > stream_.avail_out) {
+                return most - stream_.avail_out;
+            }
+        }
+    }
+
+  private:
+    static constexpr int kGzipOnly = 16;  // zlib.h, inflateInit2
+
+    Input& input_;
+    z_stream stream_{};
+    bool is_between_ = false;  // two members
+};
+
+class Zstandard final : public Unpacker {
+  public:
+    static constexpr std::string_view kMark{"\x28\xb5\x2f\xfd"};
+
+    explicit Zstandard(Input& input) : input_{input} {
+        if (!stream_) {
+            fail("there is no memory for it");
+        }
+    }
+
+    size_t read(std::span<std::byte> room) override {
+        for (;;) {
+            const auto part = input_.available();
+            if (is_between_ && part.empty()) {
+                return 0;
+            }
+            if (part.empty()) {
+                fail("it ends too early (Zstandard)");
+            }
+            ZSTD_inBuffer in{part.data(), part.size(), 0};
+            ZSTD_outBuffer out{room.data(), room.size(), 0};
+            const size_t result = ZSTD_decompressStream(stream_.get(), &out, &in);
+            if (ZSTD_isError(result) != 0) {
+                fail(std::string{"it is broken (Zstandard: "} + ZSTD_getErrorName(result) + ")");
+            }
+            input_.take(in.pos);
+            is_between_ = result == 0;
+            if (out.pos > 0) {
+                return out.pos;
+            }
+        }
+    }
+
+  private:
+    struct Free {
+        void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
+    };
+
+    Input& input_;
+    std::unique_ptr<ZSTD_DStream, Free> stream_{ZSTD_createDStream()};
+    bool is_between_ = false;  // two frames
+};
+
+/// Input and unpacker together: one is made of the other.
+struct Unpacking {
+    explicit Unpacking(ByteSource source) : input{std::move(source)} {
+        if (input.begins_with(Gzip::kMark)) {
+            unpacker = std::make_unique<Gzip>(input);
+        } else if (input.begins_with(Zstandard::kMark)) {
+            unpacker = std::make_unique<Zstandard>(input);
+        } else {
+            unpacker = std::make_unique<Plain>(input);
+        }
+    }
+    Unpacking(const Unpacking&) = delete;
+    Unpacking& operator=(const Unpacking&) = delete;
+    ~Unpacking() = default;
+
+    Input input;
+    std::unique_ptr<Unpacker> unpacker{};
+};
+
+}  // namespace
+
+ByteSource unpack(ByteSource packed, uint64_t most_bytes) {
+    // Shared, since a std::function can be copied; made at the first read, since that waits for bytes.
+    return [packed = std::move(packed), most_bytes, left = most_bytes,
+            unpacking = std::shared_ptr<Unpacking>{}](std::span<std::byte> room) mutable -> size_t {
+        if (!unpacking) {
+            unpacking = std::make_shared<Unpacking>(std::move(packed));
+        }
+        const size_t got = unpacking->unpacker->read(room);
+        if (got > left) {
+            fail("it holds more than " + std::to_string(most_bytes >> 20) + " MiB");
+        }
+        left -= got;
+        return got;
+    };
+}
+
+}  // namespace hull::container
