@@ -211,10 +211,11 @@ TEST_P(Sandbox, SeesAnImageInsteadOfTheHostsPrograms) {
             "ln -s /etc/shadow r/etc/away; echo input >input;"
             "printf '#!/bin/sh\\necho brought in\\n' >program; chmod 755 program;"
             "tar -C r -cf r.tar . && gzip -k r.tar && xz -k r.tar && "
-            "truncate -s 16M r.ext4 && /sbin/mkfs.ext4 -q -d r r.ext4 && echo made")
+            "truncate -s 16M r.ext4 && /sbin/mkfs.ext4 -q -d r r.ext4 && "
+            "/usr/bin/mkfs.erofs r.erofs r >/dev/null 2>&1 && echo made")
             .out;
     ASSERT_EQ(made, "made\n");
-    for (const char* image : {"r.tar", "r.tar.gz", "r.tar.xz", "r.ext4"}) {
+    for (const char* image : {"r.tar", "r.tar.gz", "r.tar.xz", "r.ext4", "r.erofs"}) {
         SCOPED_TRACE(image);
         const std::string option = std::string{"$S --image "} + image;
         const Ended ended =
