@@ -30,7 +30,8 @@ struct LayerNode {
 /// Linux's Documentation/filesystems): whiteouts become devices 0:0, opaque whiteouts the attribute
 /// trusted.overlay.opaque. A later entry of a name takes the place of an earlier one; a folder of one that is
 /// there keeps what is in it. What lies behind a symbolic link of the layer's own is followed, below the
-/// layer's root; folders that no entry made belong to root. Nothing leads out. One thread.
+/// layer's root; folders that no entry made belong to root, with mode 0755, and cover those below. Nothing
+/// leads out. One thread.
 class LayerTree {
   public:
     /// Entries beyond so many, and attributes of one beyond what Linux takes, are refused.

@@ -180,7 +180,7 @@ std::optional<TarEntry> TarReader::next() {
                 extras.link = read_name(left_);
                 break;
             default: {
-                TarEntry entry = make_entry(header, std::move(extras));
+                TarEntry entry = make_entry(header, extras);
                 left_ = entry.size;
                 padding_ = static_cast<uint32_t>(-left_ % kBlock);
                 return entry;
@@ -287,7 +287,7 @@ void TarReader::read_records(uint64_t size, std::map<std::string, std::string>& 
     }
 }
 
-TarEntry TarReader::make_entry(const Header& header, Extras extras) {
+TarEntry TarReader::make_entry(const Header& header, Extras& extras) {
     constexpr std::string_view kAttribute = "SCHILY.xattr.";
     TarEntry entry;
     std::string path{text_of(header.name)};

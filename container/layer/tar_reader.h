@@ -37,8 +37,8 @@ struct TarEntry {
 /// are refused: no builder of images makes any. Memory is bounded, whatever comes. One thread.
 class TarReader {
   public:
-    static constexpr size_t kMostPath = 4095;            ///< Linux's PATH_MAX without the NUL
-    static constexpr size_t kMostRecords = 1024 * 1024;  ///< bytes of an entry's pax records
+    static constexpr size_t kMostPath = 4095;                ///< Linux's PATH_MAX without the NUL
+    static constexpr size_t kMostRecords = size_t{1} << 20;  ///< bytes of an entry's pax records
 
     explicit TarReader(ByteSource source) : source_{std::move(source)} {}
 
@@ -64,7 +64,7 @@ class TarReader {
     std::string read_text(uint64_t size);
     std::string read_name(uint64_t size);
     void read_records(uint64_t size, std::map<std::string, std::string>& records);
-    static TarEntry make_entry(const Header& header, Extras extras);
+    static TarEntry make_entry(const Header& header, Extras& extras);
 
     ByteSource source_;
     uint64_t left_ = 0;     // of the entry's content

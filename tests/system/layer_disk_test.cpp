@@ -33,7 +33,7 @@ TEST(LayerDisk, AreMountedAndJoinedByAGuest) {
     }
     const std::string below = disk_of(
         folder, "below",
-        many + TarPart{.type = '5', .name = "./", .mode = 0711}.bytes() +
+        many +
             TarPart{
                 .name = "file", .content = std::string(10'000, 'x'), .mode = 04755, .uid = 70000, .gid = 3}
                 .bytes() +
@@ -43,11 +43,12 @@ TEST(LayerDisk, AreMountedAndJoinedByAGuest) {
             TarPart{.name = "folder/kept", .content = "kept\n"}.bytes() +
             TarPart{.name = "folder/gone"}.bytes() + TarPart{.name = "hidden/below"}.bytes() +
             TarPart{.name = "replaced/below"}.bytes());
-    const std::string above =
-        disk_of(folder, "above",
-                TarPart{.name = "folder/.wh.gone"}.bytes() + TarPart{.name = "hidden/.wh..wh..opq"}.bytes() +
-                    TarPart{.name = "hidden/above"}.bytes() + TarPart{.name = ".wh.replaced"}.bytes() +
-                    TarPart{.type = '5', .name = "replaced", .mode = 0700}.bytes());
+    const std::string above = disk_of(
+        folder, "above",
+        TarPart{.type = '5', .name = "./", .mode = 0711}.bytes() +
+            TarPart{.name = "folder/.wh.gone"}.bytes() + TarPart{.name = "hidden/.wh..wh..opq"}.bytes() +
+            TarPart{.name = "hidden/above"}.bytes() + TarPart{.name = ".wh.replaced"}.bytes() +
+            TarPart{.type = '5', .name = "replaced", .mode = 0700}.bytes());
     HullProcess hull{boot({"small", "small/bzImage", "initramfs-small", "acpi"}, "",
                           {"--disk", "part=" + below + ",part=" + above + ",readonly"}),
                      HullProcess::Input::pipe};
@@ -65,7 +66,7 @@ TEST(LayerDisk, AreMountedAndJoinedByAGuest) {
          {". directory 711 1 0:0 ", "file regular file 4755 2 70000:3 10000 1000000000\r\n",
           "hard regular file 4755 2 70000:3 10000 1000000000\r\n",
           "symbolic symbolic link 777 1 0:0 4 1000000000\r\n", "device character special file 600 5:12c\r\n",
-          "b567fcb68d8555227123ab87e255872e", "\r\nfile\r\nkept\r\n1000\r\n0\r\n",
+          "b567fcb68d8555227123ab87e255872e", "\r\nfile\r\nkept\r\n1000\r\n", "\r\n0\r\nhull#",
           ": device file folder hard hidden many replaced symbolic : kept : above : :\r\n"}) {
         EXPECT_THAT(hull.out(), HasSubstr(line));
     }
