@@ -1,17 +1,16 @@
 #include "base/confinement.h"
 
-#include <linux/capability.h>
 #include <seccomp.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <memory>
 
 #include "base/error.h"
+#include "base/privileges.h"
 
 namespace hull {
 
@@ -31,15 +30,8 @@ void leave_for(const char* folder) {
             "cannot make a folder the only one");
 }
 
-void keep_capabilities(uint32_t bits) {
-    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
-    require(syscall(SYS_capget, &header, sets.data()) == 0, "cannot ask for the rights there are");
-    const uint32_t kept = sets[0].permitted & bits;
-    sets = {};
-    sets[0].effective = sets[0].permitted = kept;
-    require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_capset, &header, sets.data()) == 0,
-            "cannot give up rights");
+void give_up_rights(uint32_t but) {
+    require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && keep_capabilities(but), "cannot give up rights");
 }
 
 void allow_only(std::span<const AllowedCall> calls) {

@@ -11,9 +11,8 @@ namespace hull {
 /// Throws Error (internal_failure), as all of these do.
 void leave_for(const char* folder);
 
-/// Gives up all capabilities but those of these bits that the process has, in its permitted and effective
-/// sets, and every way to new ones.
-void keep_capabilities(uint32_t bits);
+/// Gives up all capabilities but these (keep_capabilities()), and every way to new ones.
+void give_up_rights(uint32_t but);
 
 /// A system call by its number, and what one of its arguments (0 to 5) is to be, if that matters.
 struct AllowedCall {

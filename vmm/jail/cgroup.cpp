@@ -22,6 +22,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "base/small_file.h"
 
 namespace hull::jail {
 
@@ -42,11 +43,6 @@ std::string read_file(const fs::path& path) {
 std::string first_line(const fs::path& path) {
     const std::string text = read_file(path);
     return text.substr(0, text.find('\n'));
-}
-
-bool write_file(const fs::path& path, const std::string& text) {
-    const UniqueFd file{open(path.c_str(), O_WRONLY | O_CLOEXEC)};
-    return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
 /// Whether `word` is one of those in `list`, which has `separator` between them.

@@ -1,8 +1,6 @@
 #include "vmm/jail/jail.h"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,13 +12,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <iterator>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/privileges.h"
 #include "base/unique_fd.h"
 #include "vmm/jail/landlock.h"
 
@@ -56,11 +54,6 @@ void need(bool done, const char* what) {
     }
 }
 
-bool write_file(const char* path, const std::string& text) {
-    const UniqueFd file{open(path, O_WRONLY | O_CLOEXEC)};
-    return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
 /// As fork(2), into namespaces. Other than fork(), clone(2) leaves it to the caller that the C library knows
 /// the new process's number, which in a pid namespace is another than it was.
 pid_t fork_into(unsigned long namespaces) {
@@ -76,10 +69,7 @@ pid_t fork_into(unsigned long namespaces) {
 
 /// In a new user namespace.
 void become_nobody(uid_t user, gid_t group) {
-    const std::string nobody = std::to_string(kNobody) + " ";
-    if (!write_file("/proc/self/setgroups", "deny") ||
-        !write_file("/proc/self/uid_map", nobody + std::to_string(user) + " 1") ||
-        !write_file("/proc/self/gid_map", nobody + std::to_string(group) + " 1")) {
+    if (!map_user(kNobody, user, group)) {
         fail(Layer::namespaces, "the user namespace cannot be set up: " + errno_text(errno),
              kNamespaceAdvice);
     }
@@ -139,12 +129,6 @@ void lock_capabilities() {
                                       SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
                                       SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     need(prctl(PR_SET_SECUREBITS, kLocked, 0, 0, 0) == 0, "securebits");
-}
-
-void drop_capabilities() {
-    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    const std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> none{};
-    need(syscall(SYS_capset, &header, none.data()) == 0, "capset");
 }
 
 /// From standard error on.
@@ -215,13 +199,12 @@ void Jail::give_up_rights() const {
     if (is_roots() || config_.has(Layer::namespaces)) {
         lock_capabilities();
     }
-    if (user_ && (setgroups(0, nullptr) != 0 || setresgid(user_->gid, user_->gid, user_->gid) != 0 ||
-                  setresuid(user_->uid, user_->uid, user_->uid) != 0)) {
+    if (user_ && !become_user(user_->uid, user_->gid)) {
         fail(Layer::user,
              "the machine cannot become user " + std::to_string(user_->uid) + ": " + errno_text(errno),
              "give another one (--jail-user), or let it stay root (--jail-without user)");
     }
-    drop_capabilities();
+    need(keep_capabilities(0), "capset");
     need(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, "dumpable");
 }
 

@@ -9,30 +9,19 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <string_view>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/privileges.h"
+#include "base/small_file.h"
 
 namespace hull {
 
 namespace {
 
 constexpr int kFirstDescriptor = 3;
-
-bool write_file(const char* path, const std::string& text) {
-    const UniqueFd file{open(path, O_WRONLY | O_CLOEXEC)};
-    return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
-/// In a new user namespace: makes the user root there.
-bool become_root(uid_t user, gid_t group) {
-    return write_file("/proc/self/setgroups", "deny") &&
-           write_file("/proc/self/uid_map", "0 " + std::to_string(user) + " 1") &&
-           write_file("/proc/self/gid_map", "0 " + std::to_string(group) + " 1");
-}
 
 /// As fork(), into these new namespaces.
 pid_t fork_into(unsigned long namespaces) {
@@ -84,16 +73,6 @@ pid_t fork_into(unsigned long namespaces) {
     _exit(127);
 }
 
-/// Everything until the end.
-std::string read_all(int fd) {
-    std::string text;
-    std::array<char, 512> part{};
-    for (ssize_t got = 0; (got = read(fd, part.data(), part.size())) > 0;) {
-        text.append(part.data(), static_cast<size_t>(got));
-    }
-    return text;
-}
-
 }  // namespace
 
 UniqueFd open_pidfd(pid_t pid) {
@@ -142,7 +121,7 @@ HelperProcess::HelperProcess(const Program& program) {
                     "raise the limit of processes (ulimit -u)"};
     }
     if (pid == 0) {
-        if (is_in_user_namespace && !become_root(user, group)) {
+        if (is_in_user_namespace && !map_user(0, user, group)) {
             constexpr std::string_view kWhy = "its user namespace cannot be set up";
             [[maybe_unused]] const ssize_t written = write(to_tell.get(), kWhy.data(), kWhy.size());
             _exit(127);

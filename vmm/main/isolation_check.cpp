@@ -16,6 +16,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/small_file.h"
 #include "base/unique_fd.h"
 #include "vmm/jail/jail.h"
 #include "vmm/jail/landlock.h"
@@ -160,11 +161,7 @@ CheckResult check_layer(JailConfig::Layer layer) {
         _exit(0);
     }
     in.reset();
-    std::string told;
-    std::array<char, 512> part{};
-    for (ssize_t got = 0; (got = read(out.get(), part.data(), part.size())) > 0;) {
-        told.append(part.data(), static_cast<size_t>(got));
-    }
+    const std::string told = read_all(out.get());
     if (child > 0) {
         waitpid(child, nullptr, 0);
     }

@@ -4,13 +4,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <string>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/small_file.h"
 #include "vmm/jail/machine_user.h"
 #include "vmm/main/view.h"
 
@@ -78,14 +78,7 @@ UserNet::UserNet(const NetConfig& config, const JailConfig& jail, const jail::Cg
 }
 
 void UserNet::wait_until_ready() {
-    std::string report;
-    std::array<char, 512> part{};
-    for (ssize_t got = 1; got != 0;) {
-        got = read(report_.get(), part.data(), part.size());
-        if (got > 0) {
-            report.append(part.data(), static_cast<size_t>(got));
-        }
-    }
+    const std::string report = read_all(report_.get());
     report_.reset();
     if (report.empty()) {
         throw Error{ExitStatus::internal_failure, "cannot make a user network",

@@ -6,7 +6,6 @@
 // that it tells how it started: the byte of an ExitStatus, and behind it the line of an Error. Once its ports
 // are open it locks itself in: FOLDER, a mount in a mount namespace of its own, is all the files that it
 // sees, it becomes this user, and makes no system calls but those that it needs (--filter).
-#include <grp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -24,6 +23,7 @@
 
 #include "base/confinement.h"
 #include "base/error.h"
+#include "base/privileges.h"
 #include "base/unique_fd.h"
 #include "devices/net/user/user_network.h"
 
@@ -120,15 +120,13 @@ void confine(const Confinement& confinement) {
     if (!confinement.root.empty()) {
         leave_for(confinement.root.c_str());
     }
-    if (confinement.user != 0 && (setgroups(0, nullptr) != 0 ||
-                                  setresgid(confinement.group, confinement.group, confinement.group) != 0 ||
-                                  setresuid(confinement.user, confinement.user, confinement.user) != 0)) {
+    if (confinement.user != 0 && !become_user(confinement.user, confinement.group)) {
         throw Error{ExitStatus::jail_incomplete,
                     "the user network cannot become user " + std::to_string(confinement.user),
                     errno_text(errno),
                     "give another one (--jail-user), or let it stay root (--jail-without user)"};
     }
-    keep_capabilities(0);
+    give_up_rights(0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     // The change of user took it back. Where the keeper is gone by now the link is closed, which ends this,
     // too.

@@ -1,0 +1,15 @@
+// Files that are read or written whole, such as those of /proc and /sys, and what comes through a pipe.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace hull {
+
+/// Writes into a file that is there, in one piece. False with errno where it cannot.
+bool write_file(const std::filesystem::path& path, const std::string& text);
+
+/// Everything to the end; what there is where reading fails.
+std::string read_all(int fd);
+
+}  // namespace hull
