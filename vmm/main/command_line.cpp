@@ -40,6 +40,18 @@ std::string sentence(const options::error_with_option_name& error) {
 
 }  // namespace
 
+void add_jail_options(options::options_description& known) {
+    const auto text = [] { return options::value<OptionValues>(); };
+    known.add_options()  //
+        ("jail", text()->value_name("HOW"),
+         "what confines the machine's process: on (default), strict (a system call that is refused ends it) "
+         "or off")  //
+        ("jail-without", text()->value_name("LAYER[,…]"),
+         "layers that this host lacks: namespaces, user, landlock, seccomp")  //
+        ("jail-user", text()->value_name("USER[:GID]"),
+         "for root: whom the machine's process is, by name or number (default: a user of its own)");
+}
+
 options::variables_map read_command_line(const options::options_description& known,
                                          const std::vector<std::string>& arguments, const char* advice) {
     options::variables_map values;

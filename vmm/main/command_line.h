@@ -11,6 +11,9 @@ namespace hull {
 /// Every option has these, one for each time that it was given.
 using OptionValues = std::vector<std::string>;
 
+/// Adds what says how the machine's process is confined (apply_jail_option()).
+void add_jail_options(boost::program_options::options_description& known);
+
 /// Takes a command line apart. Throws Error (usage), with `advice`, for words that belong to no option,
 /// options that are not `known`, and flags that come twice.
 boost::program_options::variables_map read_command_line(

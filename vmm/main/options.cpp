@@ -73,18 +73,12 @@ options::options_description describe() {
          "the most that it reads and writes on each disk of the host's that its disks and shares lie on; "
          "rbps=SIZE, wbps=SIZE, riops=N and wiops=N in a second")  //
         ("stop-timeout", text()->value_name("SECONDS"),
-         "from the power button (SIGTERM) to the end by force (default 10)")  //
-        ("jail", text()->value_name("HOW"),
-         "what confines the machine's process: on (default), strict (a system call that is refused ends it) "
-         "or "
-         "off")  //
-        ("jail-without", text()->value_name("LAYER[,…]"),
-         "layers that this host lacks: namespaces, user, landlock, seccomp")  //
-        ("jail-user", text()->value_name("USER[:GID]"),
-         "for root: whom the machine's process is, by name or number (default: a user of its own)")  //
-        ("config", text()->value_name("FILE"), "JSON object with these options as keys")             //
-        ("timing", flag(), "print on standard error how long each part of the start took")           //
-        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")          //
+         "from the power button (SIGTERM) to the end by force (default 10)");
+    add_jail_options(known);
+    known.add_options()                                                                      //
+        ("config", text()->value_name("FILE"), "JSON object with these options as keys")     //
+        ("timing", flag(), "print on standard error how long each part of the start took")   //
+        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")  //
         ("help,h", flag(), "print this");
     return known;
 }

@@ -46,15 +46,9 @@ options::options_description describe() {
         ("tty", flag(), "give the command a terminal; standard input must be one")                     //
         ("kernel", text()->value_name("FILE"), "kernel; left out: what scripts/guest-kernel fetched")  //
         ("initramfs", text()->value_name("FILE"),
-         "initramfs with the kernel's modules, as scripts/guest-initramfs makes it")  //
-        ("jail", text()->value_name("HOW"),
-         "what confines the machine's process: on (default), strict (a system call that is refused ends it) "
-         "or "
-         "off")  //
-        ("jail-without", text()->value_name("LAYER[,…]"),
-         "layers that this host lacks: namespaces, user, landlock, seccomp")  //
-        ("jail-user", text()->value_name("USER[:GID]"),
-         "for root: whom the machine's process is, by name or number (default: a user of its own)")  //
+         "initramfs with the kernel's modules, as scripts/guest-initramfs makes it");
+    add_jail_options(known);
+    known.add_options()  //
         ("help,h", flag(), "print this");
     return known;
 }
