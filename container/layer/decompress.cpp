@@ -74,11 +74,52 @@ class Plain final : public Unpacker {
     Input& input_;
 };
 
-class Gzip final : public Unpacker {
+/// What is packed in pieces, one behind the other, each of which says where it ends.
+class InPieces : public Unpacker {
+  public:
+    size_t read(std::span<std::byte> room) final {
+        for (;;) {
+            const auto part = input_.available();
+            if (part.empty() && is_between_) {
+                return 0;
+            }
+            if (part.empty()) {
+                fail(std::string{"it ends too early ("} + format_ + ")");
+            }
+            const Step step = unpack(part, room);
+            input_.take(step.taken);
+            is_between_ = step.is_end;
+            if (step.made > 0) {
+                return step.made;
+            }
+        }
+    }
+
+  protected:
+    /// How many bytes were taken and made, and whether that was a piece's end.
+    struct Step {
+        size_t taken;
+        size_t made;
+        bool is_end;
+    };
+
+    InPieces(Input& input, const char* format) : input_{input}, format_{format} {}
+    virtual Step unpack(std::span<const std::byte> packed, std::span<std::byte> room) = 0;
+    [[noreturn]] void fail_broken(const std::string& how) const {
+        fail(std::string{"it is broken ("} + format_ + how + ")");
+    }
+
+  private:
+    Input& input_;
+    const char* format_;
+    bool is_between_ = false;  // two pieces
+};
+
+class Gzip final : public InPieces {
   public:
     static constexpr std::string_view kMark{"\x1f\x8b"};
 
-    explicit Gzip(Input& input) : input_{input} {
+    explicit Gzip(Input& input) : InPieces{input, "gzip"} {
         if (inflateInit2(&stream_, MAX_WBITS + kGzipOnly) != Z_OK) {
             fail("there is no memory for it");
         }
@@ -87,73 +128,36 @@ class Gzip final : public Unpacker {
     Gzip& operator=(const Gzip&) = delete;
     ~Gzip() override { inflateEnd(&stream_); }
 
-    size_t read(std::span<std::byte> room) override {
-        for (;;) {
-            const auto part = input_.available();
-            if (is_between_ && part.empty()) {
-                return 0;
-            }
-            if (part.empty()) {
-                fail("it ends too early (gzip)");
-            }
-            is_between_ = false;
-            stream_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(part.data()));
-            stream_.avail_in = static_cast<uInt>(part.size());
-            stream_.next_out = reinterpret_cast<Bytef*>(room.data());
-            stream_.avail_out = static_cast<uInt>(std::min<size_t>(room.size(), UINT32_MAX));
-            const auto most = stream_.avail_out;
-            const int result = inflate(&stream_, Z_NO_FLUSH);
-            input_.take(part.size() - stream_.avail_in);
-            if (result == Z_STREAM_END) {
-                is_between_ = true;
-                inflateReset(&stream_);
-            } else if (result != Z_OK && result != Z_BUF_ERROR) {
-                fail("it is broken (gzip)");
-            }
-            if (most > stream_.avail_out) {
-                return most - stream_.avail_out;
-            }
-        }
-    }
-
   private:
     static constexpr int kGzipOnly = 16;  // zlib.h, inflateInit2
 
-    Input& input_;
+    Step unpack(std::span<const std::byte> packed, std::span<std::byte> room) override {
+        const auto most = static_cast<uInt>(std::min<size_t>(room.size(), UINT32_MAX));
+        stream_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(packed.data()));
+        stream_.avail_in = static_cast<uInt>(packed.size());
+        stream_.next_out = reinterpret_cast<Bytef*>(room.data());
+        stream_.avail_out = most;
+        const int result = inflate(&stream_, Z_NO_FLUSH);
+        if (result != Z_STREAM_END && result != Z_OK && result != Z_BUF_ERROR) {
+            fail_broken("");
+        }
+        const Step step{packed.size() - stream_.avail_in, most - stream_.avail_out, result == Z_STREAM_END};
+        if (step.is_end) {
+            inflateReset(&stream_);
+        }
+        return step;
+    }
+
     z_stream stream_{};
-    bool is_between_ = false;  // two members
 };
 
-class Zstandard final : public Unpacker {
+class Zstandard final : public InPieces {
   public:
     static constexpr std::string_view kMark{"\x28\xb5\x2f\xfd"};
 
-    explicit Zstandard(Input& input) : input_{input} {
+    explicit Zstandard(Input& input) : InPieces{input, "Zstandard"} {
         if (!stream_) {
             fail("there is no memory for it");
-        }
-    }
-
-    size_t read(std::span<std::byte> room) override {
-        for (;;) {
-            const auto part = input_.available();
-            if (is_between_ && part.empty()) {
-                return 0;
-            }
-            if (part.empty()) {
-                fail("it ends too early (Zstandard)");
-            }
-            ZSTD_inBuffer in{part.data(), part.size(), 0};
-            ZSTD_outBuffer out{room.data(), room.size(), 0};
-            const size_t result = ZSTD_decompressStream(stream_.get(), &out, &in);
-            if (ZSTD_isError(result) != 0) {
-                fail(std::string{"it is broken (Zstandard: "} + ZSTD_getErrorName(result) + ")");
-            }
-            input_.take(in.pos);
-            is_between_ = result == 0;
-            if (out.pos > 0) {
-                return out.pos;
-            }
         }
     }
 
@@ -162,9 +166,17 @@ class Zstandard final : public Unpacker {
         void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
     };
 
-    Input& input_;
+    Step unpack(std::span<const std::byte> packed, std::span<std::byte> room) override {
+        ZSTD_inBuffer in{packed.data(), packed.size(), 0};
+        ZSTD_outBuffer out{room.data(), room.size(), 0};
+        const size_t result = ZSTD_decompressStream(stream_.get(), &out, &in);
+        if (ZSTD_isError(result) != 0) {
+            fail_broken(std::string{": "} + ZSTD_getErrorName(result));
+        }
+        return {in.pos, out.pos, result == 0};
+    }
+
     std::unique_ptr<ZSTD_DStream, Free> stream_{ZSTD_createDStream()};
-    bool is_between_ = false;  // two frames
 };
 
 /// Input and unpacker together: one is made of the other.

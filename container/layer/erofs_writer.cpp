@@ -176,15 +176,14 @@ struct Placed {
     uint32_t links = 0;
     uint64_t offset = 0;       // of its inode, from the first inode's block on
     uint64_t size = 0;         // of a folder's entries or a link's target
-    bool is_inline = false;    // whether the last part of these lies behind the inode
-    uint32_t first_block = 0;  // of the others
+    bool is_inline = false;    // whether these lie behind the inode, or else
+    uint32_t first_block = 0;  // in blocks
 
     [[nodiscard]] uint64_t nid() const { return offset / kSlot; }
     [[nodiscard]] bool has_content() const { return S_ISDIR(node->mode) || S_ISLNK(node->mode); }
-    [[nodiscard]] uint64_t tail() const { return is_inline ? size % ErofsWriter::kBlock : 0; }
-    /// How many blocks it has elsewhere.
+    /// How many blocks it has.
     [[nodiscard]] uint64_t blocks() const {
-        return has_content() ? (size - tail() + ErofsWriter::kBlock - 1) / ErofsWriter::kBlock : 0;
+        return is_inline ? 0 : round_up(size, ErofsWriter::kBlock) / ErofsWriter::kBlock;
     }
 };
 
@@ -297,19 +296,18 @@ class Plan {
             const uint64_t head = sizeof(Inode) + attributes_of(*placed.node).size();
             if (placed.has_content()) {
                 placed.size = content_size(placed);
-                placed.is_inline = placed.size % ErofsWriter::kBlock != 0 &&
-                                   head + placed.size % ErofsWriter::kBlock <= ErofsWriter::kBlock;
+                placed.is_inline = head + placed.size <= ErofsWriter::kBlock;
             }
-            // Neither an inode nor what of its content lies behind it may be in two blocks.
+            // Neither an inode nor the content behind it may be in two blocks.
             offset = round_up(offset, kSlot);
             const uint64_t in_block = offset % ErofsWriter::kBlock;
-            const uint64_t tail_at = (offset + head) % ErofsWriter::kBlock;
+            const uint64_t content_at = (offset + head) % ErofsWriter::kBlock;
             if (in_block + sizeof(Inode) > ErofsWriter::kBlock ||
-                (placed.is_inline && (tail_at == 0 || tail_at + placed.tail() > ErofsWriter::kBlock))) {
+                (placed.is_inline && (content_at == 0 || content_at + placed.size > ErofsWriter::kBlock))) {
                 offset = round_up(offset, ErofsWriter::kBlock);
             }
             placed.offset = offset;
-            offset += head + placed.tail();
+            offset += head + (placed.is_inline ? placed.size : 0);
         }
         metadata_size_ = offset;
     }
@@ -380,16 +378,14 @@ uint64_t ErofsWriter::finish(const LayerNode& root) {
         put(head, inode_of(placed, index, attributes.size()));
         append(head);
         append(attributes);
-        if (placed.tail() > 0) {
-            const Bytes content = plan.content_of(placed);
-            append(std::span{content}.last(placed.tail()));
+        if (placed.is_inline) {
+            append(plan.content_of(placed));
         }
     }
     for (const Placed& placed : plan.nodes()) {
         if (placed.blocks() > 0) {
             begin_block();
-            const Bytes content = plan.content_of(placed);
-            append(std::span{content}.first(content.size() - placed.tail()));
+            append(plan.content_of(placed));
         }
     }
     begin_block();

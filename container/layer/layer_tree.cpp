@@ -99,11 +99,8 @@ LayerNode* LayerTree::add(TarEntry entry) {
         return nullptr;
     }
     const std::string name = std::move(names.front());
-    std::string parent;
-    for (auto part = names.rbegin(); part + 1 != names.rend(); ++part) {
-        parent += *part + "/";
-    }
-    const Node folder = folder_at(parent);
+    names.erase(names.begin());
+    const Node folder = folder_at(std::move(names));
     if (!folder) {
         fail(entry, "its symbolic links lead in a circle, or to something that is no folder");
     }
@@ -136,9 +133,8 @@ LayerNode* LayerTree::add(TarEntry entry) {
     return S_ISREG(place->mode) ? place.get() : nullptr;
 }
 
-LayerTree::Node LayerTree::folder_at(const std::string& path) {
+LayerTree::Node LayerTree::folder_at(std::vector<std::string> names) {
     std::vector<Node> way{root_};
-    std::vector<std::string> names = names_backwards(path);
     int links = 0;
     while (!names.empty()) {
         const std::string name = std::move(names.back());
@@ -192,17 +188,18 @@ LayerTree::Node LayerTree::make_folder(TarEntry& entry, const Node& before) {
 
 /// What is there by this name; its folder's symbolic links are followed, itself is not.
 LayerTree::Node LayerTree::find(const std::string& path) {
-    const std::vector<std::string> names = names_backwards(path);
+    std::vector<std::string> names = names_backwards(path);
     if (names.empty() || std::ranges::find(names, "..") != names.end()) {
         return nullptr;
     }
-    std::string parent;
-    for (auto part = names.rbegin(); part + 1 != names.rend(); ++part) {
-        parent += *part + "/";
+    const std::string name = std::move(names.front());
+    names.erase(names.begin());
+    const Node folder = folder_at(std::move(names));
+    if (!folder) {
+        return nullptr;
     }
-    const Node folder = folder_at(parent);
-    const auto found = folder ? folder->children.find(names.front()) : decltype(folder->children.begin()){};
-    return folder && found != folder->children.end() ? found->second : nullptr;
+    const auto found = folder->children.find(name);
+    return found == folder->children.end() ? nullptr : found->second;
 }
 
 /// What the layer itself has by this name stays, whichever came first; what is below is gone.

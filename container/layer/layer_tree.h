@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "container/layer/tar_reader.h"
 
@@ -48,8 +49,9 @@ class LayerTree {
   private:
     using Node = std::shared_ptr<LayerNode>;
 
-    /// The folder that `path` names, made where it is missing.
-    Node folder_at(const std::string& path);
+    /// The folder that these names lead to, the last one first; made where it is missing. None where there
+    /// is something else.
+    Node folder_at(std::vector<std::string> names);
     Node find(const std::string& path);
     static void take_away(LayerNode& folder, const std::string& name);
     static Node make_node(TarEntry& entry);
