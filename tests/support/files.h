@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -48,6 +49,12 @@ class TemporaryFolder {
   private:
     std::filesystem::path path_;
 };
+
+/// All of a file; nothing where it cannot be read.
+inline std::string contents_of(const std::filesystem::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
 
 struct Pipe {
     UniqueFd read_end;

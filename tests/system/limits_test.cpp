@@ -31,11 +31,6 @@ namespace fs = std::filesystem;
 
 const fs::path kGroups = "/sys/fs/cgroup";
 
-std::string read_file(const fs::path& path) {
-    std::ifstream file{path};
-    return {std::istreambuf_iterator<char>{file}, {}};
-}
-
 void write_file(const fs::path& path, const std::string& text) {
     std::ofstream file{path};
     file << text << std::flush;
@@ -44,7 +39,7 @@ void write_file(const fs::path& path, const std::string& text) {
 
 /// The group of version 2 that a process is in, as a folder.
 fs::path group_of(pid_t pid) {
-    const std::string text = read_file("/proc/" + std::to_string(pid) + "/cgroup");
+    const std::string text = contents_of("/proc/" + std::to_string(pid) + "/cgroup");
     const size_t at = text.find("0::");
     return kGroups.string() + text.substr(at + 3, text.find('\n', at) - at - 3);
 }
@@ -99,17 +94,17 @@ TEST_F(Limits, HoldForTheMachineAndItsHelpersAndLeaveNothing) {
     ASSERT_TRUE(hull.wait_for("hull#"));
     const fs::path group = group_of(hull.machine());
     EXPECT_EQ(group.parent_path(), kGroups / "hull");
-    EXPECT_EQ(read_file(group / "cpu.max"), "50000 100000\n");
-    EXPECT_EQ(read_file(group / "memory.max"), std::to_string(uint64_t{700} << 20) + "\n");
-    EXPECT_EQ(read_file(group / "pids.max"), "99\n");
-    EXPECT_EQ(read_file(group / "io.max"), "1:0 rbps=max wbps=104857600 riops=5000 wiops=max\n");
+    EXPECT_EQ(contents_of(group / "cpu.max"), "50000 100000\n");
+    EXPECT_EQ(contents_of(group / "memory.max"), std::to_string(uint64_t{700} << 20) + "\n");
+    EXPECT_EQ(contents_of(group / "pids.max"), "99\n");
+    EXPECT_EQ(contents_of(group / "io.max"), "1:0 rbps=max wbps=104857600 riops=5000 wiops=max\n");
     ASSERT_EQ(hull.helpers().size(), 1U);
     EXPECT_EQ(group_of(hull.helpers().front()), group);
     EXPECT_NE(group_of(hull.keeper()), group);
     // A guest that does nothing but count is held up.
     hull.type("timeout 2 sh -c 'while :; do :; done'; echo counted $((40 + 2))\n");
     ASSERT_TRUE(hull.wait_for("counted 42"));
-    EXPECT_THAT(read_file(group / "cpu.stat"), testing::Not(HasSubstr("nr_throttled 0\n")));
+    EXPECT_THAT(contents_of(group / "cpu.stat"), testing::Not(HasSubstr("nr_throttled 0\n")));
     hull.type("dd if=/dev/zero of=/dev/vda bs=1M count=4 conv=fsync 2>/dev/null && echo wrote\n");
     ASSERT_TRUE(hull.wait_for("\nwrote\r\n"));
     hull.type("poweroff -f\n");
@@ -164,8 +159,8 @@ TEST_F(Limits, AreHeldByGroupsOfVersion1Too) {
         HullProcess hull{boot_small({"--pids-limit", "77"}), HullProcess::Input::pipe};
         EXPECT_TRUE(hull.wait_for("hull#"));
         const fs::path group = folder.path() / ("hull-" + std::to_string(hull.keeper()));
-        EXPECT_EQ(read_file(group / "pids.max"), "77\n");
-        EXPECT_THAT(read_file(group / "cgroup.procs"), HasSubstr(std::to_string(hull.machine()) + "\n"));
+        EXPECT_EQ(contents_of(group / "pids.max"), "77\n");
+        EXPECT_THAT(contents_of(group / "cgroup.procs"), HasSubstr(std::to_string(hull.machine()) + "\n"));
         hull.type("poweroff -f\n");
         EXPECT_EQ(hull.wait(), 0) << hull.err();
         EXPECT_FALSE(fs::exists(group));
@@ -207,8 +202,8 @@ TEST_F(Limits, OfAnOrdinaryUserNeedAGroupOfTheUsersOwn) {
         EXPECT_TRUE(hull->wait_for("hull#"));
         const fs::path group = group_of(hull->machine());
         EXPECT_EQ(group.parent_path(), given);
-        EXPECT_EQ(read_file(group / "memory.max"), std::to_string(uint64_t{700} << 20) + "\n");
-        EXPECT_EQ(read_file(group / "pids.max"), "60\n");
+        EXPECT_EQ(contents_of(group / "memory.max"), std::to_string(uint64_t{700} << 20) + "\n");
+        EXPECT_EQ(contents_of(group / "pids.max"), "60\n");
         EXPECT_EQ(group_of(hull->keeper()), given / "hull-keeper");
         hull->type("poweroff -f\n");
         EXPECT_EQ(hull->wait(), 0) << hull->err();

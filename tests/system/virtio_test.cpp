@@ -40,11 +40,6 @@ std::filesystem::path disk_of(const TemporaryFolder& folder, const std::string& 
 
 constexpr size_t kMiB = size_t{1} << 20;
 
-std::string contents_of(const std::filesystem::path& path) {
-    std::ifstream file{path, std::ios::binary};
-    return {std::istreambuf_iterator<char>{file}, {}};
-}
-
 /// The words that boot the small kernel with one disk.
 std::vector<std::string> boot_with_disk(const std::string& disk, const std::string& cmdline = "",
                                         std::vector<std::string> more = {}) {

@@ -31,11 +31,6 @@ using testing::HasSubstr;
 
 constexpr uint64_t kMuch = uint64_t{1} << 30;
 
-std::string text_of(const fs::path& path) {
-    std::ifstream file{path, std::ios::binary};
-    return {std::istreambuf_iterator<char>{file}, {}};
-}
-
 /// Turns an archive into a disk at `path`; its size.
 uint64_t convert(std::string archive, const fs::path& path, uint64_t most = kMuch) {
     const UniqueFd file{open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
@@ -58,7 +53,7 @@ std::string listing_of(const fs::path& folder) {
                            list.string() + "'")
                               .c_str()),
               0);
-    return text_of(list);
+    return test::contents_of(list);
 }
 
 /// Where two lists differ, the lines of both; empty where they do not.
@@ -98,11 +93,11 @@ TEST(LayerDisk, HasTheTreeThatTarMakesOfTheArchive) {
                               .c_str()),
               0);
     const fs::path disk = folder.path() / "disk";
-    const uint64_t size = convert(text_of(archive), disk);
+    const uint64_t size = convert(test::contents_of(archive), disk);
     EXPECT_EQ(size, fs::file_size(disk));
     EXPECT_EQ(size % ErofsWriter::kBlock, 0U);
     const fs::path found = folder.path() / "found";
-    ASSERT_TRUE(extract(disk, found)) << text_of(found.string() + ".log");
+    ASSERT_TRUE(extract(disk, found)) << test::contents_of(found.string() + ".log");
     const std::string expected = listing_of(tree);
     EXPECT_THAT(expected, HasSubstr("many/hard f"));
     EXPECT_EQ(first_difference(listing_of(found), expected), "");
@@ -111,8 +106,8 @@ TEST(LayerDisk, HasTheTreeThatTarMakesOfTheArchive) {
                       .c_str()),
               0);
     // The same comes of the same.
-    convert(text_of(archive), folder.path() / "again");
-    EXPECT_TRUE(text_of(disk) == text_of(folder.path() / "again"));
+    convert(test::contents_of(archive), folder.path() / "again");
+    EXPECT_TRUE(test::contents_of(disk) == test::contents_of(folder.path() / "again"));
 }
 
 TEST(LayerDisk, OfNothingIsAnEmptyFolder) {

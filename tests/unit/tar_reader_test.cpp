@@ -53,8 +53,7 @@ TEST(TarReader, ReadsWhatTarWritesInEachFormat) {
                                format + " -cf '" + tree + "/../archive' " + name)
                                   .c_str()),
                   0);
-        std::ifstream file{folder.path() / "archive"};
-        TarReader reader{source_of({std::istreambuf_iterator<char>{file}, {}}, 333)};
+        TarReader reader{source_of(test::contents_of(folder.path() / "archive"), 333)};
         std::map<std::string, TarEntry> found;
         std::map<std::string, std::string> contents;
         while (auto entry = reader.next()) {

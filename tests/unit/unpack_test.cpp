@@ -20,11 +20,6 @@ using testing::HasSubstr;
 
 constexpr uint64_t kMuch = uint64_t{1} << 30;
 
-std::string text_of(const std::string& path) {
-    std::ifstream file{path, std::ios::binary};
-    return {std::istreambuf_iterator<char>{file}, {}};
-}
-
 /// Numbers and their squares: neither short nor without order.
 std::string long_text() {
     std::string text;
@@ -39,7 +34,7 @@ std::string packed_by(const std::string& program, const std::string& text) {
     const test::TemporaryFolder folder;
     const std::string file = folder.file("file", text);
     EXPECT_EQ(std::system((program + " <'" + file + "' >'" + file + ".packed'").c_str()), 0);
-    return text_of(file + ".packed");
+    return test::contents_of(file + ".packed");
 }
 
 std::string unpacked(const std::string& packed, size_t piece, uint64_t most = kMuch) {
