@@ -1,0 +1,46 @@
+// What content is called by.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace hull::container {
+
+/// The SHA-256 of some bytes (OCI image-spec 1.1, descriptor.md, "Digests").
+class Digest {
+  public:
+    /// "sha256:" and 64 digits, of a to f in small letters; nothing where it is another text.
+    static std::optional<Digest> parse(std::string_view text);
+    static Digest of(std::span<const std::byte> bytes);
+
+    [[nodiscard]] std::string text() const { return "sha256:" + digits_; }
+    [[nodiscard]] const std::string& digits() const { return digits_; }
+    auto operator<=>(const Digest&) const = default;
+
+  private:
+    friend class Sha256;
+    explicit Digest(std::string digits) : digits_{std::move(digits)} {}
+    std::string digits_;
+};
+
+/// Computes one as bytes come (FIPS 180-4). One thread.
+class Sha256 {
+  public:
+    Sha256();
+    void add(std::span<const std::byte> bytes);
+    /// Of all that was added; nothing can be added behind it.
+    [[nodiscard]] Digest finish();
+
+  private:
+    struct Delete {
+        void operator()(void* context) const;
+    };
+    std::unique_ptr<void, Delete> context_;
+};
+
+}  // namespace hull::container
