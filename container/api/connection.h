@@ -1,0 +1,87 @@
+// A client's connection, as Beast reads and writes it, that never waits for ever.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+#include <chrono>
+#include <cstddef>
+#include <span>
+
+#include "base/unique_fd.h"
+
+namespace hull::container {
+
+/// A stream socket, and an eventfd whose signal ends every wait on it: what Beast calls a SyncStream. A wait
+/// beyond the deadline ends with boost::asio::error::timed_out, the signal with
+/// boost::asio::error::operation_aborted. One thread.
+class Connection {
+  public:
+    /// `stop` is the caller's and outlives it.
+    Connection(UniqueFd socket, int stop) : socket_{std::move(socket)}, stop_{stop} {}
+
+    using Clock = std::chrono::steady_clock;
+    /// For all further waits; time_point::max(): none.
+    void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
+    [[nodiscard]] int fd() const { return socket_.get(); }
+    /// Waits until there is something to receive, or the end.
+    bool wait_for_input(boost::system::error_code& error) const;
+
+    template <class Buffers>
+    size_t read_some(const Buffers& buffers, boost::system::error_code& error) {
+        const boost::asio::mutable_buffer room = first_of<boost::asio::mutable_buffer>(buffers);
+        return receive({static_cast<std::byte*>(room.data()), room.size()}, error);
+    }
+    template <class Buffers>
+    size_t write_some(const Buffers& buffers, boost::system::error_code& error) {
+        const boost::asio::const_buffer bytes = first_of<boost::asio::const_buffer>(buffers);
+        return send({static_cast<const std::byte*>(bytes.data()), bytes.size()}, error);
+    }
+    template <class Buffers>
+    size_t read_some(const Buffers& buffers) {
+        boost::system::error_code error;
+        const size_t got = read_some(buffers, error);
+        throw_on(error);
+        return got;
+    }
+    template <class Buffers>
+    size_t write_some(const Buffers& buffers) {
+        boost::system::error_code error;
+        const size_t sent = write_some(buffers, error);
+        throw_on(error);
+        return sent;
+    }
+
+    /// What there is, at least a byte; 0 with an error, which is boost::asio::error::eof at the end.
+    size_t receive(std::span<std::byte> room, boost::system::error_code& error);
+    /// At least a byte where there is one; 0 with an error.
+    size_t send(std::span<const std::byte> bytes, boost::system::error_code& error);
+
+  private:
+    /// Waits until the socket is ready for one of poll(2)'s events.
+    bool wait_for(short events, boost::system::error_code& error) const;
+
+    template <class Buffer, class Buffers>
+    static Buffer first_of(const Buffers& buffers) {
+        for (auto each = boost::asio::buffer_sequence_begin(buffers);
+             each != boost::asio::buffer_sequence_end(buffers); ++each) {
+            if (Buffer buffer{*each}; buffer.size() > 0) {
+                return buffer;
+            }
+        }
+        return {};
+    }
+    static void throw_on(const boost::system::error_code& error) {
+        if (error) {
+            throw boost::system::system_error{error};
+        }
+    }
+
+    UniqueFd socket_;
+    int stop_;
+    Clock::time_point deadline_ = Clock::time_point::max();
+};
+
+}  // namespace hull::container

@@ -1,0 +1,521 @@
+#include "container/api/engine.h"
+
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <chrono>
+#include <ctime>
+#include <iomanip>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include "container/image/pull.h"
+
+namespace hull::container {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr size_t kShortDigits = 12;
+
+/// RFC 3339's seconds since 1970; what Docker has for an image that does not say when it was made, the year
+/// 1, where it is none.
+int64_t seconds_of(const std::string& time) {
+    constexpr int64_t kYearOne = -62'135'596'800;
+    std::tm parts{};
+    std::istringstream text{time};
+    text >> std::get_time(&parts, "%Y-%m-%dT%H:%M:%S");
+    return text.fail() ? kYearOne : static_cast<int64_t>(timegm(&parts));
+}
+
+template <class Texts>
+json::array array_of(const Texts& texts) {
+    json::array all;
+    for (const std::string& text : texts) {
+        all.emplace_back(text);
+    }
+    return all;
+}
+
+/// As Docker has what it calls a set: an object whose members are empty ones; null where there is none.
+json::value set_of(const std::vector<std::string>& texts) {
+    json::object all;
+    for (const std::string& text : texts) {
+        all[text] = json::object{};
+    }
+    return all.empty() ? json::value{nullptr} : json::value{all};
+}
+
+json::value map_of(const std::map<std::string, std::string>& texts) {
+    json::object all;
+    for (const auto& [key, value] : texts) {
+        all[key] = value;
+    }
+    return all.empty() ? json::value{nullptr} : json::value{all};
+}
+
+struct Names {
+    json::array tags;
+    json::array digests;
+};
+
+/// An image's names, as clients show them.
+Names names_of(const StoredImage& image) {
+    Names names;
+    for (const std::string& name : image.names) {
+        const Reference reference = Reference::parse(name);
+        if (!reference.tag.empty()) {
+            names.tags.emplace_back(reference.familiar_text());
+        }
+        json::string digest{reference.familiar_repository() + "@" + image.manifest.text()};
+        if (std::ranges::find(names.digests, json::value{digest}) == names.digests.end()) {
+            names.digests.emplace_back(std::move(digest));
+        }
+    }
+    return names;
+}
+
+/// Filters, in both forms that clients have: {"label": ["a=b"]} and {"label": {"a=b": true}}.
+std::map<std::string, std::vector<std::string>> filters_of(const RequestTarget& target) {
+    std::map<std::string, std::vector<std::string>> filters;
+    const std::string text = target.find("filters").value_or("");
+    if (text.empty()) {
+        return filters;
+    }
+    boost::system::error_code error;
+    const json::value parsed = json::parse(text, error);
+    if (error || !parsed.is_object()) {
+        throw ApiError{400, "invalid filters: they are no JSON object"};
+    }
+    for (const auto& [key, values] : parsed.get_object()) {
+        std::vector<std::string>& all = filters[key];
+        if (values.is_array()) {
+            for (const json::value& value : values.get_array()) {
+                if (!value.is_string()) {
+                    throw ApiError{400, "invalid filter '" + std::string{key} + "': a value is no text"};
+                }
+                all.emplace_back(value.get_string());
+            }
+        } else if (values.is_object()) {
+            for (const auto& each : values.get_object()) {
+                if (each.value() == json::value{true}) {
+                    all.emplace_back(each.key());
+                }
+            }
+        } else {
+            throw ApiError{400, "invalid filter '" + std::string{key} + "': its values are no list"};
+        }
+    }
+    return filters;
+}
+
+/// Whether there is a label as "NAME" or "NAME=VALUE" says.
+bool has_label(const std::map<std::string, std::string>& labels, const std::string& wanted) {
+    const size_t sign = wanted.find('=');
+    const auto found = labels.find(wanted.substr(0, sign));
+    return found != labels.end() && (sign == std::string::npos || found->second == wanted.substr(sign + 1));
+}
+
+/// Whether an image is one of those that "NAME" or "NAME:TAG" means.
+bool has_name(const StoredImage& image, const std::string& wanted) {
+    return std::ranges::any_of(image.names, [&](const std::string& name) {
+        const Reference reference = Reference::parse(name);
+        return reference.familiar_repository() == wanted || reference.familiar_text() == wanted ||
+               reference.text() == wanted;
+    });
+}
+
+bool passes(const StoredImage& image, const std::string& filter, const std::vector<std::string>& wanted) {
+    const auto any = [&](const auto& is_met) { return std::ranges::any_of(wanted, is_met); };
+    if (filter == "reference") {
+        return any([&](const std::string& name) { return has_name(image, name); });
+    }
+    if (filter == "label") {
+        return std::ranges::all_of(
+            wanted, [&](const std::string& label) { return has_label(image.config.labels, label); });
+    }
+    if (filter == "dangling") {
+        return any([&](const std::string& value) {
+            const bool is_wanted = value == "1" || value == "true";
+            if (!is_wanted && value != "0" && value != "false") {
+                throw ApiError{400, "invalid filter 'dangling=[" + value + "]'"};
+            }
+            return image.names.empty() == is_wanted;
+        });
+    }
+    throw ApiError{400, "invalid filter '" + filter + "'"};
+}
+
+json::object config_of(const ImageConfig& config) {
+    return {{"Hostname", ""},
+            {"Domainname", ""},
+            {"User", config.user},
+            {"AttachStdin", false},
+            {"AttachStdout", false},
+            {"AttachStderr", false},
+            {"ExposedPorts", set_of(config.exposed_ports)},
+            {"Tty", false},
+            {"OpenStdin", false},
+            {"StdinOnce", false},
+            {"Env", array_of(config.environment)},
+            {"Cmd", config.command.empty() ? json::value{nullptr} : json::value{array_of(config.command)}},
+            {"Image", ""},
+            {"Volumes", set_of(config.volumes)},
+            {"WorkingDir", config.working_folder},
+            {"Entrypoint",
+             config.entrypoint.empty() ? json::value{nullptr} : json::value{array_of(config.entrypoint)}},
+            {"OnBuild", nullptr},
+            {"Labels", map_of(config.labels)},
+            {"StopSignal", config.stop_signal}};
+}
+
+/// A line of what an operation tells while it goes on.
+class ProgressLines {
+  public:
+    explicit ProgressLines(ApiCall& call) : call_{call} {}
+
+    void tell(const std::string& status, const std::string& id = {}) {
+        json::object line{{"status", status}};
+        if (!id.empty()) {
+            line["id"] = id;
+        }
+        write(line);
+    }
+    void tell(const std::string& status, const std::string& id, uint64_t done, uint64_t total) {
+        write({{"status", status}, {"progressDetail", {{"current", done}, {"total", total}}}, {"id", id}});
+    }
+    void fail(const std::string& why) { write({{"errorDetail", {{"message", why}}}, {"error", why}}); }
+
+  private:
+    void write(const json::object& line) {
+        if (!call_.is_begun()) {
+            call_.begin("application/json");
+        }
+        call_.write(json::serialize(line) + "\r\n");
+    }
+
+    ApiCall& call_;
+};
+
+void tell_layer(ProgressLines& lines, const LayerProgress& layer) {
+    const std::string id = layer.layer.digits().substr(0, kShortDigits);
+    switch (layer.phase) {
+        case LayerProgress::Phase::waiting:
+            lines.tell("Pulling fs layer", id);
+            break;
+        case LayerProgress::Phase::there:
+            lines.tell("Already exists", id);
+            break;
+        case LayerProgress::Phase::downloading:
+            lines.tell("Downloading", id, layer.done, layer.total);
+            break;
+        case LayerProgress::Phase::converting:
+            lines.tell("Extracting", id, layer.done, layer.total);
+            break;
+        case LayerProgress::Phase::complete:
+            lines.tell("Pull complete", id);
+            break;
+    }
+}
+
+/// What "fromImage" and "tag" name together: a tag, or a digest.
+Reference pulled_reference(const RequestTarget& target) {
+    std::string name = target.find("fromImage").value_or("");
+    const std::string tag = target.find("tag").value_or("");
+    if (name.empty()) {
+        throw ApiError{400, "no image is named (fromImage)"};
+    }
+    if (!tag.empty()) {
+        name += (Digest::parse(tag) ? "@" : ":") + tag;
+    }
+    return Reference::parse(name);
+}
+
+}  // namespace
+
+void Engine::answer(ApiCall& call) {
+    const RequestTarget& target = call.target();
+    const std::string& path = target.path;
+    const bool is_get = call.is("GET");
+    const bool is_post = call.is("POST");
+    try {
+        if (path == "/_ping" && is_get) {
+            return call.send_text("OK");
+        }
+        if (path == "/version" && is_get) {
+            return show_version(call);
+        }
+        if (path == "/info" && is_get) {
+            return show_info(call);
+        }
+        if (path == "/images/json" && is_get) {
+            return list_images(call);
+        }
+        if (path == "/images/create" && is_post) {
+            return pull_image(call);
+        }
+        if (path == "/images/prune" && is_post) {
+            return prune_images(call);
+        }
+        if (const auto name = target.between("/images/", "/json"); name && is_get) {
+            return inspect_image(call, *name);
+        }
+        if (const auto name = target.between("/images/", "/history"); name && is_get) {
+            return show_history(call, *name);
+        }
+        if (const auto name = target.between("/images/", "/tag"); name && is_post) {
+            return tag_image(call, *name);
+        }
+        if (const auto name = target.between("/images/", ""); name && call.is("DELETE")) {
+            return remove_image(call, *name);
+        }
+    } catch (const Error& error) {
+        // What a client has named wrongly; everything else is ours, or the host's.
+        throw ApiError{error.status() == ExitStatus::usage ? 400U : 500U, error.what()};
+    }
+    throw ApiError{404, "page not found"};
+}
+
+void Engine::show_version(ApiCall& call) const {
+    utsname host{};
+    uname(&host);
+    const std::string api = "1." + std::to_string(kApiVersion);
+    const std::string least = "1." + std::to_string(kLeastApiVersion);
+    call.send({{"Platform", {{"Name", "Hull"}}},
+               {"Components", json::array{{{"Name", "Engine"},
+                                           {"Version", HULL_VERSION},
+                                           {"Details",
+                                            {{"ApiVersion", api},
+                                             {"MinAPIVersion", least},
+                                             {"Arch", "amd64"},
+                                             {"Os", "linux"},
+                                             {"KernelVersion", host.release}}}}}},
+               {"Version", HULL_VERSION},
+               {"ApiVersion", api},
+               {"MinAPIVersion", least},
+               {"Os", "linux"},
+               {"Arch", "amd64"},
+               {"KernelVersion", host.release}});
+}
+
+void Engine::show_info(ApiCall& call) const {
+    utsname host{};
+    uname(&host);
+    struct sysinfo memory {};
+    sysinfo(&memory);
+    call.send({{"ID", host.nodename},
+               {"Name", host.nodename},
+               {"ServerVersion", HULL_VERSION},
+               {"Images", store_.list().size()},
+               {"Containers", 0},
+               {"ContainersRunning", 0},
+               {"ContainersPaused", 0},
+               {"ContainersStopped", 0},
+               {"Driver", "erofs"},
+               {"DockerRootDir", store_.root().string()},
+               {"OperatingSystem", "Hull"},
+               {"OSType", "linux"},
+               {"Architecture", host.machine},
+               {"KernelVersion", host.release},
+               {"NCPU", std::thread::hardware_concurrency()},
+               {"MemTotal", uint64_t{memory.totalram} * memory.mem_unit},
+               {"IndexServerAddress", "https://index.docker.io/v1/"},
+               {"RegistryConfig",
+                {{"InsecureRegistryCIDRs", json::array{"127.0.0.0/8"}},
+                 {"IndexConfigs", json::object{}},
+                 {"Mirrors", array_of(registries_.mirrors)}}},
+               {"Swarm", {{"LocalNodeState", "inactive"}}},
+               {"SecurityOptions", json::array{}},
+               {"Warnings", nullptr}});
+}
+
+StoredImage Engine::find_image(const std::string& name) const {
+    if (auto image = store_.find(name)) {
+        return *std::move(image);
+    }
+    throw ApiError{404, "No such image: " + name};
+}
+
+void Engine::list_images(ApiCall& call) const {
+    const auto filters = filters_of(call.target());
+    json::array all;
+    for (const StoredImage& image : store_.list()) {
+        const bool is_wanted = std::ranges::all_of(
+            filters, [&](const auto& filter) { return passes(image, filter.first, filter.second); });
+        if (!is_wanted) {
+            continue;
+        }
+        Names names = names_of(image);
+        all.push_back({{"Id", image.id.text()},
+                       {"ParentId", ""},
+                       {"RepoTags", std::move(names.tags)},
+                       {"RepoDigests", std::move(names.digests)},
+                       {"Created", seconds_of(image.config.created)},
+                       {"Size", image.size},
+                       {"SharedSize", -1},
+                       {"VirtualSize", image.size},
+                       {"Labels", map_of(image.config.labels)},
+                       {"Containers", -1}});
+    }
+    call.send(all);
+}
+
+void Engine::inspect_image(ApiCall& call, const std::string& name) const {
+    const StoredImage image = find_image(name);
+    Names names = names_of(image);
+    json::array layers;
+    for (const Digest& layer : image.config.layers) {
+        layers.emplace_back(layer.text());
+    }
+    call.send({{"Id", image.id.text()},
+               {"RepoTags", std::move(names.tags)},
+               {"RepoDigests", std::move(names.digests)},
+               {"Parent", ""},
+               {"Comment", ""},
+               {"Created", image.config.created},
+               {"DockerVersion", ""},
+               {"Author", image.config.author},
+               {"Config", config_of(image.config)},
+               {"Architecture", image.config.architecture},
+               {"Os", image.config.os},
+               {"Size", image.size},
+               {"VirtualSize", image.size},
+               {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
+               {"RootFS", {{"Type", "layers"}, {"Layers", std::move(layers)}}},
+               {"Metadata", {{"LastTagTime", "0001-01-01T00:00:00Z"}}}});
+}
+
+void Engine::show_history(ApiCall& call, const std::string& name) const {
+    const StoredImage image = find_image(name);
+    json::array all;
+    size_t layer = 0;
+    for (const ImageConfig::Step& step : image.config.history) {
+        uint64_t size = 0;
+        if (!step.is_empty && layer < image.layers.size()) {
+            std::error_code missing;
+            size = std::filesystem::file_size(image.layers[layer++], missing);
+        }
+        all.push_back({{"Id", "<missing>"},
+                       {"Created", seconds_of(step.created)},
+                       {"CreatedBy", step.created_by},
+                       {"Tags", nullptr},
+                       {"Size", size},
+                       {"Comment", step.comment}});
+    }
+    std::ranges::reverse(all);
+    if (!all.empty()) {
+        Names names = names_of(image);
+        json::object& newest = all.front().get_object();
+        newest["Id"] = image.id.text();
+        newest["Tags"] = names.tags.empty() ? json::value{nullptr} : json::value{std::move(names.tags)};
+    }
+    call.send(all);
+}
+
+void Engine::tag_image(ApiCall& call, const std::string& name) {
+    const StoredImage image = find_image(name);
+    std::string repository = call.target().find("repo").value_or("");
+    if (const auto tag = call.target().find("tag"); tag && !tag->empty()) {
+        repository += ":" + *tag;
+    }
+    const Reference reference = Reference::parse(repository);
+    if (reference.digest) {
+        throw ApiError{400, "refusing to create a tag with a digest reference"};
+    }
+    store_.tag(image.id.text(), reference);
+    call.send_nothing(201);
+}
+
+void Engine::remove_image(ApiCall& call, const std::string& name) {
+    find_image(name);
+    Store::Removed removed;
+    try {
+        removed = store_.remove(name, call.target().is_set("force"));
+    } catch (const Error& error) {
+        throw ApiError{error.status() == ExitStatus::usage ? 409U : 500U, error.what()};
+    }
+    json::array all;
+    for (const std::string& gone : removed.names) {
+        all.push_back({{"Untagged", Reference::parse(gone).familiar_text()}});
+    }
+    if (removed.image) {
+        all.push_back({{"Deleted", removed.image->text()}});
+    }
+    store_.collect();
+    call.send(all);
+}
+
+void Engine::prune_images(ApiCall& call) {
+    const auto filters = filters_of(call.target());
+    for (const auto& filter : filters) {
+        if (filter.first != "dangling" && filter.first != "label") {
+            throw ApiError{400, "invalid filter '" + filter.first + "'"};
+        }
+    }
+    const auto dangling = filters.find("dangling");
+    const bool takes_all = dangling != filters.end() && !dangling->second.empty() &&
+                           (dangling->second.front() == "false" || dangling->second.front() == "0");
+    const auto label = filters.find("label");
+    json::array deleted;
+    for (const StoredImage& image : store_.list()) {
+        const bool is_wanted = (takes_all || image.names.empty()) &&
+                               (label == filters.end() || passes(image, "label", label->second));
+        if (!is_wanted) {
+            continue;
+        }
+        const Store::Removed removed = store_.remove(image.id.text(), true);
+        for (const std::string& gone : removed.names) {
+            deleted.push_back({{"Untagged", Reference::parse(gone).familiar_text()}});
+        }
+        deleted.push_back({{"Deleted", image.id.text()}});
+    }
+    const uint64_t freed = store_.collect().value_or(0);
+    call.send({{"ImagesDeleted", deleted.empty() ? json::value{nullptr} : json::value{deleted}},
+               {"SpaceReclaimed", freed}});
+}
+
+void Engine::pull_image(ApiCall& call) {
+    const RequestTarget& target = call.target();
+    if (target.find("fromSrc")) {
+        throw ApiError{501, "importing an image (fromSrc) is not supported"};
+    }
+    if (const auto platform = target.find("platform");
+        platform && !platform->empty() && *platform != "linux/amd64" && *platform != "linux") {
+        throw ApiError{400, "images for '" + *platform + "' do not run here: this is linux/amd64"};
+    }
+    const Reference reference = pulled_reference(target);
+    ProgressLines lines{call};
+    // What the registry says before there is a layer is an answer of its own.
+    const auto begin = [&] {
+        if (!call.is_begun()) {
+            lines.tell("Pulling from " + reference.path, reference.tag);
+        }
+    };
+    try {
+        const Pulled pulled = pull(store_, reference, registries_, [&](const LayerProgress& layer) {
+            begin();
+            tell_layer(lines, layer);
+        });
+        begin();
+        lines.tell("Digest: " + pulled.manifest.text());
+        lines.tell(
+            "Status: " + std::string{pulled.is_new ? "Downloaded newer image" : "Image is up to date"} +
+            " for " + reference.familiar_text());
+    } catch (const Error& error) {
+        if (!call.is_begun()) {
+            throw ApiError{404, error.what()};
+        }
+        lines.fail(error.what());
+    }
+}
+
+}  // namespace hull::container

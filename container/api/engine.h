@@ -1,0 +1,38 @@
+// Docker's Engine API, as far as Hull serves it.
+#pragma once
+
+#include <string>
+
+#include "container/api/http_server.h"
+#include "container/image/registry.h"
+#include "container/image/store.h"
+
+namespace hull::container {
+
+/// Answers requests (Docker's Engine API, versions 1.24 to 1.44) as dockerd does, as far as it is written:
+/// what the daemon and its host are, and images. Everything else is a 404. Any number of threads.
+class Engine {
+  public:
+    /// The store has its lock alone. All outlive it.
+    Engine(Store& store, RegistryOptions registries) : store_{store}, registries_{std::move(registries)} {}
+
+    /// Throws ApiError and Error.
+    void answer(ApiCall& call);
+
+  private:
+    void show_version(ApiCall& call) const;
+    void show_info(ApiCall& call) const;
+    void list_images(ApiCall& call) const;
+    void inspect_image(ApiCall& call, const std::string& name) const;
+    void show_history(ApiCall& call, const std::string& name) const;
+    void tag_image(ApiCall& call, const std::string& name);
+    void remove_image(ApiCall& call, const std::string& name);
+    void prune_images(ApiCall& call);
+    void pull_image(ApiCall& call);
+    [[nodiscard]] StoredImage find_image(const std::string& name) const;
+
+    Store& store_;
+    RegistryOptions registries_;
+};
+
+}  // namespace hull::container

@@ -1,0 +1,284 @@
+#include "container/api/http_server.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <boost/beast/core/buffers_to_string.hpp>
+#include <boost/beast/http/chunk_encode.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/serializer.hpp>
+#include <boost/beast/http/write.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace hull::container {
+
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+namespace {
+
+constexpr uint32_t kMostHeader = 64 << 10;
+constexpr uint64_t kMostBody = 4 << 20;
+constexpr std::chrono::minutes kBetweenRequests{5};
+constexpr std::chrono::seconds kForARequest{30};
+constexpr std::chrono::seconds kForAnAnswer{60};
+
+/// The header fields that clients look for in every answer.
+template <class Message>
+void describe(Message& message) {
+    message.set(http::field::server, "Hull/" HULL_VERSION " (linux)");
+    message.set("Api-Version", "1." + std::to_string(kApiVersion));
+    message.set("Docker-Experimental", "false");
+    message.set("Ostype", "linux");
+}
+
+std::string message_of(const std::string& text) {
+    return boost::json::serialize(boost::json::value{{"message", text}}) + "\n";
+}
+
+}  // namespace
+
+bool ApiCall::is(std::string_view method) const {
+    const std::string_view asked = message_.method_string();
+    return asked == method || (asked == "HEAD" && method == "GET");
+}
+
+std::string_view ApiCall::header(std::string_view name) const {
+    return message_[name];
+}
+
+boost::json::value ApiCall::body() const {
+    error_code error;
+    boost::json::parse_options options;
+    options.max_depth = 32;
+    boost::json::value parsed = boost::json::parse(message_.body(), error, {}, options);
+    if (error) {
+        throw ApiError{400, "the request's body is no JSON: " + error.message()};
+    }
+    return parsed;
+}
+
+http::response<http::string_body> ApiCall::make_answer(unsigned status) const {
+    http::response<http::string_body> answer{http::int_to_status(status), message_.version()};
+    describe(answer);
+    answer.keep_alive(message_.keep_alive());
+    return answer;
+}
+
+void ApiCall::send_whole(http::response<http::string_body> answer) {
+    is_answered_ = true;
+    if (answer.result() != http::status::no_content && answer.result() != http::status::not_modified) {
+        answer.content_length(answer.body().size());
+    }
+    if (message_.method() == http::verb::head) {
+        answer.body().clear();
+    }
+    connection_.set_deadline(Connection::Clock::now() + kForAnAnswer);
+    error_code error;
+    http::response_serializer<http::string_body> serializer{answer};
+    http::write(connection_, serializer, error);
+    is_broken_ = is_broken_ || error.failed();
+}
+
+void ApiCall::send(const boost::json::value& body, unsigned status) {
+    auto answer = make_answer(status);
+    answer.set(http::field::content_type, "application/json");
+    answer.body() = boost::json::serialize(body) + "\n";
+    send_whole(std::move(answer));
+}
+
+void ApiCall::send_text(std::string_view text, unsigned status) {
+    auto answer = make_answer(status);
+    answer.set(http::field::content_type, "text/plain; charset=utf-8");
+    answer.body() = text;
+    send_whole(std::move(answer));
+}
+
+void ApiCall::send_nothing(unsigned status) {
+    send_whole(make_answer(status));
+}
+
+void ApiCall::begin(std::string_view content_type) {
+    is_answered_ = is_begun_ = true;
+    http::response<http::empty_body> answer{http::status::ok, message_.version()};
+    describe(answer);
+    answer.keep_alive(message_.keep_alive());
+    answer.set(http::field::content_type, content_type);
+    answer.chunked(true);
+    http::response_serializer<http::empty_body> serializer{answer};
+    error_code error;
+    connection_.set_deadline(Connection::Clock::now() + kForAnAnswer);
+    http::write_header(connection_, serializer, error);
+    is_broken_ = error.failed();
+}
+
+bool ApiCall::write(std::string_view piece) {
+    if (!is_broken_ && !piece.empty()) {
+        connection_.set_deadline(Connection::Clock::now() + kForAnAnswer);
+        error_code error;
+        boost::asio::write(connection_, http::make_chunk(boost::asio::buffer(piece)), error);
+        is_broken_ = error.failed();
+    }
+    return !is_broken_;
+}
+
+void ApiCall::end() {
+    is_ended_ = true;
+    error_code error;
+    boost::asio::write(connection_, http::make_chunk_last(), error);
+    is_broken_ = is_broken_ || error.failed();
+}
+
+HttpServer::HttpServer(UniqueFd listener, Handler handler)
+    : listener_{std::move(listener)}, handler_{std::move(handler)} {}
+
+HttpServer::~HttpServer() {
+    signal_eventfd(stop_.get());
+    wait_until_all_ended();
+}
+
+void HttpServer::run(int stop_fd) {
+    constexpr int kUntilAnotherTry = 1000;  // ms
+    bool has_room = true;                   // for a descriptor and a thread, as far as is known
+    for (;;) {
+        const bool takes_more = has_room && count() < kMostConnections;
+        pollfd entries[] = {
+            {takes_more ? listener_.get() : -1, POLLIN, 0}, {stop_fd, POLLIN, 0}, {ended_.get(), POLLIN, 0}};
+        if (poll(entries, 3, has_room ? -1 : kUntilAnotherTry) < 0 && errno != EINTR) {
+            throw Error{ExitStatus::internal_failure, "cannot wait for clients", errno_text(errno)};
+        }
+        if (entries[1].revents != 0) {
+            break;
+        }
+        if (entries[2].revents != 0) {
+            drain_eventfd(ended_.get());
+        }
+        has_room = entries[0].revents == 0 || accept_one();
+    }
+    signal_eventfd(stop_.get());
+    wait_until_all_ended();
+}
+
+size_t HttpServer::count() {
+    const std::lock_guard lock{mutex_};
+    return connections_;
+}
+
+void HttpServer::wait_until_all_ended() {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [this] { return connections_ == 0; });
+}
+
+bool HttpServer::accept_one() {
+    UniqueFd socket{accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    if (!socket.valid()) {
+        return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;  // it has gone already
+    }
+    const std::lock_guard lock{mutex_};
+    try {
+        std::thread{[this, client = std::move(socket)]() mutable {
+            serve(std::move(client));
+            const std::lock_guard done{mutex_};
+            --connections_;
+            signal_eventfd(ended_.get());
+            changed_.notify_all();
+        }}.detach();
+        ++connections_;
+        return true;
+    } catch (const std::system_error& error) {
+        log_warning(std::string{"a client is sent away, since no thread can be made: "} + error.what());
+        return false;
+    }
+}
+
+void HttpServer::serve(UniqueFd socket) {
+    Connection connection{std::move(socket), stop_.get()};
+    boost::beast::flat_buffer buffer{kMostHeader + kMostBody};
+    try {
+        while (serve_one(connection, buffer)) {
+        }
+    } catch (const std::exception& error) {
+        log_warning(std::string{"a client's connection is ended: "} + error.what());
+    }
+}
+
+bool HttpServer::serve_one(Connection& connection, boost::beast::flat_buffer& buffer) {
+    error_code error;
+    connection.set_deadline(Connection::Clock::now() + kBetweenRequests);
+    if (buffer.size() == 0 && !connection.wait_for_input(error)) {
+        return false;
+    }
+    connection.set_deadline(Connection::Clock::now() + kForARequest);
+    http::request_parser<http::string_body> parser;
+    parser.header_limit(kMostHeader);
+    parser.body_limit(kMostBody);
+    http::read_header(connection, buffer, parser, error);
+    if (!error && parser.get()[http::field::expect] == "100-continue") {
+        const http::response<http::empty_body> go_on{http::status::continue_, parser.get().version()};
+        http::response_serializer<http::empty_body> serializer{go_on};
+        http::write(connection, serializer, error);
+    }
+    if (!error) {
+        http::read(connection, buffer, parser, error);
+    }
+    const auto refuse = [&](http::status status, const std::string& why) {
+        http::response<http::string_body> answer{status, 11};
+        describe(answer);
+        answer.set(http::field::content_type, "application/json");
+        answer.keep_alive(false);
+        answer.body() = message_of(why);
+        answer.prepare_payload();
+        http::response_serializer<http::string_body> serializer{answer};
+        error_code ignored;  // the client may be gone
+        http::write(connection, serializer, ignored);
+        return false;
+    };
+    if (error == http::error::body_limit) {
+        return refuse(http::status::payload_too_large, "the request's body is more than 4 MiB");
+    }
+    if (error == http::error::header_limit) {
+        return refuse(http::status::request_header_fields_too_large,
+                      "the request's header fields are more than 64 KiB");
+    }
+    if (error.category() == http::make_error_code(http::error::bad_method).category() &&
+        error != http::error::end_of_stream && error != http::error::partial_message) {
+        return refuse(http::status::bad_request, "the request is no HTTP: " + error.message());
+    }
+    if (error) {
+        return false;
+    }
+    try {
+        ApiCall call{connection, parser.release()};
+        const auto answer = [&](unsigned status, const std::string& text) {
+            if (!call.is_begun()) {
+                call.send({{"message", text}}, status);
+            }
+        };
+        try {
+            handler_(call);
+            if (call.is_begun()) {
+                call.end();
+            }
+        } catch (const ApiError& failure) {
+            answer(failure.status(), failure.what());
+        } catch (const std::exception& failure) {
+            answer(500, failure.what());
+        }
+        return call.is_answered() && call.keeps_alive();
+    } catch (const ApiError& failure) {  // its target cannot be understood
+        return refuse(http::int_to_status(failure.status()), failure.what());
+    }
+}
+
+}  // namespace hull::container

@@ -1,0 +1,102 @@
+// Serves HTTP/1.1 to the clients of a unix socket.
+#pragma once
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/json/value.hpp>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "base/unique_fd.h"
+#include "container/api/connection.h"
+#include "container/api/request_target.h"
+
+namespace hull::container {
+
+/// What a client asked, and how it is answered: once, by one of send, send_nothing and begin. For the thread
+/// that serves it.
+class ApiCall {
+  public:
+    using Message = boost::beast::http::request<boost::beast::http::string_body>;
+
+    ApiCall(Connection& connection, Message message)
+        : connection_{connection},
+          message_{std::move(message)},
+          target_{RequestTarget::parse(message_.target())} {}
+
+    [[nodiscard]] const RequestTarget& target() const { return target_; }
+    /// HEAD is answered as GET is, without the body.
+    [[nodiscard]] bool is(std::string_view method) const;
+    [[nodiscard]] std::string_view header(std::string_view name) const;
+    /// Throws ApiError (400) where it is no JSON, or one of more than 32 levels.
+    [[nodiscard]] boost::json::value body() const;
+
+    void send(const boost::json::value& body, unsigned status = 200);
+    void send_text(std::string_view text, unsigned status = 200);
+    void send_nothing(unsigned status = 204);
+    /// Begins an answer that comes in pieces, and sends what is known of it at once.
+    void begin(std::string_view content_type);
+    /// Sends a piece; false where the client is gone, or is no longer waited for.
+    bool write(std::string_view piece);
+    void end();
+
+    [[nodiscard]] bool is_answered() const { return is_answered_; }
+    [[nodiscard]] bool is_begun() const { return is_begun_; }
+    /// Whether a further request may come on the connection.
+    [[nodiscard]] bool keeps_alive() const {
+        return message_.keep_alive() && !is_broken_ && is_begun_ == is_ended_;
+    }
+
+  private:
+    boost::beast::http::response<boost::beast::http::string_body> make_answer(unsigned status) const;
+    void send_whole(boost::beast::http::response<boost::beast::http::string_body> answer);
+
+    Connection& connection_;
+    Message message_;
+    RequestTarget target_;
+    bool is_answered_ = false;
+    bool is_begun_ = false;
+    bool is_ended_ = false;  // what was begun
+    bool is_broken_ = false;
+};
+
+/// Accepts connections and serves each on a thread of its own. What a client can make it hold is bounded: so
+/// many connections (further ones wait to be accepted), header fields of 64 KiB, a body of 4 MiB, 30 s for
+/// a request from its first byte on, five minutes between two.
+class HttpServer {
+  public:
+    /// Answers a request; throws ApiError, or Error, which becomes status 500. On any thread.
+    using Handler = std::function<void(ApiCall&)>;
+    static constexpr size_t kMostConnections = 256;
+
+    /// `listener` is a listening stream socket.
+    HttpServer(UniqueFd listener, Handler handler);
+    HttpServer(const HttpServer&) = delete;
+    HttpServer& operator=(const HttpServer&) = delete;
+    ~HttpServer();
+
+    /// Accepts until `stop_fd` is readable; every connection has ended then, whatever it waited for.
+    void run(int stop_fd);
+
+  private:
+    size_t count();
+    void wait_until_all_ended();
+    /// False where the host has no descriptor or thread for one.
+    bool accept_one();
+    void serve(UniqueFd socket);
+    bool serve_one(Connection& connection, boost::beast::flat_buffer& buffer);
+
+    UniqueFd listener_;
+    Handler handler_;
+    UniqueFd stop_ = make_eventfd();   // ends the waits of connections
+    UniqueFd ended_ = make_eventfd();  // counts those that have
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    size_t connections_ = 0;
+};
+
+}  // namespace hull::container

@@ -1,0 +1,45 @@
+// What a client asks of the daemon.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace hull::container {
+
+/// An answer that is no success: thrown by whoever serves a request, and sent as {"message": …}.
+class ApiError : public std::runtime_error {
+  public:
+    /// `status` is HTTP's, 400 to 599.
+    ApiError(unsigned status, const std::string& message) : std::runtime_error{message}, status_{status} {}
+    [[nodiscard]] unsigned status() const { return status_; }
+
+  private:
+    unsigned status_;
+};
+
+/// The versions of the Engine API that are served, as their second number (1.N).
+inline constexpr unsigned kLeastApiVersion = 24;
+inline constexpr unsigned kApiVersion = 44;
+
+/// What a request is aimed at: "/v1.44/images/json?all=1", the version being optional.
+struct RequestTarget {
+    unsigned version = kApiVersion;  ///< 1.N
+    std::string path;                ///< "/images/json", decoded, without a NUL
+    std::map<std::string, std::string> query;
+
+    /// Of a parameter: what it is, or nothing where it is not there.
+    [[nodiscard]] std::optional<std::string> find(const std::string& name) const;
+    /// Docker's truth: everything but "", "0", "no", "false" and "none", in any case.
+    [[nodiscard]] bool is_set(const std::string& name) const;
+    /// What is between a beginning and an end of the path, as "nginx" in "/images/nginx/json"; nothing where
+    /// it has not both, or there is nothing between.
+    [[nodiscard]] std::optional<std::string> between(std::string_view begin, std::string_view end) const;
+
+    /// Throws ApiError (400) where it is malformed (RFC 3986) or the version is not served.
+    static RequestTarget parse(std::string_view text);
+};
+
+}  // namespace hull::container

@@ -1,0 +1,121 @@
+#include "container/main/daemon.h"
+
+#include <grp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/program_options.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <utility>
+
+#include "base/unique_fd.h"
+#include "container/api/engine.h"
+#include "container/api/http_server.h"
+#include "container/main/store_options.h"
+#include "vmm/main/command_line.h"
+#include "vmm/main/made_files.h"
+
+namespace hull::container {
+
+namespace options = boost::program_options;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// /run/hull.sock for root, $XDG_RUNTIME_DIR/hull.sock for others.
+fs::path default_socket() {
+    if (geteuid() == 0) {
+        return "/run/hull.sock";
+    }
+    const char* folder = std::getenv("XDG_RUNTIME_DIR");
+    if (folder == nullptr || *folder == '\0') {
+        throw Error{ExitStatus::usage, "cannot tell where to listen", "XDG_RUNTIME_DIR is not set",
+                    "give --socket PATH"};
+    }
+    return fs::path{folder} / "hull.sock";
+}
+
+/// Lets a group connect, too.
+void give_to_group(const fs::path& socket, const std::string& name) {
+    const std::string tried = "cannot give '" + socket.string() + "' to the group '" + name + "'";
+    errno = 0;
+    const group* entry = getgrnam(name.c_str());
+    if (entry == nullptr) {
+        throw Error{ExitStatus::usage, tried, errno == 0 ? "there is no such group" : errno_text(errno),
+                    "make it (groupadd " + name + "), or give another (--group)"};
+    }
+    constexpr mode_t kForGroup = 0660;
+    if (chown(socket.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0 ||
+        chmod(socket.c_str(), kForGroup) != 0) {
+        throw Error{ExitStatus::bad_file, tried, errno_text(errno), "is this user a member of it?"};
+    }
+}
+
+/// Blocks the signals that end a daemon, for all threads to come, and has them arrive as a descriptor.
+UniqueFd catch_signals() {
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+    UniqueFd fd{signalfd(-1, &ending, SFD_CLOEXEC)};
+    if (!fd.valid()) {
+        throw Error{ExitStatus::no_resources, "cannot wait for signals", errno_text(errno)};
+    }
+    return fd;
+}
+
+std::string value_of(const options::variables_map& values, const char* name) {
+    return values.count(name) > 0 ? single_value(values[name].as<OptionValues>(), name) : "";
+}
+
+}  // namespace
+
+ExitStatus run_daemon(const std::vector<std::string>& arguments) {
+    options::options_description known{"Options", 100, 50};
+    known.add_options()  //
+        ("socket", options::value<OptionValues>()->value_name("PATH"),
+         "where to listen (default: /run/hull.sock for root, $XDG_RUNTIME_DIR/hull.sock for others)")  //
+        ("group", options::value<OptionValues>()->value_name("NAME"),
+         "whose members may connect, besides this user and root: they get all that the daemon can do");
+    add_store_option(known);
+    add_registry_options(known);
+    known.add_options()("help,h", options::value<OptionValues>()->zero_tokens(), "print this");
+    const options::variables_map values = read_command_line(known, arguments, "see 'hull daemon --help'");
+    if (values.count("help") > 0) {
+        std::ostringstream text;
+        text << "Usage: hull daemon [OPTION…]\n"
+                "Listens for clients of Docker's Engine API, so that 'docker' manages images here, where\n"
+                "DOCKER_HOST=unix://PATH says so. SIGTERM ends it.\n\n"
+             << known;
+        std::fputs(text.str().c_str(), stdout);
+        return ExitStatus::success;
+    }
+    const UniqueFd signals = catch_signals();
+    Store store = open_store(values, Store::Use::alone);
+    Engine engine{store, registry_options(values)};
+    const fs::path path =
+        fs::absolute(values.count("socket") > 0 ? fs::path{value_of(values, "socket")} : default_socket());
+    MadeFiles made;
+    constexpr mode_t kForUser = 0177;
+    const mode_t before = umask(kForUser);  // from when the socket is there
+    UniqueFd listener = made.listen_at(path);
+    umask(before);
+    if (const std::string group = value_of(values, "group"); !group.empty()) {
+        give_to_group(path, group);
+    }
+    HttpServer server{std::move(listener), [&](ApiCall& call) { engine.answer(call); }};
+    std::fprintf(stderr, "hull: the daemon listens at %s (DOCKER_HOST=unix://%s)\n", path.c_str(),
+                 path.c_str());
+    server.run(signals.get());
+    return ExitStatus::success;
+}
+
+}  // namespace hull::container

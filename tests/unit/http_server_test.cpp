@@ -1,0 +1,269 @@
+// What clients of the daemon may send, and what they are answered.
+#include "container/api/http_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/unix_address.h"
+#include "tests/support/files.h"
+
+namespace hull::container {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(RequestTarget, HasAVersionAPathAndAQuery) {
+    const auto plain = RequestTarget::parse("/images/json");
+    EXPECT_EQ(plain.version, kApiVersion);
+    EXPECT_EQ(plain.path, "/images/json");
+    EXPECT_TRUE(plain.query.empty());
+
+    const auto whole =
+        RequestTarget::parse("/v1.24/images/a%2Fb/json?all=1&filters=%7B%7D&t=a+b&none&all=0&x=");
+    EXPECT_EQ(whole.version, 24U);
+    EXPECT_EQ(whole.path, "/images/a/b/json");
+    EXPECT_EQ(whole.find("filters"), "{}");
+    EXPECT_EQ(whole.find("t"), "a b");
+    EXPECT_EQ(whole.find("none"), "");
+    EXPECT_EQ(whole.find("x"), "");
+    EXPECT_EQ(whole.find("missing"), std::nullopt);
+    EXPECT_TRUE(whole.is_set("all"));
+    EXPECT_EQ(whole.between("/images/", "/json"), "a/b");
+    EXPECT_EQ(whole.between("/images/a/b", "/json"), std::nullopt) << "nothing is between";
+    EXPECT_EQ(whole.between("/images/", "/history"), std::nullopt);
+    EXPECT_EQ(RequestTarget::parse("/vacuum/x").path, "/vacuum/x");
+    EXPECT_EQ(RequestTarget::parse("/v1.44").path, "/v1.44") << "nothing is behind it";
+    for (const char* no : {"0", "False", "NO", "none", ""}) {
+        EXPECT_FALSE(RequestTarget::parse(std::string{"/?f="} + no).is_set("f")) << no;
+    }
+    for (const char* yes : {"1", "True", "yes", "2"}) {
+        EXPECT_TRUE(RequestTarget::parse(std::string{"/?f="} + yes).is_set("f")) << yes;
+    }
+}
+
+TEST(RequestTarget, RefusesWhatIsMalformedOrOfAnotherTime) {
+    const std::pair<const char*, const char*> rows[] = {
+        {"", "slash"},
+        {"images", "slash"},
+        {"/%", "escape"},
+        {"/%4", "escape"},
+        {"/%4g", "escape"},
+        {"/%-1", "escape"},
+        {"/a%00b", "NUL"},
+        {"/?a=%00", "NUL"},
+        {"/?%zz=1", "escape"},
+        {"/v1.45/_ping", "client version 1.45 is too new. Maximum supported API version is 1.44"},
+        {"/v2.1/_ping", "too new"},
+        {"/v1.23/_ping", "client version 1.23 is too old. Minimum supported API version is 1.24"},
+        {"/v0.99/_ping", "too new"},
+        {"/v0.30/_ping", "too old"},
+    };
+    for (const auto& [text, told] : rows) {
+        try {
+            RequestTarget::parse(text);
+            ADD_FAILURE() << text;
+        } catch (const ApiError& error) {
+            EXPECT_EQ(error.status(), 400U);
+            EXPECT_THAT(error.what(), HasSubstr(told)) << text;
+        }
+    }
+}
+
+/// A server whose answers are the tests', and clients that may be anything.
+class HttpServerTest : public testing::Test {
+  protected:
+    HttpServerTest() {
+        UniqueFd listener{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+        EXPECT_EQ(address_.bind(listener.get()), 0);
+        EXPECT_EQ(listen(listener.get(), 16), 0);
+        server_.emplace(std::move(listener), [this](ApiCall& call) { answer(call); });
+        thread_ = std::thread{[this] { server_->run(stop_.get()); }};
+    }
+    ~HttpServerTest() override { end(); }
+
+    void end() {
+        if (thread_.joinable()) {
+            signal_eventfd(stop_.get());
+            thread_.join();
+        }
+    }
+
+    static void answer(ApiCall& call) {
+        const std::string& path = call.target().path;
+        if (path == "/echo" && call.is("POST")) {
+            call.send(call.body());
+        } else if (path == "/text" && call.is("GET")) {
+            call.send_text("some text");
+        } else if (path == "/nothing") {
+            call.send_nothing();
+        } else if (path == "/pieces") {
+            call.begin("application/json");
+            call.write("one\n");
+            call.write("");
+            call.write("two\n");
+        } else if (path == "/much") {
+            call.begin("text/plain");
+            while (call.write(std::string(100'000, 'm'))) {
+            }
+        } else if (path == "/late") {
+            call.begin("text/plain");
+            throw ApiError{500, "too late to tell"};
+        } else if (path == "/error") {
+            throw Error{ExitStatus::bad_file, "cannot do it", "it is broken"};
+        } else {
+            throw ApiError{404, "page not found"};
+        }
+    }
+
+    [[nodiscard]] UniqueFd connect() const {
+        UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        EXPECT_EQ(address_.connect(fd.get()), 0);
+        return fd;
+    }
+    /// What is answered to some bytes until the connection is closed, whose sending half is now.
+    [[nodiscard]] std::string ask(std::string_view bytes) const {
+        const UniqueFd fd = connect();
+        // A server that has had enough of them closes before they have all come.
+        while (!bytes.empty()) {
+            const ssize_t sent = send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (sent <= 0) {
+                break;
+            }
+            bytes.remove_prefix(static_cast<size_t>(sent));
+        }
+        shutdown(fd.get(), SHUT_WR);
+        std::string text;
+        char part[4096];
+        for (ssize_t got = 0; (got = recv(fd.get(), part, sizeof part, 0)) > 0;) {
+            text.append(part, static_cast<size_t>(got));
+        }
+        return text;
+    }
+
+    const test::TemporaryFolder folder_;
+    const UnixAddress address_ = *UnixAddress::at((folder_.path() / "socket").string());
+    const UniqueFd stop_ = make_eventfd();
+    std::optional<HttpServer> server_;
+    std::thread thread_;
+};
+
+TEST_F(HttpServerTest, AnswersOneRequestAfterTheOther) {
+    const std::string text =
+        ask("GET /text HTTP/1.1\r\nHost: x\r\n\r\n"
+            "HEAD /v1.30/text HTTP/1.1\r\n\r\n"
+            "POST /echo HTTP/1.1\r\nContent-Length: 7\r\n\r\n{\"a\":1}"
+            "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n"
+            "DELETE /nothing HTTP/1.1\r\nConnection: close\r\n\r\n"
+            "GET /text HTTP/1.1\r\n\r\n");
+    EXPECT_THAT(text, testing::StartsWith("HTTP/1.1 200 OK\r\n"));
+    for (const char* field :
+         {"Api-Version: 1.44\r\n", "Ostype: linux\r\n", "Server: Hull/", "Docker-Experimental: false\r\n",
+          "\r\n\r\nsome textHTTP/1.1 200 OK\r\n", "Content-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\n",
+          "{\"a\":1}\n", "[1,2]\n", "HTTP/1.1 204 No Content\r\n"}) {
+        EXPECT_THAT(text, HasSubstr(field));
+    }
+    EXPECT_THAT(text, testing::EndsWith("\r\n\r\n"));
+    EXPECT_THAT(text.substr(text.find("204")), Not(HasSubstr("Content-Length")));
+}
+
+TEST_F(HttpServerTest, SendsPiecesAsTheyCome) {
+    const std::string text = ask("GET /pieces HTTP/1.1\r\n\r\nGET /text HTTP/1.1\r\n\r\n");
+    EXPECT_THAT(text, HasSubstr("Transfer-Encoding: chunked\r\n"));
+    EXPECT_THAT(text, HasSubstr("\r\n\r\n4\r\none\n\r\n4\r\ntwo\n\r\n0\r\n\r\nHTTP/1.1 200"));
+    EXPECT_THAT(text, testing::EndsWith("some text"));
+}
+
+TEST_F(HttpServerTest, SaysWhatIsWrong) {
+    const std::string long_field = "GET /text HTTP/1.1\r\nX: " + std::string(70'000, 'x') + "\r\n\r\n";
+    const std::string deep =
+        "POST /echo HTTP/1.1\r\nContent-Length: 80\r\n\r\n" + std::string(40, '[') + std::string(40, ']');
+    const std::pair<std::string, std::vector<const char*>> rows[] = {
+        {"GET /else HTTP/1.1\r\n\r\n", {" 404 ", R"({"message":"page not found"})"}},
+        {"PUT /text HTTP/1.1\r\n\r\n", {" 404 "}},
+        {"GET /error HTTP/1.1\r\n\r\n", {" 500 ", "cannot do it: it is broken"}},
+        {"GET /v1.99/text HTTP/1.1\r\n\r\n", {" 400 ", "too new"}},
+        {"GET /%% HTTP/1.1\r\n\r\n", {" 400 ", "escape"}},
+        {"GET text HTTP/1.1\r\n\r\n", {" 400 "}},
+        {"nonsense\r\n\r\n", {" 400 ", "the request is no HTTP"}},
+        {"GET /text HTTP/9.9\r\n\r\n", {" 400 "}},
+        {std::string{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11}, {" 400 "}},
+        {"GET /text HTTP/1.1\r\nno colon\r\n\r\n", {" 400 "}},
+        {long_field, {" 431 ", "64 KiB"}},
+        {"POST /echo HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", {" 413 ", "4 MiB"}},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n" + std::string(5'000'000, 'c'),
+         {" 413 "}},
+        {"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n", {" 400 "}},
+        {"POST /echo HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", {" 400 "}},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", {" 400 "}},
+        {"POST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\n{a}", {" 400 ", "no JSON"}},
+        {deep, {" 400 ", "no JSON"}},
+    };
+    for (const auto& [request, told] : rows) {
+        const std::string text = ask(request);
+        for (const char* each : told) {
+            EXPECT_THAT(text, HasSubstr(each)) << request.substr(0, 60);
+        }
+        EXPECT_THAT(text, HasSubstr("Api-Version: 1.44")) << request.substr(0, 60);
+    }
+    EXPECT_EQ(ask(""), "");
+    EXPECT_EQ(ask("GET /te"), "") << "what ends in the middle has nobody to answer to";
+    EXPECT_EQ(ask("POST /echo HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"), "");
+    EXPECT_THAT(ask("GET /late HTTP/1.1\r\n\r\nGET /text HTTP/1.1\r\n\r\n"), Not(HasSubstr("some text")))
+        << "an answer that broke off is the connection's last";
+    EXPECT_THAT(ask("GET /text HTTP/1.1\r\n\r\n"), HasSubstr("some text")) << "it serves on";
+}
+
+TEST_F(HttpServerTest, AsksForABodyThatWaitsToBeAskedFor) {
+    const UniqueFd fd = connect();
+    test::write_all(fd.get(), "POST /echo HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    char part[200];
+    ssize_t got = recv(fd.get(), part, sizeof part, 0);
+    EXPECT_EQ(std::string(part, static_cast<size_t>(std::max<ssize_t>(got, 0))),
+              "HTTP/1.1 100 Continue\r\n\r\n");
+    test::write_all(fd.get(), "[]");
+    got = recv(fd.get(), part, sizeof part, 0);
+    EXPECT_THAT(std::string(part, static_cast<size_t>(std::max<ssize_t>(got, 0))),
+                HasSubstr("HTTP/1.1 200 OK"));
+}
+
+TEST_F(HttpServerTest, ManyAreServedAtOnceAndTheRestWait) {
+    std::vector<UniqueFd> silent;
+    for (size_t number = 0; number < HttpServer::kMostConnections - 1; ++number) {
+        silent.push_back(connect());
+    }
+    EXPECT_THAT(ask("GET /text HTTP/1.1\r\n\r\n"), HasSubstr("some text"));
+    silent.push_back(connect());
+    const UniqueFd waits = connect();
+    test::write_all(waits.get(), "GET /text HTTP/1.1\r\n\r\n");
+    char part[4096];
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    EXPECT_LT(recv(waits.get(), part, sizeof part, MSG_DONTWAIT), 0);
+    silent.pop_back();
+    EXPECT_GT(recv(waits.get(), part, sizeof part, 0), 0);
+    silent.push_back(connect());
+    end();  // full as it is
+}
+
+TEST_F(HttpServerTest, EndsWhateverItsClientsDo) {
+    const UniqueFd silent = connect();
+    const UniqueFd half = connect();
+    test::write_all(half.get(), "GET /te");
+    const UniqueFd deaf = connect();
+    test::write_all(deaf.get(), "GET /much HTTP/1.1\r\n\r\n");
+    EXPECT_THAT(ask("GET /text HTTP/1.1\r\n\r\n"), HasSubstr("some text"));
+    end();
+    char byte = 0;
+    EXPECT_EQ(recv(silent.get(), &byte, 1, 0), 0);
+}
+
+}  // namespace
+}  // namespace hull::container
