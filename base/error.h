@@ -23,6 +23,7 @@ enum class ExitStatus : int {
     forced_stop = 14,   ///< the machine was ended from outside: Ctrl-A x, a second signal, or --stop-timeout
     machine_died = 15,  ///< the machine's process was killed or crashed
     jail_incomplete = 16,  ///< a layer of the jail cannot be had on this host, and was not left out by name
+    registry_failure = 17,  ///< a registry of images cannot be reached, refuses, or ends early
 };
 
 /// An error while setting up, for a person: one line that says what was tried, why it failed and what to do.

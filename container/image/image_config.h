@@ -40,8 +40,8 @@ struct ImageConfig {
     std::vector<Digest> layers;  ///< of the unpacked archives (rootfs.diff_ids), the lowest first
     std::vector<Step> history;
 
-    /// Throws Error (bad_file) where the text is no configuration of an image for Linux, has more than 127
-    /// layers, or another number of them than its history.
+    /// Throws Error (bad_file) where the text is no configuration of an image for Linux, or has more than 127
+    /// layers, or fewer than its history tells of (that may be short, or missing). No text of it has a NUL.
     static ImageConfig parse(std::string_view json);
 };
 

@@ -12,10 +12,16 @@ namespace options = boost::program_options;
 
 namespace {
 
-/// What the parser itself lets pass: words that belong to no option, and flags that come twice.
-void refuse_what_cannot_be_meant(const options::parsed_options& given, const char* advice) {
+/// What the parser itself lets pass: words that belong to no option, unless they are wanted, and flags that
+/// come twice.
+void refuse_what_cannot_be_meant(const options::parsed_options& given, const char* advice,
+                                 OptionValues* words) {
     std::set<std::string> flags;
     for (const options::option& option : given.options) {
+        if (option.position_key >= 0 && words != nullptr) {
+            words->push_back(option.value.front());
+            continue;
+        }
         if (option.position_key >= 0) {
             throw Error{ExitStatus::usage, "cannot use '" + option.value.front() + "'",
                         "it belongs to no option", advice};
@@ -53,7 +59,8 @@ void add_jail_options(options::options_description& known) {
 }
 
 options::variables_map read_command_line(const options::options_description& known,
-                                         const std::vector<std::string>& arguments, const char* advice) {
+                                         const std::vector<std::string>& arguments, const char* advice,
+                                         OptionValues* words) {
     options::variables_map values;
     try {
         using options::command_line_style::style_t;
@@ -61,7 +68,7 @@ options::variables_map read_command_line(const options::options_description& kno
                           style_t::allow_short | style_t::allow_dash_for_short | style_t::short_allow_next;
         options::command_line_parser parser{arguments};
         const options::parsed_options given = parser.options(known).style(style).run();
-        refuse_what_cannot_be_meant(given, advice);
+        refuse_what_cannot_be_meant(given, advice, words);
         options::store(given, values);
         options::notify(values);
     } catch (const options::error_with_option_name& error) {

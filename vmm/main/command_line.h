@@ -14,11 +14,12 @@ using OptionValues = std::vector<std::string>;
 /// Adds what says how the machine's process is confined (apply_jail_option()).
 void add_jail_options(boost::program_options::options_description& known);
 
-/// Takes a command line apart. Throws Error (usage), with `advice`, for words that belong to no option,
-/// options that are not `known`, and flags that come twice.
+/// Takes a command line apart. Words that belong to no option, behind "--" or not, go to `words` where that
+/// is given. Throws Error (usage), with `advice`, for such words otherwise, options that are not `known`, and
+/// flags that come twice.
 boost::program_options::variables_map read_command_line(
     const boost::program_options::options_description& known, const std::vector<std::string>& arguments,
-    const char* advice);
+    const char* advice, OptionValues* words = nullptr);
 
 /// The value of an option that has one. `values` has at least one. Throws Error (usage) where it has more.
 const std::string& single_value(const OptionValues& values, const std::string& option);

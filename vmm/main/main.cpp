@@ -4,12 +4,15 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +33,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/machine/option_text.h"
 #include "vmm/main/file_server.h"
+#include "vmm/main/helper_process.h"
 #include "vmm/main/host_check.h"
 #include "vmm/main/keeper.h"
 #include "vmm/main/made_files.h"
@@ -50,7 +54,10 @@ void print_help() {
         "Commands:\n"
         "  boot     boot a kernel ('hull boot --help' lists the options)\n"
         "  sandbox  run a command in a virtual machine that is thrown away ('hull sandbox --help')\n"
-        "  check    look whether this host can run guests\n\n"
+        "  check    look whether this host can run guests\n"
+        "  pull     get an image of a container from a registry ('hull pull --help')\n"
+        "  images   list the images that are here\n"
+        "  rmi      remove images\n\n"
         "  --help, --version");
 }
 
@@ -322,6 +329,23 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
     return keep(config, timeline);
 }
 
+/// What hulld does, a program of its own that links what a machine's process must not hold.
+constexpr std::array<std::string_view, 3> kCommandsOfHulld{"images", "pull", "rmi"};
+
+/// Becomes hulld. Throws Error (bad_file) where it cannot.
+[[noreturn]] void become_hulld(const std::vector<std::string>& arguments) {
+    const std::string file = own_file("hulld");
+    std::string name = "hulld";
+    std::vector<char*> words{name.data()};
+    for (const std::string& argument : arguments) {
+        words.push_back(const_cast<char*>(argument.c_str()));
+    }
+    words.push_back(nullptr);
+    execv(file.c_str(), words.data());
+    throw Error{ExitStatus::bad_file, "cannot start '" + file + "'", errno_text(errno),
+                "build or install all of Hull"};
+}
+
 ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
     if (arguments.empty()) {
         throw Error{ExitStatus::usage, "cannot tell what to do", "no command was given", "see 'hull --help'"};
@@ -336,6 +360,9 @@ ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
     }
     if (command == "check") {
         return run_check(rest);
+    }
+    if (std::ranges::find(kCommandsOfHulld, command) != kCommandsOfHulld.end()) {
+        become_hulld(arguments);
     }
     if (command == "--help" || command == "-h") {
         print_help();

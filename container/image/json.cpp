@@ -1,0 +1,122 @@
+#include "container/image/json.h"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+
+#include "base/error.h"
+
+namespace hull::container {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr const char* kAdvice = "get or make it again";
+
+const json::object& empty_object() {
+    static const json::object object;
+    return object;
+}
+
+}  // namespace
+
+void JsonObject::refuse(const std::string& why) const {
+    throw Error{ExitStatus::bad_file, *tried_, why, kAdvice};
+}
+
+const json::value* JsonObject::find(std::string_view key) const {
+    const json::value* const value = object_->if_contains(key);
+    return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+std::string JsonObject::text_of(const json::value& value, std::string_view key) const {
+    const json::string* const text = value.if_string();
+    if (text == nullptr || text->find('\0') != json::string::npos) {
+        refuse("'" + std::string{key} + "' is no text");
+    }
+    return {text->data(), text->size()};
+}
+
+const json::array& JsonObject::array(std::string_view key) const {
+    static const json::array none;
+    const json::value* const value = find(key);
+    if (value != nullptr && !value->is_array()) {
+        refuse("'" + std::string{key} + "' is no list");
+    }
+    return value == nullptr ? none : value->get_array();
+}
+
+std::string JsonObject::text(std::string_view key) const {
+    const json::value* const value = find(key);
+    return value == nullptr ? std::string{} : text_of(*value, key);
+}
+
+std::vector<std::string> JsonObject::texts(std::string_view key) const {
+    std::vector<std::string> result;
+    for (const json::value& value : array(key)) {
+        result.push_back(text_of(value, key));
+    }
+    return result;
+}
+
+bool JsonObject::flag(std::string_view key) const {
+    const json::value* const value = find(key);
+    if (value != nullptr && !value->is_bool()) {
+        refuse("'" + std::string{key} + "' is neither true nor false");
+    }
+    return value != nullptr && value->get_bool();
+}
+
+uint64_t JsonObject::number(std::string_view key) const {
+    const json::value* const value = find(key);
+    if (value == nullptr || !value->is_int64() || value->get_int64() < 0) {
+        refuse("'" + std::string{key} + "' is no number from 0 on");
+    }
+    return static_cast<uint64_t>(value->get_int64());
+}
+
+Digest JsonObject::digest(std::string_view key) const {
+    std::optional<Digest> digest = Digest::parse(text(key));
+    if (!digest) {
+        refuse("'" + std::string{key} + "' is no digest (sha256: and 64 digits)");
+    }
+    return *std::move(digest);
+}
+
+JsonObject JsonObject::object(std::string_view key) const {
+    const json::value* const value = find(key);
+    if (value != nullptr && !value->is_object()) {
+        refuse("'" + std::string{key} + "' is no object");
+    }
+    return {value == nullptr ? empty_object() : value->get_object(), *tried_};
+}
+
+std::vector<JsonObject> JsonObject::objects(std::string_view key) const {
+    std::vector<JsonObject> result;
+    for (const json::value& value : array(key)) {
+        if (!value.is_object()) {
+            refuse("'" + std::string{key} + "' is no list of objects");
+        }
+        result.emplace_back(value.get_object(), *tried_);
+    }
+    return result;
+}
+
+std::vector<std::string> JsonObject::keys() const {
+    std::vector<std::string> result;
+    for (const auto& entry : *object_) {
+        result.emplace_back(entry.key());
+    }
+    return result;
+}
+
+json::object parse_json_object(std::string_view text, const std::string& tried) {
+    boost::system::error_code error;
+    json::value value = json::parse(text, error);
+    if (error || !value.is_object()) {
+        throw Error{ExitStatus::bad_file, tried, error ? "it is no JSON" : "it is no JSON object", kAdvice};
+    }
+    return std::move(value.get_object());
+}
+
+}  // namespace hull::container

@@ -1,0 +1,75 @@
+#include "container/main/human.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <ctime>
+
+namespace hull::container {
+
+std::string human_size(uint64_t bytes) {
+    constexpr std::array kUnits{"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+    auto size = static_cast<double>(bytes);
+    size_t unit = 0;
+    while (size >= 1000 && unit + 1 < kUnits.size()) {
+        size /= 1000;
+        ++unit;
+    }
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%.3g%s", size, kUnits.at(unit));
+    return text.data();
+}
+
+std::string human_duration(std::chrono::seconds time) {
+    constexpr int64_t kHour = 60;  // minutes
+    constexpr int64_t kDay = 24 * kHour;
+    constexpr int64_t kYear = 365 * kDay;
+    const auto counted = [](int64_t count, const char* unit) { return std::to_string(count) + " " + unit; };
+    const int64_t seconds = time.count();
+    const int64_t minutes = seconds / 60;
+    const int64_t hours = (minutes + kHour / 2) / kHour;  // as docker rounds
+    if (seconds < 1) {
+        return "Less than a second";
+    }
+    if (seconds < 60) {
+        return seconds == 1 ? "1 second" : counted(seconds, "seconds");
+    }
+    if (minutes < 60) {
+        return minutes == 1 ? "About a minute" : counted(minutes, "minutes");
+    }
+    if (hours < 48) {
+        return hours == 1 ? "About an hour" : counted(hours, "hours");
+    }
+    if (hours < 24 * 7 * 2) {
+        return counted(hours / 24, "days");
+    }
+    if (hours < 24 * 30 * 2) {
+        return counted(hours / 24 / 7, "weeks");
+    }
+    if (hours < 24 * 365 * 2) {
+        return counted(hours / 24 / 30, "months");
+    }
+    return counted(minutes / kYear, "years");
+}
+
+std::string human_age(const std::string& time, std::chrono::system_clock::time_point now) {
+    std::tm parts{};
+    const char* rest = strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+    if (rest == nullptr) {
+        return "N/A";
+    }
+    std::chrono::seconds since{timegm(&parts)};
+    while (*rest == '.' || (*rest >= '0' && *rest <= '9')) {
+        ++rest;
+    }
+    int hours = 0;
+    int minutes = 0;
+    if ((*rest == '+' || *rest == '-') && std::sscanf(rest + 1, "%2d:%2d", &hours, &minutes) == 2) {
+        const std::chrono::seconds offset = std::chrono::hours{hours} + std::chrono::minutes{minutes};
+        since -= *rest == '+' ? offset : -offset;
+    }
+    const auto age = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()) - since;
+    return human_duration(std::max(age, std::chrono::seconds{0})) + " ago";
+}
+
+}  // namespace hull::container

@@ -1,0 +1,21 @@
+// The options that several of hulld's commands have.
+#pragma once
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+
+#include "container/image/registry.h"
+#include "container/image/store.h"
+
+namespace hull::container {
+
+/// Adds --data-root.
+void add_store_option(boost::program_options::options_description& known);
+/// The store that it names, or the default one, for this process beside others. Throws Error.
+Store open_store(const boost::program_options::variables_map& values);
+
+/// Adds --insecure-registry and --registry-mirror.
+void add_registry_options(boost::program_options::options_description& known);
+RegistryOptions registry_options(const boost::program_options::variables_map& values);
+
+}  // namespace hull::container
