@@ -46,10 +46,11 @@ bool Connection::wait_for_input(boost::system::error_code& error) const {
     return wait_for(POLLIN, error);
 }
 
-size_t Connection::receive(std::span<std::byte> room, boost::system::error_code& error) {
+size_t Connection::receive(Pieces room, boost::system::error_code& error) {
     error = {};
-    while (!room.empty()) {
-        const ssize_t got = recv(socket_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    msghdr message = room.message();
+    while (!room.is_empty()) {
+        const ssize_t got = recvmsg(socket_.get(), &message, MSG_DONTWAIT);
         if (got > 0) {
             return static_cast<size_t>(got);
         }
@@ -68,10 +69,11 @@ size_t Connection::receive(std::span<std::byte> room, boost::system::error_code&
     return 0;
 }
 
-size_t Connection::send(std::span<const std::byte> bytes, boost::system::error_code& error) {
+size_t Connection::send(Pieces bytes, boost::system::error_code& error) {
     error = {};
-    while (!bytes.empty()) {
-        const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const msghdr message = bytes.message();
+    while (!bytes.is_empty()) {
+        const ssize_t sent = sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent > 0) {
             return static_cast<size_t>(sent);
         }

@@ -1,14 +1,16 @@
 // A client's connection, as Beast reads and writes it, that never waits for ever.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
 #include <chrono>
 #include <cstddef>
-#include <span>
+#include <utility>
 
 #include "base/unique_fd.h"
 
@@ -31,13 +33,11 @@ class Connection {
 
     template <class Buffers>
     size_t read_some(const Buffers& buffers, boost::system::error_code& error) {
-        const boost::asio::mutable_buffer room = first_of<boost::asio::mutable_buffer>(buffers);
-        return receive({static_cast<std::byte*>(room.data()), room.size()}, error);
+        return receive(pieces_of(buffers), error);
     }
     template <class Buffers>
     size_t write_some(const Buffers& buffers, boost::system::error_code& error) {
-        const boost::asio::const_buffer bytes = first_of<boost::asio::const_buffer>(buffers);
-        return send({static_cast<const std::byte*>(bytes.data()), bytes.size()}, error);
+        return send(pieces_of(buffers), error);
     }
     template <class Buffers>
     size_t read_some(const Buffers& buffers) {
@@ -54,25 +54,45 @@ class Connection {
         return sent;
     }
 
-    /// What there is, at least a byte; 0 with an error, which is boost::asio::error::eof at the end.
-    size_t receive(std::span<std::byte> room, boost::system::error_code& error);
-    /// At least a byte where there is one; 0 with an error.
-    size_t send(std::span<const std::byte> bytes, boost::system::error_code& error);
-
   private:
+    /// Several buffers as the kernel takes them; of many the first ones.
+    class Pieces {
+      public:
+        void add(const void* bytes, size_t size) {
+            if (size > 0 && count_ < pieces_.size()) {
+                pieces_[count_++] = {const_cast<void*>(bytes), size};
+            }
+        }
+        [[nodiscard]] msghdr message() {
+            msghdr message{};
+            message.msg_iov = pieces_.data();
+            message.msg_iovlen = count_;
+            return message;
+        }
+        [[nodiscard]] bool is_empty() const { return count_ == 0; }
+
+      private:
+        std::array<iovec, 16> pieces_{};
+        size_t count_ = 0;
+    };
+    template <class Buffers>
+    static Pieces pieces_of(const Buffers& buffers) {
+        Pieces pieces;
+        for (auto each = boost::asio::buffer_sequence_begin(buffers);
+             each != boost::asio::buffer_sequence_end(buffers); ++each) {
+            const boost::asio::const_buffer buffer{*each};
+            pieces.add(buffer.data(), buffer.size());
+        }
+        return pieces;
+    }
+
+    /// What there is, at least a byte; 0 with an error, which is boost::asio::error::eof at the end.
+    size_t receive(Pieces room, boost::system::error_code& error);
+    /// At least a byte where there is one; 0 with an error.
+    size_t send(Pieces bytes, boost::system::error_code& error);
     /// Waits until the socket is ready for one of poll(2)'s events.
     bool wait_for(short events, boost::system::error_code& error) const;
 
-    template <class Buffer, class Buffers>
-    static Buffer first_of(const Buffers& buffers) {
-        for (auto each = boost::asio::buffer_sequence_begin(buffers);
-             each != boost::asio::buffer_sequence_end(buffers); ++each) {
-            if (Buffer buffer{*each}; buffer.size() > 0) {
-                return buffer;
-            }
-        }
-        return {};
-    }
     static void throw_on(const boost::system::error_code& error) {
         if (error) {
             throw boost::system::system_error{error};

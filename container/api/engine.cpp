@@ -8,7 +8,6 @@
 #include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <chrono>
 #include <ctime>
@@ -17,6 +16,7 @@
 #include <thread>
 #include <utility>
 
+#include "container/api/filters.h"
 #include "container/image/pull.h"
 
 namespace hull::container {
@@ -46,13 +46,19 @@ json::array array_of(const Texts& texts) {
     return all;
 }
 
+/// As Docker has what is empty. (With braces, the value of a container would be an array that has it.)
+template <class Container>
+json::value or_null(Container container) {
+    return container.empty() ? json::value(nullptr) : json::value(std::move(container));
+}
+
 /// As Docker has what it calls a set: an object whose members are empty ones; null where there is none.
 json::value set_of(const std::vector<std::string>& texts) {
     json::object all;
     for (const std::string& text : texts) {
         all[text] = json::object{};
     }
-    return all.empty() ? json::value{nullptr} : json::value{all};
+    return or_null(std::move(all));
 }
 
 json::value map_of(const std::map<std::string, std::string>& texts) {
@@ -60,7 +66,7 @@ json::value map_of(const std::map<std::string, std::string>& texts) {
     for (const auto& [key, value] : texts) {
         all[key] = value;
     }
-    return all.empty() ? json::value{nullptr} : json::value{all};
+    return or_null(std::move(all));
 }
 
 struct Names {
@@ -77,45 +83,11 @@ Names names_of(const StoredImage& image) {
             names.tags.emplace_back(reference.familiar_text());
         }
         json::string digest{reference.familiar_repository() + "@" + image.manifest.text()};
-        if (std::ranges::find(names.digests, json::value{digest}) == names.digests.end()) {
+        if (std::ranges::find(names.digests, json::value(digest)) == names.digests.end()) {
             names.digests.emplace_back(std::move(digest));
         }
     }
     return names;
-}
-
-/// Filters, in both forms that clients have: {"label": ["a=b"]} and {"label": {"a=b": true}}.
-std::map<std::string, std::vector<std::string>> filters_of(const RequestTarget& target) {
-    std::map<std::string, std::vector<std::string>> filters;
-    const std::string text = target.find("filters").value_or("");
-    if (text.empty()) {
-        return filters;
-    }
-    boost::system::error_code error;
-    const json::value parsed = json::parse(text, error);
-    if (error || !parsed.is_object()) {
-        throw ApiError{400, "invalid filters: they are no JSON object"};
-    }
-    for (const auto& [key, values] : parsed.get_object()) {
-        std::vector<std::string>& all = filters[key];
-        if (values.is_array()) {
-            for (const json::value& value : values.get_array()) {
-                if (!value.is_string()) {
-                    throw ApiError{400, "invalid filter '" + std::string{key} + "': a value is no text"};
-                }
-                all.emplace_back(value.get_string());
-            }
-        } else if (values.is_object()) {
-            for (const auto& each : values.get_object()) {
-                if (each.value() == json::value{true}) {
-                    all.emplace_back(each.key());
-                }
-            }
-        } else {
-            throw ApiError{400, "invalid filter '" + std::string{key} + "': its values are no list"};
-        }
-    }
-    return filters;
 }
 
 /// Whether there is a label as "NAME" or "NAME=VALUE" says.
@@ -167,12 +139,11 @@ json::object config_of(const ImageConfig& config) {
             {"OpenStdin", false},
             {"StdinOnce", false},
             {"Env", array_of(config.environment)},
-            {"Cmd", config.command.empty() ? json::value{nullptr} : json::value{array_of(config.command)}},
+            {"Cmd", or_null(array_of(config.command))},
             {"Image", ""},
             {"Volumes", set_of(config.volumes)},
             {"WorkingDir", config.working_folder},
-            {"Entrypoint",
-             config.entrypoint.empty() ? json::value{nullptr} : json::value{array_of(config.entrypoint)}},
+            {"Entrypoint", or_null(array_of(config.entrypoint))},
             {"OnBuild", nullptr},
             {"Labels", map_of(config.labels)},
             {"StopSignal", config.stop_signal}};
@@ -346,7 +317,7 @@ StoredImage Engine::find_image(const std::string& name) const {
 }
 
 void Engine::list_images(ApiCall& call) const {
-    const auto filters = filters_of(call.target());
+    const auto filters = parse_filters(call.target().find("filters").value_or(""));
     json::array all;
     for (const StoredImage& image : store_.list()) {
         const bool is_wanted = std::ranges::all_of(
@@ -401,8 +372,7 @@ void Engine::show_history(ApiCall& call, const std::string& name) const {
     for (const ImageConfig::Step& step : image.config.history) {
         uint64_t size = 0;
         if (!step.is_empty && layer < image.layers.size()) {
-            std::error_code missing;
-            size = std::filesystem::file_size(image.layers[layer++], missing);
+            size = std::filesystem::file_size(image.layers[layer++]);
         }
         all.push_back({{"Id", "<missing>"},
                        {"Created", seconds_of(step.created)},
@@ -416,7 +386,7 @@ void Engine::show_history(ApiCall& call, const std::string& name) const {
         Names names = names_of(image);
         json::object& newest = all.front().get_object();
         newest["Id"] = image.id.text();
-        newest["Tags"] = names.tags.empty() ? json::value{nullptr} : json::value{std::move(names.tags)};
+        newest["Tags"] = or_null(std::move(names.tags));
     }
     call.send(all);
 }
@@ -436,7 +406,7 @@ void Engine::tag_image(ApiCall& call, const std::string& name) {
 }
 
 void Engine::remove_image(ApiCall& call, const std::string& name) {
-    find_image(name);
+    static_cast<void>(find_image(name));  // a 404 otherwise
     Store::Removed removed;
     try {
         removed = store_.remove(name, call.target().is_set("force"));
@@ -445,17 +415,17 @@ void Engine::remove_image(ApiCall& call, const std::string& name) {
     }
     json::array all;
     for (const std::string& gone : removed.names) {
-        all.push_back({{"Untagged", Reference::parse(gone).familiar_text()}});
+        all.push_back(json::object{{"Untagged", Reference::parse(gone).familiar_text()}});
     }
     if (removed.image) {
-        all.push_back({{"Deleted", removed.image->text()}});
+        all.push_back(json::object{{"Deleted", removed.image->text()}});
     }
     store_.collect();
     call.send(all);
 }
 
 void Engine::prune_images(ApiCall& call) {
-    const auto filters = filters_of(call.target());
+    const auto filters = parse_filters(call.target().find("filters").value_or(""));
     for (const auto& filter : filters) {
         if (filter.first != "dangling" && filter.first != "label") {
             throw ApiError{400, "invalid filter '" + filter.first + "'"};
@@ -474,13 +444,12 @@ void Engine::prune_images(ApiCall& call) {
         }
         const Store::Removed removed = store_.remove(image.id.text(), true);
         for (const std::string& gone : removed.names) {
-            deleted.push_back({{"Untagged", Reference::parse(gone).familiar_text()}});
+            deleted.push_back(json::object{{"Untagged", Reference::parse(gone).familiar_text()}});
         }
-        deleted.push_back({{"Deleted", image.id.text()}});
+        deleted.push_back(json::object{{"Deleted", image.id.text()}});
     }
     const uint64_t freed = store_.collect().value_or(0);
-    call.send({{"ImagesDeleted", deleted.empty() ? json::value{nullptr} : json::value{deleted}},
-               {"SpaceReclaimed", freed}});
+    call.send({{"ImagesDeleted", or_null(std::move(deleted))}, {"SpaceReclaimed", freed}});
 }
 
 void Engine::pull_image(ApiCall& call) {

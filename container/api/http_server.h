@@ -81,13 +81,14 @@ class HttpServer {
 
     /// Accepts until `stop_fd` is readable; every connection has ended then, whatever it waited for.
     void run(int stop_fd);
+    /// Serves one connection on the calling thread, until it ends.
+    void serve(UniqueFd socket);
 
   private:
     size_t count();
     void wait_until_all_ended();
     /// False where the host has no descriptor or thread for one.
     bool accept_one();
-    void serve(UniqueFd socket);
     bool serve_one(Connection& connection, boost::beast::flat_buffer& buffer);
 
     UniqueFd listener_;

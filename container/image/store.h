@@ -45,6 +45,8 @@ class Store {
     /// process is in the way.
     Store(std::filesystem::path root, Use use);
 
+    [[nodiscard]] const std::filesystem::path& root() const { return root_; }
+
     /// As long as one is there, in any process, nothing is taken from the store but names: for who puts
     /// content in before an image refers to it, and for who opens an image's disks after find().
     class Hold {

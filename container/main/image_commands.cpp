@@ -117,7 +117,7 @@ ExitStatus run_pull(const std::vector<std::string>& arguments) {
         return ExitStatus::success;
     }
     const Reference reference = Reference::parse(words.front());
-    Store store = open_store(*values);
+    Store store = open_store(*values, Store::Use::shared);
     const bool is_quiet = values->count("quiet") > 0;
     PullProgress progress{stdout, isatty(STDOUT_FILENO) == 1};
     const Pulled pulled = pull(store, reference, registry_options(*values), [&](const LayerProgress& layer) {
@@ -150,7 +150,7 @@ ExitStatus run_images(const std::vector<std::string>& arguments) {
     constexpr size_t kShortDigits = 12;
     std::vector<Row> rows{{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"}};
     const bool is_quiet = values->count("quiet") > 0;
-    for (const StoredImage& image : open_store(*values).list()) {
+    for (const StoredImage& image : open_store(*values, Store::Use::shared).list()) {
         const std::string id = image.id.digits().substr(0, kShortDigits);
         if (is_quiet) {
             std::puts(id.c_str());
@@ -180,7 +180,7 @@ ExitStatus run_rmi(const std::vector<std::string>& arguments) {
     if (!values) {
         return ExitStatus::success;
     }
-    Store store = open_store(*values);
+    Store store = open_store(*values, Store::Use::shared);
     for (const std::string& word : words) {
         const Store::Removed removed = store.remove(word, values->count("force") > 0);
         for (const std::string& name : removed.names) {

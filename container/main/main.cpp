@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "container/main/daemon.h"
 #include "container/main/image_commands.h"
 #include "vmm/main/keeper.h"
 
@@ -24,6 +25,7 @@ struct Command {
 };
 
 constexpr std::array kCommands{
+    Command{"daemon", run_daemon},
     Command{"images", run_images},
     Command{"pull", run_pull},
     Command{"rmi", run_rmi},

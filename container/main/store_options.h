@@ -11,8 +11,8 @@ namespace hull::container {
 
 /// Adds --data-root.
 void add_store_option(boost::program_options::options_description& known);
-/// The store that it names, or the default one, for this process beside others. Throws Error.
-Store open_store(const boost::program_options::variables_map& values);
+/// The store that it names, or the default one. Throws Error.
+Store open_store(const boost::program_options::variables_map& values, Store::Use use);
 
 /// Adds --insecure-registry and --registry-mirror.
 void add_registry_options(boost::program_options::options_description& known);

@@ -57,7 +57,8 @@ void print_help() {
         "  check    look whether this host can run guests\n"
         "  pull     get an image of a container from a registry ('hull pull --help')\n"
         "  images   list the images that are here\n"
-        "  rmi      remove images\n\n"
+        "  rmi      remove images\n"
+        "  daemon   serve docker's clients ('hull daemon --help')\n\n"
         "  --help, --version");
 }
 
@@ -330,7 +331,7 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
 }
 
 /// What hulld does, a program of its own that links what a machine's process must not hold.
-constexpr std::array<std::string_view, 3> kCommandsOfHulld{"images", "pull", "rmi"};
+constexpr std::array<std::string_view, 4> kCommandsOfHulld{"daemon", "images", "pull", "rmi"};
 
 /// Becomes hulld. Throws Error (bad_file) where it cannot.
 [[noreturn]] void become_hulld(const std::vector<std::string>& arguments) {
