@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "container/api/filters.h"
+#include "container/api/registry_login.h"
 #include "container/image/pull.h"
 
 namespace hull::container {
@@ -462,6 +463,8 @@ void Engine::pull_image(ApiCall& call) {
         throw ApiError{400, "images for '" + *platform + "' do not run here: this is linux/amd64"};
     }
     const Reference reference = pulled_reference(target);
+    RegistryOptions registries = registries_;
+    registries.login = parse_registry_login(call.header("X-Registry-Auth"));
     ProgressLines lines{call};
     // What the registry says before there is a layer is an answer of its own.
     const auto begin = [&] {
@@ -470,7 +473,7 @@ void Engine::pull_image(ApiCall& call) {
         }
     };
     try {
-        const Pulled pulled = pull(store_, reference, registries_, [&](const LayerProgress& layer) {
+        const Pulled pulled = pull(store_, reference, registries, [&](const LayerProgress& layer) {
             begin();
             tell_layer(lines, layer);
         });

@@ -233,7 +233,10 @@ void Registry::refuse_unless_found(Exchange& exchange) const {
 }
 
 std::string Registry::authorize(const std::vector<std::string>& headers) {
-    const std::string credentials = find_credentials(options_.credentials, endpoints_[endpoint_].host);
+    const Endpoint& endpoint = endpoints_[endpoint_];
+    const std::string credentials = options_.login.empty() || endpoint.is_mirror
+                                        ? find_credentials(options_.credentials, endpoint.host)
+                                        : options_.login;
     for (const std::string& header : headers) {
         for (const Challenge& challenge : parse_challenges(header)) {
             if (challenge.scheme == "bearer" && challenge.parameters.contains("realm")) {

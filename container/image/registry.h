@@ -23,6 +23,7 @@ struct RegistryOptions {
     std::vector<std::string> insecure;  ///< HOST[:PORT] whose certificate is not checked, or who have no TLS
     std::vector<std::string> mirrors;   ///< URLs of registries that are asked before docker.io
     std::filesystem::path credentials;  ///< docker's config.json; may be missing
+    std::string login{};                ///< instead: "NAME:PASSWORD" in base64, for who is no mirror
     std::chrono::seconds patience{30};  ///< how long nothing, or next to nothing, may come
 };
 

@@ -100,7 +100,9 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     }
     const UniqueFd signals = catch_signals();
     Store store = open_store(values, Store::Use::alone);
-    Engine engine{store, registry_options(values)};
+    RegistryOptions registries = registry_options(values);
+    registries.credentials.clear();  // those of whoever asks are used, and no others
+    Engine engine{store, std::move(registries)};
     const fs::path path =
         fs::absolute(values.count("socket") > 0 ? fs::path{value_of(values, "socket")} : default_socket());
     MadeFiles made;

@@ -10,6 +10,7 @@
 
 #include "container/api/filters.h"
 #include "container/api/http_server.h"
+#include "container/api/registry_login.h"
 
 using namespace hull;
 using namespace hull::container;
@@ -23,7 +24,7 @@ void answer(ApiCall& call) {
         std::abort();
     }
     static_cast<void>(target.is_set("all"));
-    static_cast<void>(call.header("X-Registry-Auth"));
+    static_cast<void>(parse_registry_login(call.header("X-Registry-Auth")));
     const auto name = target.between("/images/", "/json");
     if (name && name->empty()) {
         std::abort();

@@ -6,14 +6,14 @@
 #include <sys/socket.h>
 
 #include <chrono>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
 
-#include "base/unix_address.h"
-#include "tests/support/files.h"
+#include "container/api/filters.h"
+#include "container/api/registry_login.h"
+#include "tests/support/api_client.h"
 
 namespace hull::container {
 namespace {
@@ -78,82 +78,70 @@ TEST(RequestTarget, RefusesWhatIsMalformedOrOfAnotherTime) {
     }
 }
 
-/// A server whose answers are the tests', and clients that may be anything.
+TEST(Filters, ComeInTwoForms) {
+    EXPECT_TRUE(parse_filters("").empty());
+    EXPECT_TRUE(parse_filters("{}").empty());
+    const Filters wanted{{"label", {"a=b", "c"}}, {"dangling", {"true"}}};
+    EXPECT_EQ(parse_filters(R"({"label":["a=b","c"],"dangling":["true"]})"), wanted);
+    EXPECT_EQ(parse_filters(R"({"label":{"a=b":true,"c":true,"no":false},"dangling":{"true":true}})"),
+              wanted);
+    for (const char* bad : {"x", "[]", "1", "{\"a\":1}", "{\"a\":[1]}", "{\"a\":null}", "{", "{}x"}) {
+        EXPECT_THROW(parse_filters(bad), ApiError) << bad;
+    }
+    EXPECT_THROW(parse_filters(std::string(100'000, '[')), ApiError);
+}
+
+TEST(RegistryLogin, IsANameAndAPassword) {
+    EXPECT_EQ(parse_registry_login(""), "");
+    EXPECT_EQ(parse_registry_login("e30="), "") << "{}";
+    EXPECT_EQ(parse_registry_login("e30"), "") << "without padding";
+    // {"username":"user","password":"pa?ss~>"}: in base64, in that of addresses, and what becomes of it.
+    EXPECT_EQ(parse_registry_login("eyJ1c2VybmFtZSI6InVzZXIiLCJwYXNzd29yZCI6InBhP3Nzfj4ifQ=="),
+              "dXNlcjpwYT9zc34+");
+    EXPECT_EQ(parse_registry_login("eyJ1c2VybmFtZSI6InVzZXIiLCJwYXNzd29yZCI6InBhP3Nzfj4ifQ"),
+              "dXNlcjpwYT9zc34+");
+    for (const char* bad : {"e", "!!!!", "bm9uc2Vuc2U=", "W10=",
+                            "eyJ1c2VybmFtZSI6MX0=",                             // a name that is a number
+                            "eyJpZGVudGl0eXRva2VuIjoiYSJ9",                     // an identity token
+                            "eyJ1c2VybmFtZSI6ImE6YiIsInBhc3N3b3JkIjoiIn0="}) {  // a colon in the name
+        EXPECT_THROW(parse_registry_login(bad), ApiError) << bad;
+    }
+    EXPECT_THROW(parse_registry_login(std::string(100'000, 'A')), ApiError);
+}
+
+void answer(ApiCall& call) {
+    const std::string& path = call.target().path;
+    if (path == "/echo" && call.is("POST")) {
+        call.send(call.body());
+    } else if (path == "/text" && call.is("GET")) {
+        call.send_text("some text");
+    } else if (path == "/nothing") {
+        call.send_nothing();
+    } else if (path == "/pieces") {
+        call.begin("application/json");
+        call.write("one\n");
+        call.write("");
+        call.write("two\n");
+    } else if (path == "/much") {
+        call.begin("text/plain");
+        while (call.write(std::string(100'000, 'm'))) {
+        }
+    } else if (path == "/late") {
+        call.begin("text/plain");
+        throw ApiError{500, "too late to tell"};
+    } else if (path == "/error") {
+        throw Error{ExitStatus::bad_file, "cannot do it", "it is broken"};
+    } else {
+        throw ApiError{404, "page not found"};
+    }
+}
+
 class HttpServerTest : public testing::Test {
   protected:
-    HttpServerTest() {
-        UniqueFd listener{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-        EXPECT_EQ(address_.bind(listener.get()), 0);
-        EXPECT_EQ(listen(listener.get(), 16), 0);
-        server_.emplace(std::move(listener), [this](ApiCall& call) { answer(call); });
-        thread_ = std::thread{[this] { server_->run(stop_.get()); }};
-    }
-    ~HttpServerTest() override { end(); }
+    [[nodiscard]] std::string ask(std::string_view bytes) const { return rig_.ask(bytes); }
+    [[nodiscard]] UniqueFd connect() const { return rig_.connect(); }
 
-    void end() {
-        if (thread_.joinable()) {
-            signal_eventfd(stop_.get());
-            thread_.join();
-        }
-    }
-
-    static void answer(ApiCall& call) {
-        const std::string& path = call.target().path;
-        if (path == "/echo" && call.is("POST")) {
-            call.send(call.body());
-        } else if (path == "/text" && call.is("GET")) {
-            call.send_text("some text");
-        } else if (path == "/nothing") {
-            call.send_nothing();
-        } else if (path == "/pieces") {
-            call.begin("application/json");
-            call.write("one\n");
-            call.write("");
-            call.write("two\n");
-        } else if (path == "/much") {
-            call.begin("text/plain");
-            while (call.write(std::string(100'000, 'm'))) {
-            }
-        } else if (path == "/late") {
-            call.begin("text/plain");
-            throw ApiError{500, "too late to tell"};
-        } else if (path == "/error") {
-            throw Error{ExitStatus::bad_file, "cannot do it", "it is broken"};
-        } else {
-            throw ApiError{404, "page not found"};
-        }
-    }
-
-    [[nodiscard]] UniqueFd connect() const {
-        UniqueFd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        EXPECT_EQ(address_.connect(fd.get()), 0);
-        return fd;
-    }
-    /// What is answered to some bytes until the connection is closed, whose sending half is now.
-    [[nodiscard]] std::string ask(std::string_view bytes) const {
-        const UniqueFd fd = connect();
-        // A server that has had enough of them closes before they have all come.
-        while (!bytes.empty()) {
-            const ssize_t sent = send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-            if (sent <= 0) {
-                break;
-            }
-            bytes.remove_prefix(static_cast<size_t>(sent));
-        }
-        shutdown(fd.get(), SHUT_WR);
-        std::string text;
-        char part[4096];
-        for (ssize_t got = 0; (got = recv(fd.get(), part, sizeof part, 0)) > 0;) {
-            text.append(part, static_cast<size_t>(got));
-        }
-        return text;
-    }
-
-    const test::TemporaryFolder folder_;
-    const UnixAddress address_ = *UnixAddress::at((folder_.path() / "socket").string());
-    const UniqueFd stop_ = make_eventfd();
-    std::optional<HttpServer> server_;
-    std::thread thread_;
+    test::ApiRig rig_{answer};
 };
 
 TEST_F(HttpServerTest, AnswersOneRequestAfterTheOther) {
@@ -250,7 +238,7 @@ TEST_F(HttpServerTest, ManyAreServedAtOnceAndTheRestWait) {
     silent.pop_back();
     EXPECT_GT(recv(waits.get(), part, sizeof part, 0), 0);
     silent.push_back(connect());
-    end();  // full as it is
+    rig_.end();  // full as it is
 }
 
 TEST_F(HttpServerTest, EndsWhateverItsClientsDo) {
@@ -260,7 +248,7 @@ TEST_F(HttpServerTest, EndsWhateverItsClientsDo) {
     const UniqueFd deaf = connect();
     test::write_all(deaf.get(), "GET /much HTTP/1.1\r\n\r\n");
     EXPECT_THAT(ask("GET /text HTTP/1.1\r\n\r\n"), HasSubstr("some text"));
-    end();
+    rig_.end();
     char byte = 0;
     EXPECT_EQ(recv(silent.get(), &byte, 1, 0), 0);
 }

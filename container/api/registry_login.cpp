@@ -1,0 +1,67 @@
+#include "container/api/registry_login.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "container/api/request_target.h"
+#include "container/image/json.h"
+
+namespace hull::container {
+
+namespace {
+
+constexpr size_t kMostHeader = 64 << 10;
+constexpr size_t kGroup = 4;  // characters that make three bytes
+
+/// Nothing but an empty text where it is not base64 (RFC 4648, 4 and 5).
+std::string decode(std::string text) {
+    std::ranges::replace(text, '-', '+');
+    std::ranges::replace(text, '_', '/');
+    text.erase(text.find_last_not_of('=') + 1);
+    const size_t size = text.size() * 3 / kGroup;
+    text.resize((text.size() + kGroup - 1) / kGroup * kGroup, '=');
+    std::vector<unsigned char> bytes(text.size());
+    const int got = EVP_DecodeBlock(bytes.data(), reinterpret_cast<const unsigned char*>(text.data()),
+                                    static_cast<int>(text.size()));
+    return got < 0 ? "" : std::string{bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size)};
+}
+
+std::string encode(std::string_view text) {
+    std::string encoded((text.size() + 2) / 3 * kGroup + 1, '\0');
+    EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                    reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+    encoded.pop_back();
+    return encoded;
+}
+
+}  // namespace
+
+std::string parse_registry_login(std::string_view header) {
+    if (header.empty()) {
+        return "";
+    }
+    const std::string tried = "cannot use the header X-Registry-Auth";
+    const std::string text = header.size() > kMostHeader ? "" : decode(std::string{header});
+    try {
+        const boost::json::object whole = parse_json_object(text, tried);
+        const JsonObject known{whole, tried};
+        for (const char* token : {"identitytoken", "registrytoken"}) {
+            if (!known.text(token).empty()) {
+                known.refuse(std::string{"it has a token ("} + token +
+                             "), and only names with passwords can be used");
+            }
+        }
+        const std::string name = known.text("username");
+        if (name.find(':') != std::string::npos) {
+            known.refuse("there is a colon in the name");
+        }
+        return name.empty() ? "" : encode(name + ":" + known.text("password"));
+    } catch (const Error& error) {
+        throw ApiError{400, error.what()};
+    }
+}
+
+}  // namespace hull::container

@@ -1,0 +1,14 @@
+// Who a client is to a registry.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace hull::container {
+
+/// Of the header X-Registry-Auth (Engine API, "Authentication": JSON in base64, of either alphabet), name and
+/// password as basic authentication takes them (RFC 7617: "NAME:PASSWORD" in base64); empty where it has
+/// none. Throws ApiError (400) where it is malformed, or says who one is by a token.
+std::string parse_registry_login(std::string_view header);
+
+}  // namespace hull::container

@@ -1,0 +1,186 @@
+// What docker's clients are told of images.
+#include "container/api/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "container/layer/convert.h"
+#include "tests/support/api_client.h"
+#include "tests/support/files.h"
+#include "tests/support/image_builder.h"
+
+namespace hull::container {
+namespace {
+
+using test::BuiltImage;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kConfig =
+    R"("author":"somebody","config":{"Cmd":["sh"],"Env":["A=b"],"Labels":{"x":"y"},"ExposedPorts":{"80/tcp":{}},)"
+    R"("User":"1","WorkingDir":"/w","StopSignal":"SIGINT","Volumes":{"/v":{}}},"history":[)"
+    R"({"created":"2024-01-02T03:04:05Z","created_by":"first"},{"created_by":"second","empty_layer":true}])";
+
+class EngineTest : public testing::Test {
+  protected:
+    /// Puts an image into the store as a pull would.
+    BuiltImage put(const std::vector<std::string>& names, const std::string& content = "hello") {
+        const std::string archive = test::layer_of("file", content);
+        BuiltImage image{{archive}, "amd64", kConfig};
+        const Store::Hold hold = store_.hold();
+        for (const auto& [digest, blob] : image.blobs) {
+            store_.keep_blob(blob, *Digest::parse(digest));
+        }
+        store_.keep_blob(image.manifest, test::digest_of(image.manifest));
+        Store::NewFile layer = store_.make_file();
+        auto left = std::as_bytes(std::span{archive});
+        convert_layer(
+            [&](std::span<std::byte> room) {
+                const size_t count = std::min(room.size(), left.size());
+                std::ranges::copy(left.first(count), room.begin());
+                left = left.subspan(count);
+                return count;
+            },
+            layer.fd(), 1 << 20);
+        store_.keep_layer(std::move(layer), *Digest::parse(image.unpacked.front()));
+        std::vector<Reference> references;
+        std::ranges::transform(names, std::back_inserter(references), &Reference::parse);
+        store_.add(*Digest::parse(image.id()), test::digest_of(image.manifest), references);
+        return image;
+    }
+
+    const test::TemporaryFolder folder_;
+    Store store_{folder_.path() / "root", Store::Use::alone};
+    Engine engine_{store_, {.insecure = {}, .mirrors = {"http://127.0.0.1:1"}, .credentials = {}}};
+    test::ApiRig rig_{[this](ApiCall& call) { engine_.answer(call); }};
+};
+
+TEST_F(EngineTest, TellsWhatItIs) {
+    EXPECT_THAT(rig_.request("HEAD /_ping"), AllOf(HasSubstr(" 200 OK"), HasSubstr("Api-Version: 1.44\r\n")));
+    EXPECT_THAT(rig_.request("GET /v1.24/_ping"), testing::EndsWith("\r\n\r\nOK"));
+    EXPECT_THAT(rig_.request("GET /version"),
+                AllOf(HasSubstr(R"("ApiVersion":"1.44")"), HasSubstr(R"("MinAPIVersion":"1.24")"),
+                      HasSubstr(R"("Os":"linux")"), HasSubstr(R"("Components":[{"Name":"Engine")")));
+    EXPECT_THAT(rig_.request("GET /v1.44/info"),
+                AllOf(HasSubstr(R"("Images":0,)"), HasSubstr(R"("OSType":"linux")"),
+                      HasSubstr(R"("Swarm":{"LocalNodeState":"inactive"})")));
+    EXPECT_THAT(rig_.request("GET /v1.44/elsewhere"), HasSubstr(R"({"message":"page not found"})"));
+    EXPECT_THAT(rig_.request("PUT /v1.44/images/json"), HasSubstr(" 404 "));
+}
+
+TEST_F(EngineTest, ListsImagesAsTheyAreWanted) {
+    const BuiltImage image = put({"box:1", "host:5000/other:2"});
+    const std::string all = rig_.request("GET /v1.44/images/json");
+    EXPECT_THAT(all,
+                AllOf(HasSubstr("\"Id\":\"" + image.id() + "\""), HasSubstr(R"("box:1","host:5000/other:2")"),
+                      HasSubstr("\"box@" + test::digest_of(image.manifest).text()),
+                      HasSubstr(R"("Created":1704164645,)"), HasSubstr(R"("Labels":{"x":"y"})")));
+    const std::pair<const char*, bool> rows[] = {
+        {R"({"label":["x=y"]})", true},
+        {R"({"label":{"x":true}})", true},
+        {R"({"label":["x=z"]})", false},
+        {R"({"label":["x=y","z"]})", false},
+        {R"({"reference":["box"]})", true},
+        {R"({"reference":["box:1"]})", true},
+        {R"({"reference":["docker.io/library/box:1"]})", true},
+        {R"({"reference":["box:2"]})", false},
+        {R"({"dangling":["true"]})", false},
+        {R"({"dangling":["0"],"label":["x"]})", true},
+    };
+    for (const auto& [filters, is_shown] : rows) {
+        std::string query;
+        for (const unsigned char each : std::string{filters}) {
+            char escape[4];
+            std::snprintf(escape, sizeof escape, "%%%02X", each);
+            query += escape;
+        }
+        const std::string list = rig_.request("GET /v1.44/images/json?filters=" + query);
+        EXPECT_EQ(list.find(image.id()) != std::string::npos, is_shown) << filters;
+        EXPECT_THAT(list, HasSubstr(" 200 OK"));
+    }
+    EXPECT_THAT(rig_.request("GET /images/json?filters=%7B%22so%22%3A%5B%5D%7D"),
+                AllOf(HasSubstr(" 400 "), HasSubstr("invalid filter 'so'")));
+    EXPECT_THAT(rig_.request("GET /images/json?filters=%7B%22dangling%22%3A%5B%22x%22%5D%7D"),
+                HasSubstr(" 400 "));
+}
+
+TEST_F(EngineTest, ShowsAllThatAnImageSaysOfItself) {
+    const BuiltImage image = put({"box:1"});
+    for (const std::string& name : {std::string{"box:1"}, image.id(), image.id().substr(7, 12)}) {
+        const std::string told = rig_.request("GET /v1.44/images/" + name + "/json");
+        for (const std::string& part :
+             {"\"Id\":\"" + image.id() + "\"", std::string{R"("Cmd":["sh"])"},
+              std::string{R"("Entrypoint":null)"}, std::string{R"("Env":["A=b"])"},
+              std::string{R"("ExposedPorts":{"80/tcp":{}})"}, std::string{R"("Volumes":{"/v":{}})"},
+              std::string{R"("Labels":{"x":"y"})"}, std::string{R"("User":"1")"},
+              std::string{R"("WorkingDir":"/w")"}, std::string{R"("StopSignal":"SIGINT")"},
+              std::string{R"("Author":"somebody")"}, std::string{R"("Architecture":"amd64","Os":"linux")"},
+              "\"Layers\":[\"" + image.unpacked.front() + "\"]"}) {
+            EXPECT_THAT(told, HasSubstr(part)) << name;
+        }
+    }
+    const std::string history = rig_.request("GET /v1.44/images/box:1/history");
+    EXPECT_LT(history.find(R"("CreatedBy":"second")"), history.find(R"("CreatedBy":"first")"));
+    EXPECT_THAT(history, AllOf(HasSubstr("[{\"Id\":\"" + image.id()), HasSubstr(R"("Tags":["box:1"])"),
+                               HasSubstr(R"("Id":"<missing>")")));
+    for (const char* path : {"/images/nope/json", "/images/nope/history", "/images/nope:%20/json"}) {
+        EXPECT_THAT(rig_.request(std::string{"GET /v1.44"} + path),
+                    AllOf(HasSubstr(" 404 "), HasSubstr(R"({"message":"No such image: nope)")));
+    }
+}
+
+TEST_F(EngineTest, NamesComeAndGo) {
+    const BuiltImage image = put({"box:1"});
+    EXPECT_THAT(rig_.request("POST /v1.44/images/box:1/tag?repo=other/name&tag=2"),
+                HasSubstr(" 201 Created"));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/nope/tag?repo=other&tag=2"), HasSubstr(" 404 "));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/box:1/tag?repo=UPPER"), HasSubstr(" 400 "));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/box:1/tag"), HasSubstr(" 400 "));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/images/" + image.id()),
+                AllOf(HasSubstr(" 409 "), HasSubstr("repositories")));
+    const std::string first = rig_.request("DELETE /v1.44/images/box:1");
+    EXPECT_THAT(first, AllOf(HasSubstr(R"({"Untagged":"box:1"})"), Not(HasSubstr("Deleted"))));
+    const std::string second = rig_.request("DELETE /v1.44/images/other/name:2");
+    EXPECT_THAT(second, AllOf(HasSubstr(R"({"Untagged":"other/name:2"})"),
+                              HasSubstr("{\"Deleted\":\"" + image.id())));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/images/box:1"), HasSubstr(" 404 "));
+    EXPECT_TRUE(store_.list().empty());
+    EXPECT_FALSE(std::filesystem::exists(store_.layer(*Digest::parse(image.unpacked.front()))));
+}
+
+TEST_F(EngineTest, PrunesWhatNobodyNames) {
+    const BuiltImage older = put({"box:1"});
+    const BuiltImage newer = put({"box:1"}, "of another content");
+    EXPECT_THAT(rig_.request("POST /v1.44/images/prune?filters=%7B%22label%22%3A%5B%22z%22%5D%7D"),
+                HasSubstr(R"("ImagesDeleted":null)"));
+    const std::string gone = rig_.request("POST /v1.44/images/prune");
+    EXPECT_THAT(gone, AllOf(HasSubstr("{\"Deleted\":\"" + older.id()), Not(HasSubstr(newer.id()))));
+    EXPECT_THAT(gone, Not(HasSubstr(R"("SpaceReclaimed":0)")));
+    const std::string rest =
+        rig_.request("POST /v1.44/images/prune?filters=%7B%22dangling%22%3A%7B%22false%22%3Atrue%7D%7D");
+    EXPECT_THAT(rest, AllOf(HasSubstr(R"({"Untagged":"box:1"})"), HasSubstr(newer.id())));
+    EXPECT_THAT(rig_.request("POST /images/prune?filters=%7B%22until%22%3A%5B%221h%22%5D%7D"),
+                HasSubstr(" 400 "));
+}
+
+TEST_F(EngineTest, APullThatCannotBeIsAnAnswer) {
+    for (const char* query : {"", "?fromImage=", "?fromImage=UPPER", "?fromImage=a&tag=%2F",
+                              "?fromImage=a&platform=linux/arm64"}) {
+        EXPECT_THAT(rig_.request(std::string{"POST /v1.44/images/create"} + query), HasSubstr(" 400 "))
+            << query;
+    }
+    EXPECT_THAT(rig_.request("POST /v1.44/images/create?fromImage=127.0.0.1:1/a&tag=1"),
+                AllOf(HasSubstr(" 404 "), HasSubstr("{\"message\":\"cannot pull 127.0.0.1:1/a:1")));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/create?fromImage=127.0.0.1:1/a", "X-Registry-Auth: ***\r\n"),
+                HasSubstr(" 400 "));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/create?fromSrc=-"), HasSubstr(" 501 "));
+}
+
+}  // namespace
+}  // namespace hull::container
