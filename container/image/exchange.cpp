@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "container/image/printable.h"
 
 namespace hull::container {
 
@@ -25,16 +26,6 @@ void start_curl() {
     if (result != CURLE_OK) {
         throw Error{ExitStatus::internal_failure, "cannot start libcurl", curl_easy_strerror(result)};
     }
-}
-
-/// What a registry or libcurl says, fit for a line.
-std::string clean(std::string text) {
-    std::ranges::replace_if(
-        text, [](char c) { return c < ' ' || c == '\x7f'; }, ' ');
-    while (text.ends_with(' ')) {
-        text.pop_back();
-    }
-    return text;
 }
 
 }  // namespace
@@ -163,7 +154,8 @@ size_t Exchange::on_header(char* bytes, size_t /*size*/, size_t count, void* sel
         exchange.challenges_.clear();
     } else if (line.size() > kChallenge.size() &&
                strncasecmp(line.data(), kChallenge.data(), kChallenge.size()) == 0) {
-        exchange.challenges_.push_back(clean(std::string{line.substr(kChallenge.size())}));
+        exchange.challenges_.push_back(
+            std::string{line.substr(kChallenge.size(), line.find_first_of("\r\n") - kChallenge.size())});
     }
     return count;
 }
@@ -183,7 +175,7 @@ void Exchange::work() {
         if (const CURLMsg* const message = curl_multi_info_read(handles_->multi, &left); message != nullptr) {
             is_done_ = true;
             if (const CURLcode code = message->data.result; code != CURLE_OK) {
-                std::string why = clean(handles_->error.data());
+                std::string why = printable(handles_->error.data());
                 why = why.empty() ? curl_easy_strerror(code) : why;
                 throw Error{ExitStatus::registry_failure, request_.tried, why,
                             "is the registry's name right, and the network up?"};

@@ -4,6 +4,7 @@
 #include <boost/json/value.hpp>
 
 #include "base/error.h"
+#include "container/image/printable.h"
 
 namespace hull::container {
 
@@ -20,8 +21,8 @@ const json::object& empty_object() {
 
 }  // namespace
 
-void JsonObject::refuse(const std::string& why) const {
-    throw Error{ExitStatus::bad_file, *tried_, why, kAdvice};
+void JsonObject::refuse(std::string_view why) const {
+    throw Error{ExitStatus::bad_file, *tried_, printable(why), kAdvice};  // a key may be anything
 }
 
 const json::value* JsonObject::find(std::string_view key) const {

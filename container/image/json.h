@@ -33,7 +33,7 @@ class JsonObject {
     [[nodiscard]] bool has(std::string_view key) const { return find(key) != nullptr; }
 
     /// Throws Error: what was tried, and why it cannot be.
-    [[noreturn]] void refuse(const std::string& why) const;
+    [[noreturn]] void refuse(std::string_view why) const;
 
   private:
     /// None where it is missing or null.

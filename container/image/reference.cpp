@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "container/image/printable.h"
 
 namespace hull::container {
 
@@ -28,17 +29,8 @@ bool is_letter_or_digit(char c) {
     return is_digit(c) || is_lower(c) || is_upper(c);
 }
 
-/// What a person gave, fit for a line of an error.
-std::string shown(std::string_view text) {
-    constexpr size_t kMost = 300;
-    std::string result{text.substr(0, kMost)};
-    std::ranges::replace_if(
-        result, [](char c) { return c < ' ' || c == '\x7f'; }, '?');
-    return result + (text.size() > kMost ? "…" : "");
-}
-
 [[noreturn]] void refuse(std::string_view text, const std::string& why) {
-    throw Error{ExitStatus::usage, "cannot use the image's name '" + shown(text) + "'", why,
+    throw Error{ExitStatus::usage, "cannot use the image's name '" + printable(text) + "'", why,
                 "such a name is [HOST[:PORT]/]NAME[:TAG][@DIGEST]"};
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "container/image/authorization.h"
 #include "container/image/json.h"
+#include "container/image/printable.h"
 
 namespace hull::container {
 
@@ -54,18 +55,15 @@ std::string message_of(const std::string& answer) {
     std::string message;
     try {
         const boost::json::object whole = parse_json_object(answer, kTried);
-        for (const JsonObject& error : JsonObject{whole, kTried}.objects("errors")) {
-            message = error.text("message").empty() ? error.text("code") : error.text("message");
-            break;
+        const std::vector<JsonObject> errors = JsonObject{whole, kTried}.objects("errors");
+        if (!errors.empty()) {
+            message = errors.front().text("message");
+            message = message.empty() ? errors.front().text("code") : message;
         }
     } catch (const Error&) {
         return "";
     }
-    constexpr size_t kMost = 200;
-    message.resize(std::min(message.size(), kMost));
-    std::ranges::replace_if(
-        message, [](char c) { return c < ' ' || c > '~'; }, '?');
-    return message;
+    return printable(message);
 }
 
 void check_content(const std::string& text, const Digest& digest, const std::string& tried) {
@@ -85,7 +83,7 @@ Registry::Registry(Reference reference, RegistryOptions options)
             const size_t begin = url.starts_with("http://") ? 7 : url.starts_with("https://") ? 8 : 0;
             const std::string host = url.substr(begin, url.find('/', begin) - begin);
             if (begin == 0 || host.empty() || url.find_first_of("@?# \t\r\n") != std::string::npos) {
-                throw Error{ExitStatus::usage, "cannot use '" + url + "' (--registry-mirror)",
+                throw Error{ExitStatus::usage, "cannot use '" + printable(url) + "' (--registry-mirror)",
                             "it is no URL of a registry's", "give http:// or https:// and a host"};
             }
             while (url.ends_with('/')) {

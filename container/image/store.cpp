@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "container/image/json.h"
+#include "container/image/printable.h"
 
 namespace hull::container {
 
@@ -118,10 +119,7 @@ bool is_id_or_its_beginning(std::string_view text) {
 }
 
 [[noreturn]] void refuse_missing(std::string_view image) {
-    std::string shown{image.substr(0, 300)};
-    std::ranges::replace_if(
-        shown, [](char c) { return c < ' ' || c == '\x7f'; }, '?');
-    throw Error{ExitStatus::bad_file, "cannot find the image '" + shown + "'", "no such image",
+    throw Error{ExitStatus::bad_file, "cannot find the image '" + printable(image) + "'", "no such image",
                 "'hull images' lists those that are here"};
 }
 

@@ -2,7 +2,7 @@
 _hull() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check pull images rmi daemon --help --version' -- "$word")
         return
     fi
     case $before in
@@ -13,6 +13,11 @@ _hull() {
         --platform) mapfile -t COMPREPLY < <(compgen -W 'acpi fdt' -- "$word"); return ;;
         --jail) mapfile -t COMPREPLY < <(compgen -W 'on strict off' -- "$word"); return ;;
         --jail-without) mapfile -t COMPREPLY < <(compgen -W 'namespaces user landlock seccomp' -- "$word"); return ;;
+        --data-root)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return ;;
+        --group) mapfile -t COMPREPLY < <(compgen -g -- "$word"); return ;;
         --jail-user) mapfile -t COMPREPLY < <(compgen -u -- "$word"); return ;;
         --bus) mapfile -t COMPREPLY < <(compgen -W 'pci mmio' -- "$word"); return ;;
         --share) mapfile -t COMPREPLY < <(compgen -W 'tag=' -- "$word"); compopt -o nospace; return ;;
@@ -25,7 +30,7 @@ _hull() {
             fi
             return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file: virtio virtio:file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow) return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow | --insecure-registry | --registry-mirror) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
@@ -34,6 +39,10 @@ _hull() {
         sandbox)
             mapfile -t COMPREPLY < <(compgen -W '--image --in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
                 --initramfs --jail --jail-without --jail-user --help --' -- "$word") ;;
+        pull) mapfile -t COMPREPLY < <(compgen -W '--data-root --insecure-registry --registry-mirror --quiet --help' -- "$word") ;;
+        images) mapfile -t COMPREPLY < <(compgen -W '--data-root --quiet --help' -- "$word") ;;
+        rmi) mapfile -t COMPREPLY < <(compgen -W '--data-root --force --help' -- "$word") ;;
+        daemon) mapfile -t COMPREPLY < <(compgen -W '--socket --group --data-root --insecure-registry --registry-mirror --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }

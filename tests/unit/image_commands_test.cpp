@@ -1,0 +1,211 @@
+// hull pull, images and rmi as people run them, against Debian's docker-registry.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstdio>
+#include <regex>
+#include <string>
+#include <thread>
+
+#include "container/main/human.h"
+#include "tests/support/files.h"
+#include "tests/support/image_builder.h"
+#include "tests/support/program.h"
+#include "tests/support/sockets.h"
+
+namespace hull::container {
+namespace {
+
+using namespace std::chrono_literals;
+using test::BuiltImage;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+
+struct Ran {
+    int status;
+    std::string out;  ///< and what was said of errors
+};
+
+Ran run(const std::string& command) {
+    std::FILE* const pipe = popen((command + " 2>&1").c_str(), "re");
+    std::string out;
+    std::array<char, 4096> part{};
+    while (const size_t got = std::fread(part.data(), 1, part.size(), pipe)) {
+        out.append(part.data(), got);
+    }
+    return {WEXITSTATUS(pclose(pipe)), out};
+}
+
+TEST(Human, SizesAndTimesAreWrittenAsDockerDoes) {
+    EXPECT_EQ(human_size(0), "0B");
+    EXPECT_EQ(human_size(999), "999B");
+    EXPECT_EQ(human_size(1'240'000), "1.24MB");
+    EXPECT_EQ(human_size(133'000'000), "133MB");
+    EXPECT_EQ(human_duration(0s), "Less than a second");
+    EXPECT_EQ(human_duration(1s), "1 second");
+    EXPECT_EQ(human_duration(59s), "59 seconds");
+    EXPECT_EQ(human_duration(61s), "About a minute");
+    EXPECT_EQ(human_duration(40min), "40 minutes");
+    EXPECT_EQ(human_duration(62min), "About an hour");
+    EXPECT_EQ(human_duration(47h), "47 hours");
+    EXPECT_EQ(human_duration(24h * 13), "13 days");
+    EXPECT_EQ(human_duration(24h * 15), "2 weeks");
+    EXPECT_EQ(human_duration(24h * 90), "3 months");
+    EXPECT_EQ(human_duration(24h * 365 * 3), "3 years");
+    const std::chrono::system_clock::time_point now{1'700'000'000s};  // 2023-11-14T22:13:20Z
+    EXPECT_EQ(human_age("2023-11-14T22:13:15.123456789Z", now), "5 seconds ago");
+    EXPECT_EQ(human_age("2023-11-14T23:13:15+01:00", now), "5 seconds ago");
+    EXPECT_EQ(human_age("2123-11-14T22:13:20Z", now), "Less than a second ago");
+    EXPECT_EQ(human_age("", now), "N/A");
+    EXPECT_EQ(human_age("yesterday", now), "N/A");
+}
+
+TEST(ImageCommands, HelpManualAndCompletionKnowTheSameOptions) {
+    const std::string source = HULL_SOURCE_DIR;
+    const std::string manual = test::contents_of(source + "/vmm/main/hull.1");
+    const std::string completion = test::contents_of(source + "/vmm/main/completion.bash");
+    for (const std::string command : {"pull", "images", "rmi"}) {
+        const Ran help = run(std::string{HULL_PROGRAM} + " " + command + " --help");
+        EXPECT_EQ(help.status, 0) << help.out;
+        EXPECT_THAT(help.out, HasSubstr("Usage: hull " + command));
+        EXPECT_THAT(manual, HasSubstr(".B hull " + command));
+        EXPECT_THAT(completion, ContainsRegex("\n        " + command + "\\)"));
+        const std::regex option{"--([a-z-]+)"};
+        const auto words = completion.substr(completion.find("\n        " + command + ")"));
+        const std::string list = words.substr(0, words.find(";;"));
+        for (auto match = std::sregex_iterator{help.out.begin(), help.out.end(), option};
+             match != std::sregex_iterator{}; ++match) {
+            EXPECT_THAT(list, HasSubstr(match->str())) << command;
+            EXPECT_THAT(manual, HasSubstr(std::regex_replace(match->str(), std::regex{"-"}, "\\-")))
+                << command;
+        }
+    }
+}
+
+TEST(ImageCommands, WrongUseIsToldInALine) {
+    for (const auto& [words, said] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"pull", "hull: cannot do 'hull pull': no image is named; see 'hull pull --help'\n"},
+             {"pull a b", "'b' is too much"},
+             {"pull A", "repository name must be lowercase"},
+             {"pull --colour a", "see 'hull pull --help'"},
+             {"pull --data-root= a", "--data-root"},
+             {"images a", "'a' is too much"},
+             {"rmi", "no image is named"},
+         }) {
+        const Ran ran = run(std::string{HULL_PROGRAM} + " " + words);
+        EXPECT_EQ(ran.status, 2) << words;
+        EXPECT_THAT(ran.out, HasSubstr(said)) << words;
+        EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1) << ran.out;
+    }
+}
+
+/// Debian's registry on a free port of the loopback, with nothing in it.
+class DebiansRegistry {
+  public:
+    DebiansRegistry() : port_{free_port()} {
+        const auto config = folder_.file(
+            "config.yml", "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: " +
+                              (folder_.path() / "data").string() +
+                              "}}\nhttp: {addr: 127.0.0.1:" + std::to_string(port_) + "}\n");
+        program_.emplace(std::vector<std::string>{"docker-registry", "serve", config.string()});
+        for (int tries = 0; tries < 600 && !program_->has_ended() && send("GET", "/v2/", "", "").empty();
+             ++tries) {
+            std::this_thread::sleep_for(50ms);
+        }
+    }
+
+    [[nodiscard]] std::string host() const { return "127.0.0.1:" + std::to_string(port_); }
+
+    /// As docker push does. False where the registry does not take it.
+    [[nodiscard]] bool put(const std::string& name, const std::string& tag, const BuiltImage& image) const {
+        for (const auto& [digest, blob] : image.blobs) {
+            const std::string started = send("POST", "/v2/" + name + "/blobs/uploads/", "", "");
+            std::smatch place;
+            if (!std::regex_search(started, place, std::regex{"Location: http://[^/]*([^\r]*)"}) ||
+                !send("PUT", place[1].str() + "&digest=" + digest, "application/octet-stream", blob)
+                     .starts_with("HTTP/1.1 201")) {
+                return false;
+            }
+        }
+        return send("PUT", "/v2/" + name + "/manifests/" + tag, BuiltImage::kManifestType, image.manifest)
+            .starts_with("HTTP/1.1 201");
+    }
+
+  private:
+    static uint16_t free_port() {
+        const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        sockaddr_in address = test::at("127.0.0.1", 0);
+        socklen_t size = sizeof address;
+        bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size);
+        getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+        return ntohs(address.sin_port);
+    }
+
+    /// The whole answer; empty where there is none.
+    [[nodiscard]] std::string send(const std::string& method, const std::string& path,
+                                   const std::string& type, const std::string& body) const {
+        const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        const sockaddr_in target = test::at("127.0.0.1", port_);
+        if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target) != 0) {
+            return "";
+        }
+        test::write_all(fd.get(), method + " " + path + " HTTP/1.1\r\nHost: " + host() +
+                                      "\r\nConnection: close\r\nContent-Type: " + type +
+                                      "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+                                      body);
+        return test::read_up_to(fd.get(), SIZE_MAX);
+    }
+
+    test::TemporaryFolder folder_;
+    uint16_t port_;
+    std::optional<test::Program> program_;
+};
+
+TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
+    const DebiansRegistry registry;
+    const BuiltImage image{{test::layer_of("a", std::string(200'000, 'a')), test::layer_of("b", "2")}};
+    ASSERT_TRUE(registry.put("test/app", "1", image)) << "is Debian's docker-registry installed?";
+    const test::TemporaryFolder folder;
+    const auto hull = [&](const std::string& command, const std::string& words) {
+        return run(std::string{HULL_PROGRAM} + " " + command + " --data-root " + folder.path().string() +
+                   " " + words);
+    };
+    const std::string name = registry.host() + "/test/app:1";
+    const std::string id = image.id().substr(7, 12);
+
+    const Ran pulled = hull("pull", name);
+    EXPECT_EQ(pulled.status, 0) << pulled.out;
+    EXPECT_THAT(pulled.out, HasSubstr(image.packed[0].substr(7, 12) + ": Pulling fs layer\n"));
+    EXPECT_THAT(pulled.out, HasSubstr(image.packed[0].substr(7, 12) + ": Pull complete\n"));
+    EXPECT_THAT(pulled.out, HasSubstr("Digest: " + test::digest_of(image.manifest).text() +
+                                      "\nStatus: Downloaded newer image for " + name + "\n" + name + "\n"));
+    EXPECT_THAT(hull("pull", name).out, HasSubstr("Status: Image is up to date for " + name + "\n"));
+    EXPECT_EQ(hull("pull", "-q " + name).out, name + "\n");
+
+    const Ran listed = hull("images", "");
+    EXPECT_EQ(listed.status, 0);
+    EXPECT_THAT(listed.out,
+                ContainsRegex("^REPOSITORY +TAG +IMAGE ID +CREATED +SIZE\n" + registry.host() +
+                              "/test/app +1 +" + id + " +[0-9]+ (months|years) ago +[0-9.]+kB\n$"));
+    EXPECT_EQ(hull("images", "--quiet").out, id + "\n");
+
+    const Ran missing = hull("pull", registry.host() + "/test/app:2");
+    EXPECT_EQ(missing.status, 17);
+    EXPECT_THAT(missing.out, HasSubstr("no such image (manifest unknown)"));
+    EXPECT_EQ(hull("rmi", "nothing").status, 4);
+
+    const Ran removed = hull("rmi", id);
+    EXPECT_EQ(removed.status, 0);
+    EXPECT_THAT(removed.out, HasSubstr("Untagged: " + name + "\n"));
+    EXPECT_THAT(removed.out, HasSubstr("Deleted: " + image.id() + "\n"));
+    EXPECT_EQ(hull("images", "-q").out, "");
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "layers/sha256"));
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "blobs/sha256"));
+}
+
+}  // namespace
+}  // namespace hull::container
