@@ -1,4 +1,4 @@
-// hull pull, images and rmi as people run them, against Debian's docker-registry.
+// hull pull, images, rmi and daemon as people run them, against Debian's docker-registry.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -68,7 +68,7 @@ TEST(ImageCommands, HelpManualAndCompletionKnowTheSameOptions) {
     const std::string source = HULL_SOURCE_DIR;
     const std::string manual = test::contents_of(source + "/vmm/main/hull.1");
     const std::string completion = test::contents_of(source + "/vmm/main/completion.bash");
-    for (const std::string command : {"pull", "images", "rmi"}) {
+    for (const std::string command : {"pull", "images", "rmi", "daemon"}) {
         const Ran help = run(std::string{HULL_PROGRAM} + " " + command + " --help");
         EXPECT_EQ(help.status, 0) << help.out;
         EXPECT_THAT(help.out, HasSubstr("Usage: hull " + command));
@@ -95,6 +95,7 @@ TEST(ImageCommands, WrongUseIsToldInALine) {
              {"pull --data-root= a", "--data-root"},
              {"images a", "'a' is too much"},
              {"rmi", "no image is named"},
+             {"daemon a", "'a' belongs to no option"},
          }) {
         const Ran ran = run(std::string{HULL_PROGRAM} + " " + words);
         EXPECT_EQ(ran.status, 2) << words;
@@ -214,6 +215,75 @@ TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
     EXPECT_EQ(hull("images", "-q").out, "");
     EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "layers/sha256"));
     EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "blobs/sha256"));
+}
+
+TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
+    if (run("docker --version").status != 0) {
+        GTEST_SKIP() << "there is no docker client here (docker.io)";
+    }
+    const DebiansRegistry registry;
+    const BuiltImage image{{test::layer_of("a", std::string(200'000, 'a')), test::layer_of("b", "2")}};
+    ASSERT_TRUE(registry.put("library/app", "1", image)) << "is Debian's docker-registry installed?";
+    const test::TemporaryFolder folder;
+    const std::string root = folder.path() / "root";
+    const std::string socket = folder.path() / "socket";
+    const std::vector<std::string> words{
+        HULL_PROGRAM, "daemon", "--data-root",       root,
+        "--socket",   socket,   "--registry-mirror", "http://" + registry.host()};
+    test::Program daemon{words};
+    const auto docker = [&](const std::string& command) {
+        return run("DOCKER_HOST=unix://" + socket + " docker " + command);
+    };
+    for (int tries = 0; tries < 600 && !std::filesystem::exists(socket); ++tries) {
+        std::this_thread::sleep_for(50ms);
+    }
+    EXPECT_EQ(std::filesystem::status(socket).permissions(),
+              std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+    const std::string id = image.id().substr(7, 12);
+    EXPECT_EQ(docker("version --format '{{.Server.APIVersion}} {{.Server.Os}}'").out, "1.44 linux\n");
+
+    const Ran pulled = docker("pull app:1");
+    EXPECT_EQ(pulled.status, 0) << pulled.out;
+    EXPECT_THAT(pulled.out, testing::StartsWith("1: Pulling from library/app\n"));
+    for (const std::string& layer : image.packed) {
+        EXPECT_THAT(pulled.out, HasSubstr(layer.substr(7, 12) + ": Pull complete\n"));
+    }
+    EXPECT_THAT(pulled.out, testing::EndsWith("Digest: " + test::digest_of(image.manifest).text() +
+                                              "\nStatus: Downloaded newer image for app:1\n"
+                                              "docker.io/library/app:1\n"));
+    EXPECT_THAT(docker("pull app:1").out, HasSubstr("Status: Image is up to date for app:1\n"));
+    const Ran missing = docker("pull " + registry.host() + "/library/app:2");
+    EXPECT_EQ(missing.status, 1);
+    EXPECT_THAT(missing.out, HasSubstr("Error response from daemon: cannot pull"));
+
+    EXPECT_THAT(docker("images").out,
+                ContainsRegex("\napp +1 +" + id + " +[0-9]+ (months|years) ago +[0-9.]+kB\n$"));
+    EXPECT_EQ(docker("images -q --no-trunc --filter reference=app").out, image.id() + "\n");
+    EXPECT_EQ(docker("images -q --filter dangling=true").out, "");
+    EXPECT_EQ(docker("inspect --format '{{.Id}} {{.Config.Cmd}} {{len .RootFS.Layers}}' app:1").out,
+              image.id() + " [sh] 2\n");
+    EXPECT_EQ(docker("tag app:1 other/name:2").status, 0);
+    EXPECT_EQ(docker("info --format '{{.Images}} {{.Driver}}'").out, "1 erofs\n");
+
+    // While it runs, the folder is its own; killed, it leaves one that the next one takes over, socket and
+    // all.
+    const Ran beside = run(std::string{HULL_PROGRAM} + " images --data-root " + root);
+    EXPECT_EQ(beside.status, 5) << beside.out;
+    daemon.end(SIGKILL);
+    test::Program next{words};
+    for (int tries = 0; tries < 600 && docker("version").status != 0; ++tries) {
+        std::this_thread::sleep_for(50ms);
+    }
+    EXPECT_EQ(docker("rmi app:1").out,
+              "Untagged: app:1\nUntagged: app@" + test::digest_of(image.manifest).text() + "\n");
+    EXPECT_THAT(docker("image prune -af").out, HasSubstr("untagged: other/name:2\ndeleted: " + image.id()));
+    EXPECT_EQ(docker("images -q").out, "");
+    const Ran gone = docker("inspect app:1");
+    EXPECT_EQ(gone.status, 1);
+    EXPECT_THAT(gone.out, HasSubstr("No such object: app:1"));
+    next.end(SIGTERM);
+    EXPECT_FALSE(std::filesystem::exists(socket));
+    EXPECT_TRUE(std::filesystem::is_empty(root + "/layers/sha256"));
 }
 
 }  // namespace
