@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -157,6 +158,10 @@ void HullProcess::type(const std::string& text) {
         }
         done += static_cast<size_t>(written);
     }
+}
+
+void HullProcess::make_output_narrow() {
+    EXPECT_GT(fcntl(output_.get(), F_SETPIPE_SZ, 4096), 0) << strerror(errno);
 }
 
 bool HullProcess::has_ended() {

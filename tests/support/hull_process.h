@@ -41,6 +41,9 @@ class HullProcess {
     /// Waits for the end without reading standard output.
     int wait_unread();
 
+    /// Has the pipe of its standard output hold no more than a page of what was not read yet.
+    void make_output_narrow();
+
     /// Its jail may refuse it something, which is otherwise a failure of the test.
     void may_be_refused() { may_be_refused_ = true; }
 

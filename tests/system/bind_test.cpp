@@ -29,10 +29,10 @@ using testing::HasSubstr;
 
 namespace fs = std::filesystem;
 
-/// How often each driver is unbound and bound, all its devices taken together: 10, or $HULL_BINDS.
+/// How often each driver is unbound and bound, all its devices taken together: 5, or $HULL_BINDS.
 int rounds() {
     const char* text = std::getenv("HULL_BINDS");
-    return text == nullptr ? 10 : std::stoi(text);
+    return text == nullptr ? 5 : std::stoi(text);
 }
 
 /// What a process holds of its host.
@@ -169,7 +169,7 @@ wait $pids; pids=
 echo 0 >/proc/sys/kernel/printk; echo 1 >/sys/kernel/rcu_expedited; mkdir -p /mnt; cd /sys/bus/virtio/devices
 for d in *; do [ ! -e $d/virtio-ports/vport${d#virtio}p0 ] || hvc=$d; done
 for d in *; do [ $d = $hvc ] || others="$others $d"; done
-cd /; all_rounds 10; echo warm $((1 + 1))
+cd /; all_rounds 5; echo warm $((1 + 1))
 )sh";
 
 class Bind : public testing::TestWithParam<Way> {};

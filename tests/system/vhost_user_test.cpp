@@ -188,8 +188,11 @@ TEST_P(ServedDisk, WhoseServerIsKilledUnderLoadDoesAllAgain) {
               "--size=4M --io_size=2M --fsync=32 --verify=crc32c --verify_fatal=1 --do_verify=1 "
               "--output-format=terse >>/tmp/fio 2>&1 || echo fio has failed; echo a round; done) &\n");
     ASSERT_TRUE(hull.wait_for("a round\r\n"));
-    for (int round = 0; round < 5; ++round) {
-        usleep(700'000 + 300'000 * round);
+    // At least once it had requests in hand, which is a matter of chance.
+    constexpr int kRounds = 3;
+    constexpr int kMostRounds = 20;
+    for (int round = 0; round < kRounds || (done_again == 0 && round < kMostRounds); ++round) {
+        usleep(700'000 + 300'000 * (round % 5));
         server.reset();
         server = std::make_unique<NotingDisk>(image, socket, done_again);
     }
@@ -241,10 +244,10 @@ bool all_end(const std::vector<pid_t>& processes) {
     });
 }
 
-/// How many files the tree has, in 30 folders: 600, or $HULL_SHARE_FILES.
+/// How many files the tree has, in 30 folders: 330, or $HULL_SHARE_FILES.
 int tree_files() {
     const char* text = std::getenv("HULL_SHARE_FILES");
-    return text == nullptr ? 600 : std::max(600, std::atoi(text));
+    return text == nullptr ? 330 : std::max(330, std::atoi(text));
 }
 
 class Share : public testing::TestWithParam<Way> {};
@@ -270,7 +273,7 @@ TEST_P(Share, ALargeTreeIsReadWrittenAndRenamedFromBothSides) {
     hull.type(
         "mkdir s k; mount -t virtiofs src s && mount -t virtiofs kept k && echo mounted\n"
         "echo read $(find s -type f | wc -l) $(cat s/*/file* | wc -l) $(cat s/17/file317)\n"
-        "mkdir s/new; i=0; while [ $i -lt 300 ]; do echo guest $i >s/new/g$i; i=$((i + 1)); done\n"
+        "mkdir s/new; i=0; while [ $i -lt 100 ]; do echo guest $i >s/new/g$i; i=$((i + 1)); done\n"
         "mv s/0 s/new/moved; mv s/1/file31 s/1/renamed; rm -r s/2; cp /bin/busybox s/b; sync\n"
         "(echo x >'k/a, tree/3/file3') 2>/dev/null || echo no writing\n"
         "touch k/made 2>/dev/null || echo no making; mv 'k/a, tree' k/z 2>/dev/null || echo no moving\n"
@@ -291,7 +294,7 @@ TEST_P(Share, ALargeTreeIsReadWrittenAndRenamedFromBothSides) {
         std::getline(file, line);
         return line;
     };
-    EXPECT_EQ(first_line(tree / "new" / "g299"), "guest 299");
+    EXPECT_EQ(first_line(tree / "new" / "g99"), "guest 99");
     EXPECT_EQ(first_line(tree / "new" / "moved" / "file30"), "contents 30");
     EXPECT_EQ(first_line(tree / "1" / "renamed"), "contents 31");
     EXPECT_FALSE(fs::exists(tree / "2"));
