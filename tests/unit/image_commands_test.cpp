@@ -95,7 +95,7 @@ TEST(ImageCommands, WrongUseIsToldInALine) {
              {"pull --data-root= a", "--data-root"},
              {"images a", "'a' is too much"},
              {"rmi", "no image is named"},
-             {"daemon a", "'a' belongs to no option"},
+             {"daemon a", "it belongs to no option"},
          }) {
         const Ran ran = run(std::string{HULL_PROGRAM} + " " + words);
         EXPECT_EQ(ran.status, 2) << words;
