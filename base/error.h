@@ -22,7 +22,7 @@ enum class ExitStatus : int {
     guest_failure = 13,       ///< KVM could not go on running a vCPU
     forced_stop = 14,   ///< the machine was ended from outside: Ctrl-A x, a second signal, or --stop-timeout
     machine_died = 15,  ///< the machine's process was killed or crashed
-    jail_incomplete = 16,  ///< a layer of the jail cannot be had on this host, and was not left out by name
+    jail_incomplete = 16,   ///< a layer of the jail cannot be had on this host, and was not left out by name
     registry_failure = 17,  ///< a registry of images cannot be reached, refuses, or ends early
 };
 
