@@ -20,7 +20,8 @@ class Digest {
 
     [[nodiscard]] std::string text() const { return "sha256:" + digits_; }
     [[nodiscard]] const std::string& digits() const { return digits_; }
-    auto operator<=>(const Digest&) const = default;
+    bool operator==(const Digest&) const = default;
+    auto operator<=>(const Digest& other) const { return digits_ <=> other.digits_; }
 
   private:
     friend class Sha256;

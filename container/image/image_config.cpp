@@ -9,9 +9,9 @@
 namespace hull::container {
 
 ImageConfig ImageConfig::parse(std::string_view text) {
-    static const std::string kTried = "cannot use the image's configuration";
-    const boost::json::object whole = parse_json_object(text, kTried);
-    const JsonObject image{whole, kTried};
+    static const std::string tried = "cannot use the image's configuration";
+    const boost::json::object whole = parse_json_object(text, tried);
+    const JsonObject image{whole, tried};
     ImageConfig result;
     result.architecture = image.text("architecture");
     result.os = image.text("os");

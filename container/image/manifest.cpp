@@ -94,9 +94,9 @@ std::string accepted_manifests() {
 
 std::variant<Manifest, Descriptor> parse_manifest(std::string_view text, std::string_view media_type,
                                                   const Platform& platform) {
-    static const std::string kTried = "cannot use the image's manifest";
-    const boost::json::object whole = parse_json_object(text, kTried);
-    const JsonObject manifest{whole, kTried};
+    static const std::string tried = "cannot use the image's manifest";
+    const boost::json::object whole = parse_json_object(text, tried);
+    const JsonObject manifest{whole, tried};
     if (!manifest.has("schemaVersion") || manifest.number("schemaVersion") != 2) {
         manifest.refuse("it is not of schema version 2");
     }

@@ -94,11 +94,15 @@ bool names_a_registry(std::string_view part) {
            std::ranges::any_of(part, is_upper);
 }
 
+bool looks_like_an_id(std::string_view text) {
+    constexpr size_t kIdDigits = 64;
+    return text.size() == kIdDigits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 }  // namespace
 
 Reference Reference::parse(std::string_view text) {
-    constexpr size_t kIdDigits = 64;
-    if (text.size() == kIdDigits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos) {
+    if (looks_like_an_id(text)) {
         refuse(text, "invalid repository name (" + std::string{text} +
                          "), cannot specify 64-byte hexadecimal strings");
     }
@@ -154,7 +158,12 @@ std::string Reference::familiar_repository() const {
     }
     const bool is_official =
         path.starts_with(kOfficial) && path.find('/', kOfficial.size()) == std::string::npos;
-    return is_official ? path.substr(kOfficial.size()) : path;
+    std::string name = is_official ? path.substr(kOfficial.size()) : path;
+    // What would be read as something else is left whole.
+    const size_t slash = name.find('/');
+    const bool is_ambiguous =
+        slash == std::string::npos ? looks_like_an_id(name) : names_a_registry(name.substr(0, slash));
+    return is_ambiguous ? repository() : name;
 }
 
 std::string Reference::suffix() const {

@@ -51,11 +51,11 @@ std::string escaped(std::string_view text) {
 /// What a registry says of an error (distribution specification, "Error Codes"), fit for a line; empty where
 /// it says nothing of use.
 std::string message_of(const std::string& answer) {
-    static const std::string kTried = "cannot read";
+    static const std::string tried = "cannot read";
     std::string message;
     try {
-        const boost::json::object whole = parse_json_object(answer, kTried);
-        const std::vector<JsonObject> errors = JsonObject{whole, kTried}.objects("errors");
+        const boost::json::object whole = parse_json_object(answer, tried);
+        const std::vector<JsonObject> errors = JsonObject{whole, tried}.objects("errors");
         if (!errors.empty()) {
             message = errors.front().text("message");
             message = message.empty() ? errors.front().text("code") : message;

@@ -331,7 +331,7 @@ bool Store::add(const Digest& config, const Digest& manifest, const std::vector<
 std::optional<Digest> Store::resolve(const Index& index, std::string_view text) const {
     const bool has_algorithm = text.starts_with("sha256:");
     const std::string_view digits = has_algorithm ? text.substr(7) : text;
-    if (const auto id = Digest::parse("sha256:" + std::string{digits}); id && index.manifests.contains(*id)) {
+    if (auto id = Digest::parse("sha256:" + std::string{digits}); id && index.manifests.contains(*id)) {
         return id;
     }
     try {

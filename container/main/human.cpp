@@ -21,13 +21,14 @@ std::string human_size(uint64_t bytes) {
 }
 
 std::string human_duration(std::chrono::seconds time) {
-    constexpr int64_t kHour = 60;  // minutes
-    constexpr int64_t kDay = 24 * kHour;
+    constexpr int64_t kDay = 24;  // hours
+    constexpr int64_t kWeek = 7 * kDay;
+    constexpr int64_t kMonth = 30 * kDay;
     constexpr int64_t kYear = 365 * kDay;
     const auto counted = [](int64_t count, const char* unit) { return std::to_string(count) + " " + unit; };
     const int64_t seconds = time.count();
     const int64_t minutes = seconds / 60;
-    const int64_t hours = (minutes + kHour / 2) / kHour;  // as docker rounds
+    const int64_t hours = (minutes + 30) / 60;  // as docker rounds
     if (seconds < 1) {
         return "Less than a second";
     }
@@ -37,19 +38,19 @@ std::string human_duration(std::chrono::seconds time) {
     if (minutes < 60) {
         return minutes == 1 ? "About a minute" : counted(minutes, "minutes");
     }
-    if (hours < 48) {
+    if (hours < 2 * kDay) {
         return hours == 1 ? "About an hour" : counted(hours, "hours");
     }
-    if (hours < 24 * 7 * 2) {
-        return counted(hours / 24, "days");
+    if (hours < 2 * kWeek) {
+        return counted(hours / kDay, "days");
     }
-    if (hours < 24 * 30 * 2) {
-        return counted(hours / 24 / 7, "weeks");
+    if (hours < 2 * kMonth) {
+        return counted(hours / kWeek, "weeks");
     }
-    if (hours < 24 * 365 * 2) {
-        return counted(hours / 24 / 30, "months");
+    if (hours < 2 * kYear) {
+        return counted(hours / kMonth, "months");
     }
-    return counted(minutes / kYear, "years");
+    return counted(hours / kYear, "years");
 }
 
 std::string human_age(const std::string& time, std::chrono::system_clock::time_point now) {

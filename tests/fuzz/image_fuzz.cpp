@@ -1,4 +1,5 @@
 // What registries and people say of images. Input: a byte that says of what kind it is, and the text.
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -66,10 +67,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size == 0) {
         return 0;
     }
-    constexpr auto kReaders = {read_reference, read_manifest, read_config, read_challenges};
+    constexpr std::array kReaders{read_reference, read_manifest, read_config, read_challenges};
     const std::string text{reinterpret_cast<const char*>(data + 1), size - 1};
     try {
-        kReaders.begin()[data[0] % kReaders.size()](text);
+        kReaders.at(data[0] % kReaders.size())(text);
     } catch (const Error& error) {
         require(error.status() == ExitStatus::bad_file || error.status() == ExitStatus::usage);
         require(std::string_view{error.what()}.find('\n') == std::string_view::npos);

@@ -198,6 +198,15 @@ TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
     EXPECT_THAT(missing.out, HasSubstr("no such image (manifest unknown)"));
     EXPECT_EQ(hull("rmi", "nothing").status, 4);
 
+    // A disk that is full, in a mount namespace of that command's own.
+    const test::TemporaryFolder small;
+    const std::string root = small.path().string();
+    const Ran full = run("unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=128k none " +
+                         root + " && { " + HULL_PROGRAM + " pull -q --data-root " + root + " " + name +
+                         "; echo status $? and $(ls " + root + "/tmp | wc -l) files; }'");
+    EXPECT_THAT(full.out, ContainsRegex("hull: cannot .*No space left on device; make room.*\n"
+                                        "status 5 and 0 files\n$"));
+
     const Ran removed = hull("rmi", id);
     EXPECT_EQ(removed.status, 0);
     EXPECT_THAT(removed.out, HasSubstr("Untagged: " + name + "\n"));
