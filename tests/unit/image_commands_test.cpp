@@ -140,8 +140,8 @@ class DebiansRegistry {
         const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
         sockaddr_in address = test::at("127.0.0.1", 0);
         socklen_t size = sizeof address;
-        bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size);
-        getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+        EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+        EXPECT_EQ(getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
         return ntohs(address.sin_port);
     }
 
