@@ -15,7 +15,7 @@ std::string told(std::string_view value) {
     for (const Challenge& challenge : parse_challenges(value)) {
         text += challenge.scheme + "(";
         for (const auto& [name, parameter] : challenge.parameters) {
-            text += name + "=" + parameter + ",";
+            text.append(name).append("=").append(parameter).append(",");
         }
         text += ")";
     }

@@ -417,28 +417,33 @@ TEST_F(PullTest, AuthorizationIsGivenWhereItBelongsAndNowhereElse) {
 }
 
 TEST_F(PullTest, ATokenIsTakenFromNowhereStrange) {
-    for (const auto& [realm, token, word] : std::vector<std::array<std::string, 3>>{
-             {"file:///etc/passwd", "", "no TLS"},
-             {"", "", "no TLS"},
-             {"HERE", R"({"token":"a\r\nX-Other: b"})", "no token"},
-             {"HERE", R"({"token":""})", "no token"},
-             {"HERE", R"({"token":1})", "token"},
-             {"HERE", "nothing", "no JSON"},
+    struct Row {
+        std::string realm;
+        std::string token;
+        std::string word;
+    };
+    for (const Row& row : {
+             Row{"file:///etc/passwd", "", "no TLS"},
+             Row{"", "", "no TLS"},
+             Row{"HERE", R"({"token":"a\r\nX-Other: b"})", "no token"},
+             Row{"HERE", R"({"token":""})", "no token"},
+             Row{"HERE", R"({"token":1})", "token"},
+             Row{"HERE", "nothing", "no JSON"},
          }) {
-        SCOPED_TRACE(realm + token);
+        SCOPED_TRACE(row.realm + row.token);
         std::string host;
         const FakeRegistry registry{
             image_, [&](const HttpRequest& request, HttpAnswer& answer) {
-                answer = {.body = token};
+                answer = {.body = row.token};
                 if (!request.path.starts_with("/token")) {
-                    const std::string where = realm == "HERE" ? "http://" + host + "/token" : realm;
+                    const std::string where = row.realm == "HERE" ? "http://" + host + "/token" : row.realm;
                     answer = {.status = 401, .headers = {"WWW-Authenticate: Bearer realm=\"" + where + "\""}};
                 }
             }};
         host = registry.host();
         const auto error = test::error_of([&] { pull_from(registry); });
         ASSERT_TRUE(error);
-        EXPECT_THAT(error->what(), HasSubstr(word));
+        EXPECT_THAT(error->what(), HasSubstr(row.word));
     }
 }
 
