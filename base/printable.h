@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace hull::container {
+namespace hull {
 
 /// What somebody else wrote, fit for a line of an Error: of at most so many bytes, and with '?' for what a
 /// terminal would not take for a character (of UTF-8, too).
@@ -16,4 +16,4 @@ inline std::string printable(std::string_view text, size_t most = 300) {
     return result;
 }
 
-}  // namespace hull::container
+}  // namespace hull

@@ -17,10 +17,6 @@ boost::system::error_code last_error() {
     return {errno, boost::system::system_category()};
 }
 
-bool is_worth_waiting() {
-    return errno == EAGAIN || errno == EINTR;
-}
-
 }  // namespace
 
 bool Connection::wait_for(short events, boost::system::error_code& error) const {
@@ -46,43 +42,21 @@ bool Connection::wait_for_input(boost::system::error_code& error) const {
     return wait_for(POLLIN, error);
 }
 
-size_t Connection::receive(Pieces room, boost::system::error_code& error) {
+size_t Connection::transfer(short event, Pieces pieces, boost::system::error_code& error) {
     error = {};
-    msghdr message = room.message();
-    while (!room.is_empty()) {
-        const ssize_t got = recvmsg(socket_.get(), &message, MSG_DONTWAIT);
-        if (got > 0) {
-            return static_cast<size_t>(got);
+    msghdr message = pieces.message();
+    while (!pieces.is_empty() && !error) {
+        const ssize_t done = event == POLLIN ? recvmsg(socket_.get(), &message, MSG_DONTWAIT)
+                                             : sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (done > 0) {
+            return static_cast<size_t>(done);
         }
-        if (got == 0) {
+        if (done == 0) {
             error = boost::asio::error::eof;
-            return 0;
-        }
-        if (!is_worth_waiting()) {
+        } else if (errno != EAGAIN && errno != EINTR) {
             error = last_error();
-            return 0;
-        }
-        if (!wait_for(POLLIN, error)) {
-            return 0;
-        }
-    }
-    return 0;
-}
-
-size_t Connection::send(Pieces bytes, boost::system::error_code& error) {
-    error = {};
-    const msghdr message = bytes.message();
-    while (!bytes.is_empty()) {
-        const ssize_t sent = sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent > 0) {
-            return static_cast<size_t>(sent);
-        }
-        if (!is_worth_waiting()) {
-            error = last_error();
-            return 0;
-        }
-        if (!wait_for(POLLOUT, error)) {
-            return 0;
+        } else {
+            wait_for(event, error);
         }
     }
     return 0;

@@ -1,6 +1,7 @@
 // A client's connection, as Beast reads and writes it, that never waits for ever.
 #pragma once
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -27,17 +28,16 @@ class Connection {
     using Clock = std::chrono::steady_clock;
     /// For all further waits; time_point::max(): none.
     void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
-    [[nodiscard]] int fd() const { return socket_.get(); }
     /// Waits until there is something to receive, or the end.
     bool wait_for_input(boost::system::error_code& error) const;
 
     template <class Buffers>
     size_t read_some(const Buffers& buffers, boost::system::error_code& error) {
-        return receive(pieces_of(buffers), error);
+        return transfer(POLLIN, pieces_of(buffers), error);
     }
     template <class Buffers>
     size_t write_some(const Buffers& buffers, boost::system::error_code& error) {
-        return send(pieces_of(buffers), error);
+        return transfer(POLLOUT, pieces_of(buffers), error);
     }
     template <class Buffers>
     size_t read_some(const Buffers& buffers) {
@@ -86,10 +86,9 @@ class Connection {
         return pieces;
     }
 
-    /// What there is, at least a byte; 0 with an error, which is boost::asio::error::eof at the end.
-    size_t receive(Pieces room, boost::system::error_code& error);
-    /// At least a byte where there is one; 0 with an error.
-    size_t send(Pieces bytes, boost::system::error_code& error);
+    /// Receives (POLLIN) or sends (POLLOUT) what can be, at least a byte where there is room for one; 0 with
+    /// an error, which is boost::asio::error::eof at the end.
+    size_t transfer(short event, Pieces pieces, boost::system::error_code& error);
     /// Waits until the socket is ready for one of poll(2)'s events.
     bool wait_for(short events, boost::system::error_code& error) const;
 

@@ -10,8 +10,6 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <chrono>
-#include <ctime>
-#include <iomanip>
 #include <sstream>
 #include <thread>
 #include <utility>
@@ -19,6 +17,7 @@
 #include "container/api/filters.h"
 #include "container/api/registry_login.h"
 #include "container/image/pull.h"
+#include "container/image/timestamp.h"
 
 namespace hull::container {
 
@@ -26,16 +25,10 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr size_t kShortDigits = 12;
-
-/// RFC 3339's seconds since 1970; what Docker has for an image that does not say when it was made, the year
-/// 1, where it is none.
+/// What Docker has for an image that does not say when it was made: the year 1.
 int64_t seconds_of(const std::string& time) {
-    constexpr int64_t kYearOne = -62'135'596'800;
-    std::tm parts{};
-    std::istringstream text{time};
-    text >> std::get_time(&parts, "%Y-%m-%dT%H:%M:%S");
-    return text.fail() ? kYearOne : static_cast<int64_t>(timegm(&parts));
+    constexpr std::chrono::seconds kYearOne{-62'135'596'800};
+    return parse_time(time).value_or(kYearOne).count();
 }
 
 template <class Texts>
@@ -162,8 +155,12 @@ class ProgressLines {
         }
         write(line);
     }
-    void tell(const std::string& status, const std::string& id, uint64_t done, uint64_t total) {
-        write({{"status", status}, {"progressDetail", {{"current", done}, {"total", total}}}, {"id", id}});
+    void tell(const LayerProgress& layer) {
+        json::object line{{"status", layer.words()}, {"id", layer.layer.short_digits()}};
+        if (layer.is_moving()) {
+            line["progressDetail"] = {{"current", layer.done}, {"total", layer.total}};
+        }
+        write(line);
     }
     void fail(const std::string& why) { write({{"errorDetail", {{"message", why}}}, {"error", why}}); }
 
@@ -178,27 +175,6 @@ class ProgressLines {
     ApiCall& call_;
 };
 
-void tell_layer(ProgressLines& lines, const LayerProgress& layer) {
-    const std::string id = layer.layer.digits().substr(0, kShortDigits);
-    switch (layer.phase) {
-        case LayerProgress::Phase::waiting:
-            lines.tell("Pulling fs layer", id);
-            break;
-        case LayerProgress::Phase::there:
-            lines.tell("Already exists", id);
-            break;
-        case LayerProgress::Phase::downloading:
-            lines.tell("Downloading", id, layer.done, layer.total);
-            break;
-        case LayerProgress::Phase::converting:
-            lines.tell("Extracting", id, layer.done, layer.total);
-            break;
-        case LayerProgress::Phase::complete:
-            lines.tell("Pull complete", id);
-            break;
-    }
-}
-
 /// What "fromImage" and "tag" name together: a tag, or a digest.
 Reference pulled_reference(const RequestTarget& target) {
     std::string name = target.find("fromImage").value_or("");
@@ -210,6 +186,10 @@ Reference pulled_reference(const RequestTarget& target) {
         name += (Digest::parse(tag) ? "@" : ":") + tag;
     }
     return Reference::parse(name);
+}
+
+[[noreturn]] void refuse_missing(const std::string& image) {
+    throw ApiError{404, "No such image: " + image};
 }
 
 }  // namespace
@@ -260,6 +240,7 @@ void Engine::answer(ApiCall& call) {
 void Engine::show_version(ApiCall& call) const {
     utsname host{};
     uname(&host);
+    const Platform platform = Platform::of_this_host();
     const std::string api = "1." + std::to_string(kApiVersion);
     const std::string least = "1." + std::to_string(kLeastApiVersion);
     call.send({{"Platform", {{"Name", "Hull"}}},
@@ -268,14 +249,14 @@ void Engine::show_version(ApiCall& call) const {
                                            {"Details",
                                             {{"ApiVersion", api},
                                              {"MinAPIVersion", least},
-                                             {"Arch", "amd64"},
-                                             {"Os", "linux"},
+                                             {"Arch", platform.architecture},
+                                             {"Os", platform.os},
                                              {"KernelVersion", host.release}}}}}},
                {"Version", HULL_VERSION},
                {"ApiVersion", api},
                {"MinAPIVersion", least},
-               {"Os", "linux"},
-               {"Arch", "amd64"},
+               {"Os", platform.os},
+               {"Arch", platform.architecture},
                {"KernelVersion", host.release}});
 }
 
@@ -287,7 +268,7 @@ void Engine::show_info(ApiCall& call) const {
     call.send({{"ID", host.nodename},
                {"Name", host.nodename},
                {"ServerVersion", HULL_VERSION},
-               {"Images", store_.list().size()},
+               {"Images", store_.count()},
                {"Containers", 0},
                {"ContainersRunning", 0},
                {"ContainersPaused", 0},
@@ -314,7 +295,13 @@ StoredImage Engine::find_image(const std::string& name) const {
     if (auto image = store_.find(name)) {
         return *std::move(image);
     }
-    throw ApiError{404, "No such image: " + name};
+    refuse_missing(name);
+}
+
+void Engine::require_image(const std::string& name) const {
+    if (!store_.has(name)) {
+        refuse_missing(name);
+    }
 }
 
 void Engine::list_images(ApiCall& call) const {
@@ -393,7 +380,7 @@ void Engine::show_history(ApiCall& call, const std::string& name) const {
 }
 
 void Engine::tag_image(ApiCall& call, const std::string& name) {
-    const StoredImage image = find_image(name);
+    require_image(name);
     std::string repository = call.target().find("repo").value_or("");
     if (const auto tag = call.target().find("tag"); tag && !tag->empty()) {
         repository += ":" + *tag;
@@ -402,12 +389,12 @@ void Engine::tag_image(ApiCall& call, const std::string& name) {
     if (reference.digest) {
         throw ApiError{400, "refusing to create a tag with a digest reference"};
     }
-    store_.tag(image.id.text(), reference);
+    store_.tag(name, reference);
     call.send_nothing(201);
 }
 
 void Engine::remove_image(ApiCall& call, const std::string& name) {
-    static_cast<void>(find_image(name));  // a 404 otherwise
+    require_image(name);
     Store::Removed removed;
     try {
         removed = store_.remove(name, call.target().is_set("force"));
@@ -458,9 +445,10 @@ void Engine::pull_image(ApiCall& call) {
     if (target.find("fromSrc")) {
         throw ApiError{501, "importing an image (fromSrc) is not supported"};
     }
-    if (const auto platform = target.find("platform");
-        platform && !platform->empty() && *platform != "linux/amd64" && *platform != "linux") {
-        throw ApiError{400, "images for '" + *platform + "' do not run here: this is linux/amd64"};
+    const Platform here = Platform::of_this_host();
+    const std::string platform = target.find("platform").value_or("");
+    if (!platform.empty() && platform != here.text() && platform != here.os) {
+        throw ApiError{400, "images for '" + platform + "' do not run here: this is " + here.text()};
     }
     const Reference reference = pulled_reference(target);
     RegistryOptions registries = registries_;
@@ -475,7 +463,7 @@ void Engine::pull_image(ApiCall& call) {
     try {
         const Pulled pulled = pull(store_, reference, registries, [&](const LayerProgress& layer) {
             begin();
-            tell_layer(lines, layer);
+            lines.tell(layer);
         });
         begin();
         lines.tell("Digest: " + pulled.manifest.text());

@@ -29,7 +29,9 @@ class Engine {
     void remove_image(ApiCall& call, const std::string& name);
     void prune_images(ApiCall& call);
     void pull_image(ApiCall& call);
+    // A 404 where there is none.
     [[nodiscard]] StoredImage find_image(const std::string& name) const;
+    void require_image(const std::string& name) const;
 
     Store& store_;
     RegistryOptions registries_;

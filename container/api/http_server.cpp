@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -34,17 +33,70 @@ constexpr std::chrono::minutes kBetweenRequests{5};
 constexpr std::chrono::seconds kForARequest{30};
 constexpr std::chrono::seconds kForAnAnswer{60};
 
-/// The header fields that clients look for in every answer.
-template <class Message>
-void describe(Message& message) {
-    message.set(http::field::server, "Hull/" HULL_VERSION " (linux)");
-    message.set("Api-Version", "1." + std::to_string(kApiVersion));
-    message.set("Docker-Experimental", "false");
-    message.set("Ostype", "linux");
+/// With the header fields that clients look for in every answer.
+template <class Body>
+http::response<Body> make_answer(http::status status, unsigned http_version, bool keeps_alive) {
+    http::response<Body> answer{status, http_version};
+    answer.set(http::field::server, "Hull/" HULL_VERSION " (linux)");
+    answer.set("Api-Version", "1." + std::to_string(kApiVersion));
+    answer.set("Docker-Experimental", "false");
+    answer.set("Ostype", "linux");
+    answer.keep_alive(keeps_alive);
+    return answer;
 }
 
-std::string message_of(const std::string& text) {
-    return boost::json::serialize(boost::json::value{{"message", text}}) + "\n";
+void set_body(http::response<http::string_body>& answer, const boost::json::value& body) {
+    answer.set(http::field::content_type, "application/json");
+    answer.body() = boost::json::serialize(body) + "\n";
+}
+
+/// False where the client is gone.
+template <class Body>
+bool write_to(Connection& connection, http::response<Body>& answer) {
+    error_code error;
+    http::response_serializer<Body> serializer{answer};
+    http::write(connection, serializer, error);
+    return !error;
+}
+
+/// Answers what is no request, and has the connection end.
+void refuse(Connection& connection, http::status status, const std::string& why) {
+    auto answer = make_answer<http::string_body>(status, 11, false);
+    set_body(answer, {{"message", why}});
+    answer.prepare_payload();
+    write_to(connection, answer);
+}
+
+/// Reads a request. False where there is none: the client has gone, has taken too long, or was told what is
+/// wrong.
+bool read_request(Connection& connection, boost::beast::flat_buffer& buffer, ApiCall::Message& message) {
+    error_code error;
+    http::request_parser<http::string_body> parser;
+    parser.header_limit(kMostHeader);
+    parser.body_limit(kMostBody);
+    http::read_header(connection, buffer, parser, error);
+    if (!error && parser.get()[http::field::expect] == "100-continue") {
+        http::response<http::empty_body> go_on{http::status::continue_, parser.get().version()};
+        if (!write_to(connection, go_on)) {
+            return false;
+        }
+    }
+    if (!error) {
+        http::read(connection, buffer, parser, error);
+    }
+    if (error == http::error::body_limit) {
+        refuse(connection, http::status::payload_too_large, "the request's body is more than 4 MiB");
+    } else if (error == http::error::header_limit) {
+        refuse(connection, http::status::request_header_fields_too_large,
+               "the request's header fields are more than 64 KiB");
+    } else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
+               error != http::error::end_of_stream && error != http::error::partial_message) {
+        refuse(connection, http::status::bad_request, "the request is no HTTP: " + error.message());
+    }
+    if (!error) {
+        message = parser.release();
+    }
+    return !error;
 }
 
 }  // namespace
@@ -69,14 +121,12 @@ boost::json::value ApiCall::body() const {
     return parsed;
 }
 
-http::response<http::string_body> ApiCall::make_answer(unsigned status) const {
-    http::response<http::string_body> answer{http::int_to_status(status), message_.version()};
-    describe(answer);
-    answer.keep_alive(message_.keep_alive());
-    return answer;
+ApiCall::Answer ApiCall::make_answer(unsigned status) const {
+    return container::make_answer<http::string_body>(http::int_to_status(status), message_.version(),
+                                                     message_.keep_alive());
 }
 
-void ApiCall::send_whole(http::response<http::string_body> answer) {
+void ApiCall::send_whole(Answer answer) {
     is_answered_ = true;
     if (answer.result() != http::status::no_content && answer.result() != http::status::not_modified) {
         answer.content_length(answer.body().size());
@@ -85,21 +135,17 @@ void ApiCall::send_whole(http::response<http::string_body> answer) {
         answer.body().clear();
     }
     connection_.set_deadline(Connection::Clock::now() + kForAnAnswer);
-    error_code error;
-    http::response_serializer<http::string_body> serializer{answer};
-    http::write(connection_, serializer, error);
-    is_broken_ = is_broken_ || error.failed();
+    is_broken_ = !write_to(connection_, answer) || is_broken_;
 }
 
 void ApiCall::send(const boost::json::value& body, unsigned status) {
-    auto answer = make_answer(status);
-    answer.set(http::field::content_type, "application/json");
-    answer.body() = boost::json::serialize(body) + "\n";
+    Answer answer = make_answer(status);
+    set_body(answer, body);
     send_whole(std::move(answer));
 }
 
 void ApiCall::send_text(std::string_view text, unsigned status) {
-    auto answer = make_answer(status);
+    Answer answer = make_answer(status);
     answer.set(http::field::content_type, "text/plain; charset=utf-8");
     answer.body() = text;
     send_whole(std::move(answer));
@@ -111,9 +157,8 @@ void ApiCall::send_nothing(unsigned status) {
 
 void ApiCall::begin(std::string_view content_type) {
     is_answered_ = is_begun_ = true;
-    http::response<http::empty_body> answer{http::status::ok, message_.version()};
-    describe(answer);
-    answer.keep_alive(message_.keep_alive());
+    auto answer =
+        container::make_answer<http::empty_body>(http::status::ok, message_.version(), message_.keep_alive());
     answer.set(http::field::content_type, content_type);
     answer.chunked(true);
     http::response_serializer<http::empty_body> serializer{answer};
@@ -220,46 +265,12 @@ bool HttpServer::serve_one(Connection& connection, boost::beast::flat_buffer& bu
         return false;
     }
     connection.set_deadline(Connection::Clock::now() + kForARequest);
-    http::request_parser<http::string_body> parser;
-    parser.header_limit(kMostHeader);
-    parser.body_limit(kMostBody);
-    http::read_header(connection, buffer, parser, error);
-    if (!error && parser.get()[http::field::expect] == "100-continue") {
-        const http::response<http::empty_body> go_on{http::status::continue_, parser.get().version()};
-        http::response_serializer<http::empty_body> serializer{go_on};
-        http::write(connection, serializer, error);
-    }
-    if (!error) {
-        http::read(connection, buffer, parser, error);
-    }
-    const auto refuse = [&](http::status status, const std::string& why) {
-        http::response<http::string_body> answer{status, 11};
-        describe(answer);
-        answer.set(http::field::content_type, "application/json");
-        answer.keep_alive(false);
-        answer.body() = message_of(why);
-        answer.prepare_payload();
-        http::response_serializer<http::string_body> serializer{answer};
-        error_code ignored;  // the client may be gone
-        http::write(connection, serializer, ignored);
-        return false;
-    };
-    if (error == http::error::body_limit) {
-        return refuse(http::status::payload_too_large, "the request's body is more than 4 MiB");
-    }
-    if (error == http::error::header_limit) {
-        return refuse(http::status::request_header_fields_too_large,
-                      "the request's header fields are more than 64 KiB");
-    }
-    if (error.category() == http::make_error_code(http::error::bad_method).category() &&
-        error != http::error::end_of_stream && error != http::error::partial_message) {
-        return refuse(http::status::bad_request, "the request is no HTTP: " + error.message());
-    }
-    if (error) {
+    ApiCall::Message message;
+    if (!read_request(connection, buffer, message)) {
         return false;
     }
     try {
-        ApiCall call{connection, parser.release()};
+        ApiCall call{connection, std::move(message)};
         const auto answer = [&](unsigned status, const std::string& text) {
             if (!call.is_begun()) {
                 call.send({{"message", text}}, status);
@@ -277,7 +288,8 @@ bool HttpServer::serve_one(Connection& connection, boost::beast::flat_buffer& bu
         }
         return call.is_answered() && call.keeps_alive();
     } catch (const ApiError& failure) {  // its target cannot be understood
-        return refuse(http::int_to_status(failure.status()), failure.what());
+        refuse(connection, http::int_to_status(failure.status()), failure.what());
+        return false;
     }
 }
 

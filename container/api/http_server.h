@@ -52,8 +52,9 @@ class ApiCall {
     }
 
   private:
-    boost::beast::http::response<boost::beast::http::string_body> make_answer(unsigned status) const;
-    void send_whole(boost::beast::http::response<boost::beast::http::string_body> answer);
+    using Answer = boost::beast::http::response<boost::beast::http::string_body>;
+    [[nodiscard]] Answer make_answer(unsigned status) const;
+    void send_whole(Answer answer);
 
     Connection& connection_;
     Message message_;

@@ -20,6 +20,8 @@ class Digest {
 
     [[nodiscard]] std::string text() const { return "sha256:" + digits_; }
     [[nodiscard]] const std::string& digits() const { return digits_; }
+    /// The first twelve, as docker shows it to people.
+    [[nodiscard]] std::string short_digits() const { return digits_.substr(0, 12); }
     bool operator==(const Digest&) const = default;
     auto operator<=>(const Digest& other) const { return digits_ <=> other.digits_; }
 

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "container/image/printable.h"
+#include "base/printable.h"
 
 namespace hull::container {
 

@@ -4,7 +4,7 @@
 #include <boost/json/value.hpp>
 
 #include "base/error.h"
-#include "container/image/printable.h"
+#include "base/printable.h"
 
 namespace hull::container {
 

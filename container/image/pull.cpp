@@ -28,16 +28,19 @@ constexpr size_t kMostAtOnce = 3;
 
 ByteSource file_source(const std::filesystem::path& path) {
     auto file = std::make_shared<UniqueFd>(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    return [file = std::move(file), path](std::span<std::byte> room) {
-        for (;;) {
-            const ssize_t got = read(file->get(), room.data(), room.size());
-            if (got >= 0) {
-                return static_cast<size_t>(got);
-            }
-            if (errno != EINTR) {
-                throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'", errno_text(errno)};
-            }
+    const auto check = [path](bool is_fine) {
+        if (!is_fine) {
+            throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'", errno_text(errno)};
         }
+    };
+    check(file->valid());
+    return [file = std::move(file), check](std::span<std::byte> room) {
+        ssize_t got = 0;
+        do {
+            got = read(file->get(), room.data(), room.size());
+        } while (got < 0 && errno == EINTR);
+        check(got >= 0);
+        return static_cast<size_t>(got);
     };
 }
 
@@ -196,6 +199,22 @@ std::string config_text(Store& store, Registry& registry, const Descriptor& desc
 }
 
 }  // namespace
+
+const char* LayerProgress::words() const {
+    switch (phase) {
+        case Phase::waiting:
+            return "Pulling fs layer";
+        case Phase::there:
+            return "Already exists";
+        case Phase::downloading:
+            return "Downloading";
+        case Phase::converting:
+            return "Extracting";
+        case Phase::complete:
+            break;
+    }
+    return "Pull complete";
+}
 
 Pulled pull(Store& store, const Reference& reference, const RegistryOptions& options,
             const std::function<void(const LayerProgress&)>& tell) {

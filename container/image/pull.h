@@ -24,6 +24,11 @@ struct LayerProgress {
     Phase phase;
     uint64_t done = 0;   ///< bytes, in the middle two
     uint64_t total = 0;  ///< of these
+
+    /// Whether it has these.
+    [[nodiscard]] bool is_moving() const { return phase == Phase::downloading || phase == Phase::converting; }
+    /// The phase in docker's words ("Pulling fs layer").
+    [[nodiscard]] const char* words() const;
 };
 
 struct Pulled {

@@ -4,13 +4,12 @@
 #include <cctype>
 
 #include "base/error.h"
-#include "container/image/printable.h"
+#include "base/printable.h"
 
 namespace hull::container {
 
 namespace {
 
-constexpr std::string_view kHub = "docker.io";
 constexpr std::string_view kOfficial = "library/";
 constexpr std::string_view kLocalhost = "localhost";
 constexpr size_t kMostName = 255;  // characters of domain and path

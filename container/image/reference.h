@@ -9,6 +9,9 @@
 
 namespace hull::container {
 
+/// Whose images have short names.
+inline constexpr std::string_view kHub = "docker.io";
+
 /// The name of an image in a registry, by Docker's grammar (distribution/reference 2.8: reference.go and
 /// normalize.go).
 struct Reference {

@@ -6,15 +6,14 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "container/image/authorization.h"
 #include "container/image/json.h"
-#include "container/image/printable.h"
 
 namespace hull::container {
 
 namespace {
 
-constexpr std::string_view kHub = "docker.io";
 constexpr const char* kHubsHost = "registry-1.docker.io";
 constexpr size_t kMostAnswerBytes = size_t{1} << 20U;  // with a token, or with what is wrong
 constexpr const char* kLogInAdvice =
@@ -174,16 +173,21 @@ ByteSource Registry::open_blob(const Descriptor& descriptor, const std::atomic<b
     };
 }
 
+Exchange::Request Registry::make_request(const std::string& url) const {
+    const Endpoint& endpoint = endpoints_[endpoint_];
+    return {.url = url,
+            .headers = {},
+            .is_checked = endpoint.is_checked,
+            .may_use_proxy = !is_loopback(endpoint.host),
+            .patience = options_.patience,
+            .is_given_up = nullptr,
+            .tried = tried()};
+}
+
 std::unique_ptr<Exchange> Registry::get(const std::string& path, const std::string& accepted,
                                         const std::atomic<bool>* is_given_up) {
-    const Endpoint& endpoint = endpoints_[endpoint_];
-    Exchange::Request request{.url = endpoint.url + "/v2/" + reference_.path + path,
-                              .headers = {},
-                              .is_checked = endpoint.is_checked,
-                              .may_use_proxy = !is_loopback(endpoint.host),
-                              .patience = options_.patience,
-                              .is_given_up = is_given_up,
-                              .tried = tried()};
+    Exchange::Request request = make_request(endpoints_[endpoint_].url + "/v2/" + reference_.path + path);
+    request.is_given_up = is_given_up;
     std::unique_ptr<Exchange> exchange;
     for (bool is_second = false;; is_second = true) {
         request.headers = {"Accept: " + accepted};
@@ -269,13 +273,8 @@ std::string Registry::fetch_token(const Challenge& challenge, const std::string&
     if (const std::string service = parameter("service"); !service.empty()) {
         url += "&service=" + escaped(service);
     }
-    Exchange::Request request{.url = url,
-                              .headers = {},
-                              .is_checked = endpoint.is_checked,
-                              .may_use_proxy = !is_loopback(endpoint.host),
-                              .patience = options_.patience,
-                              .is_given_up = nullptr,
-                              .tried = "cannot get a token for " + endpoint.host};
+    Exchange::Request request = make_request(url);
+    request.tried = "cannot get a token for " + endpoint.host;
     if (!credentials.empty()) {
         request.headers.push_back("Authorization: Basic " + credentials);
     }

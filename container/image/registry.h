@@ -65,6 +65,8 @@ class Registry {
 
     [[nodiscard]] bool is_insecure(const std::string& host) const;
     Document get_manifest(const std::string& name);
+    /// To the endpoint that is used, or on its behalf.
+    [[nodiscard]] Exchange::Request make_request(const std::string& url) const;
     /// The exchange whose content is what is below the repository's `path`.
     std::unique_ptr<Exchange> get(const std::string& path, const std::string& accepted,
                                   const std::atomic<bool>* is_given_up);

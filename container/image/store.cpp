@@ -13,8 +13,8 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "container/image/json.h"
-#include "container/image/printable.h"
 
 namespace hull::container {
 
@@ -88,7 +88,7 @@ std::optional<uint64_t> size_of(const fs::path& path) {
 
 /// All of a file; none where it is missing.
 std::optional<std::string> read_whole(const fs::path& path, uint64_t most) {
-    const UniqueFd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    UniqueFd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!file.valid() && errno == ENOENT) {
         return std::nullopt;
     }
@@ -99,17 +99,9 @@ std::optional<std::string> read_whole(const fs::path& path, uint64_t most) {
     if (static_cast<uint64_t>(status.st_size) > most) {
         fail("cannot read", path, EFBIG);
     }
-    std::string text(static_cast<size_t>(status.st_size), '\0');
-    for (size_t at = 0; at < text.size();) {
-        const ssize_t got = read(file.get(), text.data() + at, text.size() - at);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            fail("cannot read", path, got == 0 ? EIO : errno);
-        }
-        at += static_cast<size_t>(got);
-    }
+    const auto size = static_cast<uint64_t>(status.st_size);
+    std::string text(size, '\0');
+    read_exactly({.fd = std::move(file), .size = size, .path = path}, "file", 0, text.data(), size);
     return text;
 }
 
@@ -387,6 +379,14 @@ std::optional<StoredImage> Store::find(std::string_view text) const {
     const Index index = read_index();
     const std::optional<Digest> id = resolve(index, text);
     return id ? std::optional{load(index, *id)} : std::nullopt;
+}
+
+bool Store::has(std::string_view text) const {
+    return resolve(read_index(), text).has_value();
+}
+
+size_t Store::count() const {
+    return read_index().manifests.size();
 }
 
 std::vector<StoredImage> Store::list() const {

@@ -103,6 +103,10 @@ class Store {
     /// a name, a beginning. None where there is no such image. Throws Error (usage) where the beginning is of
     /// several.
     [[nodiscard]] std::optional<StoredImage> find(std::string_view text) const;
+    /// Whether find() finds one, which is not looked at: it may be broken.
+    [[nodiscard]] bool has(std::string_view text) const;
+    /// How many there are.
+    [[nodiscard]] size_t count() const;
     /// All, those made last first.
     [[nodiscard]] std::vector<StoredImage> list() const;
     /// Another name for an image. Throws Error (bad_file) where there is no such image.

@@ -12,14 +12,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <sstream>
 #include <utility>
 
 #include "base/unique_fd.h"
 #include "container/api/engine.h"
 #include "container/api/http_server.h"
 #include "container/main/store_options.h"
-#include "vmm/main/command_line.h"
+#include "container/main/usage.h"
 #include "vmm/main/made_files.h"
 
 namespace hull::container {
@@ -79,25 +78,24 @@ std::string value_of(const options::variables_map& values, const char* name) {
 }  // namespace
 
 ExitStatus run_daemon(const std::vector<std::string>& arguments) {
-    options::options_description known{"Options", 100, 50};
-    known.add_options()  //
+    Usage usage{
+        .name = "daemon",
+        .text =
+            "Usage: hull daemon [OPTION…]\n"
+            "Listens for clients of Docker's Engine API, so that 'docker' manages images here, where\n"
+            "DOCKER_HOST=unix://PATH says so. SIGTERM ends it.\n"};
+    usage.known.add_options()  //
         ("socket", options::value<OptionValues>()->value_name("PATH"),
          "where to listen (default: /run/hull.sock for root, $XDG_RUNTIME_DIR/hull.sock for others)")  //
         ("group", options::value<OptionValues>()->value_name("NAME"),
          "whose members may connect, besides this user and root: they get all that the daemon can do");
-    add_store_option(known);
-    add_registry_options(known);
-    known.add_options()("help,h", options::value<OptionValues>()->zero_tokens(), "print this");
-    const options::variables_map values = read_command_line(known, arguments, "see 'hull daemon --help'");
-    if (values.count("help") > 0) {
-        std::ostringstream text;
-        text << "Usage: hull daemon [OPTION…]\n"
-                "Listens for clients of Docker's Engine API, so that 'docker' manages images here, where\n"
-                "DOCKER_HOST=unix://PATH says so. SIGTERM ends it.\n\n"
-             << known;
-        std::fputs(text.str().c_str(), stdout);
+    add_store_option(usage.known);
+    add_registry_options(usage.known);
+    const auto given = usage.read(arguments);
+    if (!given) {
         return ExitStatus::success;
     }
+    const options::variables_map& values = *given;
     const UniqueFd signals = catch_signals();
     Store store = open_store(values, Store::Use::alone);
     RegistryOptions registries = registry_options(values);

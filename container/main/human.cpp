@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <ctime>
+
+#include "container/image/timestamp.h"
 
 namespace hull::container {
 
@@ -54,22 +55,11 @@ std::string human_duration(std::chrono::seconds time) {
 }
 
 std::string human_age(const std::string& time, std::chrono::system_clock::time_point now) {
-    std::tm parts{};
-    const char* rest = strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
-    if (rest == nullptr) {
+    const auto since = parse_time(time);
+    if (!since) {
         return "N/A";
     }
-    std::chrono::seconds since{timegm(&parts)};
-    while (*rest == '.' || (*rest >= '0' && *rest <= '9')) {
-        ++rest;
-    }
-    int hours = 0;
-    int minutes = 0;
-    if ((*rest == '+' || *rest == '-') && std::sscanf(rest + 1, "%2d:%2d", &hours, &minutes) == 2) {
-        const std::chrono::seconds offset = std::chrono::hours{hours} + std::chrono::minutes{minutes};
-        since -= *rest == '+' ? offset : -offset;
-    }
-    const auto age = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()) - since;
+    const auto age = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()) - *since;
     return human_duration(std::max(age, std::chrono::seconds{0})) + " ago";
 }
 

@@ -6,46 +6,18 @@
 #include <array>
 #include <boost/program_options.hpp>
 #include <cstdio>
-#include <sstream>
 
 #include "container/image/pull.h"
 #include "container/main/human.h"
 #include "container/main/pull_progress.h"
 #include "container/main/store_options.h"
-#include "vmm/main/command_line.h"
+#include "container/main/usage.h"
 
 namespace hull::container {
 
 namespace options = boost::program_options;
 
 namespace {
-
-/// A command's options and words, and what its --help says.
-struct Usage {
-    const char* name;
-    const char* text;
-    options::options_description known{"Options", 100, 50};
-
-    /// Nothing where only its help was wanted, which is printed then.
-    std::optional<options::variables_map> read(const std::vector<std::string>& arguments, OptionValues& words,
-                                               size_t least, size_t most) {
-        known.add_options()("help,h", options::value<OptionValues>()->zero_tokens(), "print this");
-        const std::string advice = std::string{"see 'hull "} + name + " --help'";
-        options::variables_map values = read_command_line(known, arguments, advice.c_str(), &words);
-        if (values.count("help") > 0) {
-            std::ostringstream all;
-            all << text << "\n" << known;
-            std::fputs(all.str().c_str(), stdout);
-            return std::nullopt;
-        }
-        if (words.size() < least || words.size() > most) {
-            throw Error{ExitStatus::usage, std::string{"cannot do 'hull "} + name + "'",
-                        words.size() < least ? "no image is named" : "'" + words[most] + "' is too much",
-                        advice};
-        }
-        return values;
-    }
-};
 
 /// What 'hull images' says of an image under one of its names.
 using Row = std::array<std::string, 5>;
@@ -112,7 +84,7 @@ ExitStatus run_pull(const std::vector<std::string>& arguments) {
     usage.known.add_options()("quiet,q", options::value<OptionValues>()->zero_tokens(),
                               "print the image's whole name only");
     OptionValues words;
-    const auto values = usage.read(arguments, words, 1, 1);
+    const auto values = usage.read(arguments, &words, 1, 1);
     if (!values) {
         return ExitStatus::success;
     }
@@ -143,15 +115,14 @@ ExitStatus run_images(const std::vector<std::string>& arguments) {
     usage.known.add_options()("quiet,q", options::value<OptionValues>()->zero_tokens(),
                               "print their ids only");
     OptionValues words;
-    const auto values = usage.read(arguments, words, 0, 0);
+    const auto values = usage.read(arguments, &words, 0, 0);
     if (!values) {
         return ExitStatus::success;
     }
-    constexpr size_t kShortDigits = 12;
     std::vector<Row> rows{{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"}};
     const bool is_quiet = values->count("quiet") > 0;
     for (const StoredImage& image : open_store(*values, Store::Use::shared).list()) {
-        const std::string id = image.id.digits().substr(0, kShortDigits);
+        const std::string id = image.id.short_digits();
         if (is_quiet) {
             std::puts(id.c_str());
         }
@@ -176,7 +147,7 @@ ExitStatus run_rmi(const std::vector<std::string>& arguments) {
     usage.known.add_options()("force,f", options::value<OptionValues>()->zero_tokens(),
                               "remove an image given by its id with names in several repositories");
     OptionValues words;
-    const auto values = usage.read(arguments, words, 1, SIZE_MAX);
+    const auto values = usage.read(arguments, &words, 1, SIZE_MAX);
     if (!values) {
         return ExitStatus::success;
     }

@@ -8,24 +8,6 @@ namespace hull::container {
 
 namespace {
 
-using Phase = LayerProgress::Phase;
-
-const char* name_of(Phase phase) {
-    switch (phase) {
-        case Phase::waiting:
-            return "Pulling fs layer";
-        case Phase::there:
-            return "Already exists";
-        case Phase::downloading:
-            return "Downloading";
-        case Phase::converting:
-            return "Extracting";
-        case Phase::complete:
-            break;
-    }
-    return "Pull complete";
-}
-
 /// "[=====>    ]  1.2MB/3MB"
 std::string bar(const LayerProgress& progress) {
     constexpr size_t kWidth = 50;
@@ -42,8 +24,7 @@ std::string bar(const LayerProgress& progress) {
 }  // namespace
 
 void PullProgress::show(const LayerProgress& progress) {
-    constexpr size_t kShortDigits = 12;
-    const std::string text = progress.layer.digits().substr(0, kShortDigits) + ": " + name_of(progress.phase);
+    const std::string text = progress.layer.short_digits() + ": " + progress.words();
     auto line = std::ranges::find(lines_, progress.layer, &Line::layer);
     const bool is_new_line = line == lines_.end();
     if (is_new_line) {
@@ -59,11 +40,10 @@ void PullProgress::show(const LayerProgress& progress) {
     } else if (is_new_line) {
         std::fprintf(out_, "%s\n", text.c_str());
     } else {
-        const bool is_moving = progress.phase == Phase::downloading || progress.phase == Phase::converting;
         const auto up = static_cast<int>(lines_.end() - line);
         // Up to the line, clear it, and down again.
         std::fprintf(out_, "\x1b[%dA\r\x1b[K%s%s\r\x1b[%dB", up, text.c_str(),
-                     is_moving ? bar(progress).c_str() : "", up);
+                     progress.is_moving() ? bar(progress).c_str() : "", up);
     }
     std::fflush(out_);
 }

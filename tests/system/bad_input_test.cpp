@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/files.h"
 #include "tests/support/hull_process.h"
 #include "tests/support/ordinary_user.h"
 #include "tests/support/sockets.h"
@@ -34,7 +35,7 @@ class BadInput : public testing::Test {
         fs::create_directories(folder_ / "folder");
         write("empty", "");
         write("text", "#!/bin/sh\necho this is no kernel\n");
-        const std::string kernel = read(guest_file("small/bzImage"));
+        const std::string kernel = contents_of(guest_file("small/bzImage"));
         write("truncated", kernel.substr(0, kernel.size() / 2));
         std::string no_64bit = kernel;
         no_64bit[0x236] = static_cast<char>(no_64bit[0x236] & ~1);  // xloadflags: XLF_KERNEL_64
@@ -51,10 +52,6 @@ class BadInput : public testing::Test {
     static fs::path write(const std::string& name, const std::string& content) {
         std::ofstream{folder_ / name, std::ios::binary} << content;
         return folder_ / name;
-    }
-    static std::string read(const std::string& path) {
-        std::ifstream file{path, std::ios::binary};
-        return {std::istreambuf_iterator<char>{file}, {}};
     }
 
     /// Runs hull and expects `status` and one line with `words` in it.

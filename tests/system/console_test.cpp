@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/files.h"
 #include "tests/support/hull_process.h"
 
 namespace hull::test {
@@ -106,9 +107,7 @@ TEST(Console, GoesToAFile) {
     HullProcess hull{boot_small({"--cmdline", "hull.run=poweroff", "--console", "file:" + path})};
     EXPECT_EQ(hull.wait(), 0) << hull.err();
     EXPECT_EQ(hull.out(), "");
-    std::ifstream file{path};
-    const std::string content{std::istreambuf_iterator<char>{file}, {}};
-    EXPECT_THAT(content, HasSubstr("hull: init is up"));
+    EXPECT_THAT(contents_of(path), HasSubstr("hull: init is up"));
     std::filesystem::remove(path);
 }
 

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "tests/support/api_client.h"
 #include "tests/support/files.h"
 #include "tests/support/image_builder.h"
+#include "tests/support/tar_builder.h"
 
 namespace hull::container {
 namespace {
@@ -39,15 +39,7 @@ class EngineTest : public testing::Test {
         }
         store_.keep_blob(image.manifest, test::digest_of(image.manifest));
         Store::NewFile layer = store_.make_file();
-        auto left = std::as_bytes(std::span{archive});
-        convert_layer(
-            [&](std::span<std::byte> room) {
-                const size_t count = std::min(room.size(), left.size());
-                std::ranges::copy(left.first(count), room.begin());
-                left = left.subspan(count);
-                return count;
-            },
-            layer.fd(), 1 << 20);
+        convert_layer(test::source_of(archive), layer.fd(), 1 << 20);
         store_.keep_layer(std::move(layer), *Digest::parse(image.unpacked.front()));
         std::vector<Reference> references;
         std::ranges::transform(names, std::back_inserter(references), &Reference::parse);

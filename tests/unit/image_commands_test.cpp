@@ -3,15 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include <chrono>
-#include <cstdio>
 #include <regex>
 #include <string>
 #include <thread>
 
 #include "container/main/human.h"
+#include "tests/support/command.h"
 #include "tests/support/files.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/program.h"
@@ -22,23 +21,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::BuiltImage;
+using test::Ran;
+using test::run_command;
 using testing::ContainsRegex;
 using testing::HasSubstr;
-
-struct Ran {
-    int status;
-    std::string out;  ///< and what was said of errors
-};
-
-Ran run(const std::string& command) {
-    std::FILE* const pipe = popen((command + " 2>&1").c_str(), "re");
-    std::string out;
-    std::array<char, 4096> part{};
-    while (const size_t got = std::fread(part.data(), 1, part.size(), pipe)) {
-        out.append(part.data(), got);
-    }
-    return {WEXITSTATUS(pclose(pipe)), out};
-}
 
 TEST(Human, SizesAndTimesAreWrittenAsDockerDoes) {
     EXPECT_EQ(human_size(0), "0B");
@@ -69,7 +55,7 @@ TEST(ImageCommands, HelpManualAndCompletionKnowTheSameOptions) {
     const std::string manual = test::contents_of(source + "/vmm/main/hull.1");
     const std::string completion = test::contents_of(source + "/vmm/main/completion.bash");
     for (const std::string command : {"pull", "images", "rmi", "daemon"}) {
-        const Ran help = run(std::string{HULL_PROGRAM} + " " + command + " --help");
+        const Ran help = run_command(std::string{HULL_PROGRAM} + " " + command + " --help");
         EXPECT_EQ(help.status, 0) << help.out;
         EXPECT_THAT(help.out, HasSubstr("Usage: hull " + command));
         EXPECT_THAT(manual, HasSubstr(".B hull " + command));
@@ -97,7 +83,7 @@ TEST(ImageCommands, WrongUseIsToldInALine) {
              {"rmi", "no image is named"},
              {"daemon a", "it belongs to no option"},
          }) {
-        const Ran ran = run(std::string{HULL_PROGRAM} + " " + words);
+        const Ran ran = run_command(std::string{HULL_PROGRAM} + " " + words);
         EXPECT_EQ(ran.status, 2) << words;
         EXPECT_THAT(ran.out, HasSubstr(said)) << words;
         EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1) << ran.out;
@@ -141,8 +127,8 @@ class DebiansRegistry {
         const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
         sockaddr_in address = test::at("127.0.0.1", 0);
         socklen_t size = sizeof address;
-        bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size);
-        getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+        EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+        EXPECT_EQ(getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
         return ntohs(address.sin_port);
     }
 
@@ -172,8 +158,8 @@ TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
     ASSERT_TRUE(registry.put("test/app", "1", image)) << "is Debian's docker-registry installed?";
     const test::TemporaryFolder folder;
     const auto hull = [&](const std::string& command, const std::string& words) {
-        return run(std::string{HULL_PROGRAM} + " " + command + " --data-root " + folder.path().string() +
-                   " " + words);
+        return run_command(std::string{HULL_PROGRAM} + " " + command + " --data-root " +
+                           folder.path().string() + " " + words);
     };
     const std::string name = registry.host() + "/test/app:1";
     const std::string id = image.id().substr(7, 12);
@@ -202,9 +188,10 @@ TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
     // A disk that is full, in a mount namespace of that command's own.
     const test::TemporaryFolder small;
     const std::string root = small.path().string();
-    const Ran full = run("unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=128k none " +
-                         root + " && { " + HULL_PROGRAM + " pull -q --data-root " + root + " " + name +
-                         "; echo status $? and $(ls " + root + "/tmp | wc -l) files; }'");
+    const Ran full =
+        run_command("unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=128k none " + root +
+                    " && { " + HULL_PROGRAM + " pull -q --data-root " + root + " " + name +
+                    "; echo status $? and $(ls " + root + "/tmp | wc -l) files; }'");
     EXPECT_THAT(full.out, ContainsRegex("hull: cannot .*No space left on device; make room.*\n"
                                         "status 5 and 0 files\n$"));
 
@@ -218,7 +205,7 @@ TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
 }
 
 TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
-    if (run("docker --version").status != 0) {
+    if (run_command("docker --version").status != 0) {
         GTEST_SKIP() << "there is no docker client here (docker.io)";
     }
     const DebiansRegistry registry;
@@ -232,7 +219,7 @@ TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
         "--socket",   socket,   "--registry-mirror", "http://" + registry.host()};
     test::Program daemon{words};
     const auto docker = [&](const std::string& command) {
-        return run("DOCKER_HOST=unix://" + socket + " docker " + command);
+        return run_command("DOCKER_HOST=unix://" + socket + " docker " + command);
     };
     for (int tries = 0; tries < 600 && !std::filesystem::exists(socket); ++tries) {
         std::this_thread::sleep_for(50ms);
@@ -267,7 +254,7 @@ TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
 
     // While it runs, the folder is its own; killed, it leaves one that the next one takes over, socket and
     // all.
-    const Ran beside = run(std::string{HULL_PROGRAM} + " images --data-root " + root);
+    const Ran beside = run_command(std::string{HULL_PROGRAM} + " images --data-root " + root);
     EXPECT_EQ(beside.status, 5) << beside.out;
     daemon.end(SIGKILL);
     test::Program next{words};

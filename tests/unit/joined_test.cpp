@@ -4,12 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <string>
 
 #include "devices/block/disk_image.h"
+#include "tests/support/command.h"
 #include "tests/support/errors.h"
 #include "tests/support/files.h"
 #include "tests/support/manual_backend.h"
@@ -34,14 +34,9 @@ std::string bytes_of(const PartitionTable& table) {
 }
 
 std::string output_of(const std::string& command) {
-    std::string output;
-    FILE* pipe = popen(("PATH=$PATH:/sbin:/usr/sbin " + command + " 2>&1").c_str(), "r");
-    std::array<char, 4096> buffer{};
-    for (size_t got = 0; (got = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-        output.append(buffer.data(), got);
-    }
-    EXPECT_EQ(pclose(pipe), 0) << command << "\n" << output;
-    return output;
+    const test::Ran ran = test::run_command("PATH=$PATH:/sbin:/usr/sbin " + command);
+    EXPECT_EQ(ran.status, 0) << command << "\n" << ran.out;
+    return ran.out;
 }
 
 TEST(PartitionTable, IsSoundToProgramsThatReadSuch) {

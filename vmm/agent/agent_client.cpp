@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/printable.h"
+
 namespace hull {
 
 namespace {
@@ -15,13 +17,6 @@ constexpr size_t kMostRequestFrame = agent::kHeaderSize + agent::kMostRequest;
 
 bool is_for_later(int error) {
     return error == EAGAIN || error == EINTR;
-}
-
-/// What a terminal shows as it is.
-std::string printable(std::string text) {
-    std::ranges::replace_if(
-        text, [](char byte) { return byte < ' ' || byte > '~'; }, '?');
-    return text;
 }
 
 /// The fields that reports have.
@@ -186,7 +181,8 @@ std::string AgentClient::take_report(const agent::Frame& frame) {
             if (!report.error || *report.error == 0 || *report.error > 4095 || report.text.empty()) {
                 break;
             }
-            events_.failed(frame.number, static_cast<int>(*report.error), printable(std::move(report.text)));
+            events_.failed(frame.number, static_cast<int>(*report.error),
+                           printable(report.text, report.text.size()));
             return "";
         case agent::kExited:
             if (report.status && !report.signal && *report.status <= 255) {
