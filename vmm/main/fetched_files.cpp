@@ -2,6 +2,9 @@
 
 #include <cstdlib>
 #include <string>
+#include <system_error>
+
+#include "base/error.h"
 
 namespace hull {
 
@@ -19,6 +22,28 @@ fs::path guest_folder() {
         return fs::path{cache} / "hull" / "guest";
     }
     return fs::path{variable("HOME")} / ".cache" / "hull" / "guest";
+}
+
+GuestKernel find_guest_kernel(GuestKernel given, const char* what) {
+    if (!given.kernel.empty()) {
+        return given;
+    }
+    std::error_code ignored;
+    const fs::path folder = guest_folder();
+    if (fs::exists(folder / "small" / "bzImage", ignored)) {
+        given.kernel = folder / "small" / "bzImage";
+    } else if (fs::exists(folder / "debian" / "vmlinuz", ignored) &&
+               fs::exists(folder / "initramfs-debian", ignored)) {
+        given.kernel = folder / "debian" / "vmlinuz";
+        if (given.initramfs.empty()) {
+            given.initramfs = folder / "initramfs-debian";
+        }
+    } else {
+        throw Error{ExitStatus::bad_file, std::string{"cannot make "} + what,
+                    "no kernel was given and none has been fetched",
+                    "run scripts/guest-kernel --small, or scripts/guest-kernel and scripts/guest-initramfs"};
+    }
+    return given;
 }
 
 }  // namespace hull

@@ -6,6 +6,7 @@
 #include <boost/program_options.hpp>
 #include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "base/error.h"
 #include "vmm/arch/arch.h"
@@ -17,7 +18,6 @@
 namespace hull {
 
 namespace options = boost::program_options;
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -129,28 +129,6 @@ void apply(SandboxOptions& result, const std::string& key, const OptionValues& v
     }
 }
 
-/// The small kernel is up sooner, and has everything built in.
-void fill_in_fetched_kernel(SandboxOptions& result) {
-    if (!result.kernel.empty()) {
-        return;
-    }
-    std::error_code ignored;
-    const fs::path folder = guest_folder();
-    if (fs::exists(folder / "small" / "bzImage", ignored)) {
-        result.kernel = folder / "small" / "bzImage";
-    } else if (fs::exists(folder / "debian" / "vmlinuz", ignored) &&
-               fs::exists(folder / "initramfs-debian", ignored)) {
-        result.kernel = folder / "debian" / "vmlinuz";
-        if (result.initramfs.empty()) {
-            result.initramfs = folder / "initramfs-debian";
-        }
-    } else {
-        throw Error{ExitStatus::bad_file, "cannot make a sandbox",
-                    "no kernel was given and none has been fetched",
-                    "run scripts/guest-kernel --small, or scripts/guest-kernel and scripts/guest-initramfs"};
-    }
-}
-
 }  // namespace
 
 SandboxOptions parse_sandbox_options(const std::vector<std::string>& arguments) {
@@ -176,7 +154,9 @@ SandboxOptions parse_sandbox_options(const std::vector<std::string>& arguments) 
                     "the first allows everything", "leave one of them out"};
     }
     result.command.assign(end + 1, arguments.end());
-    fill_in_fetched_kernel(result);
+    GuestKernel found = find_guest_kernel({result.kernel, result.initramfs}, "a sandbox");
+    result.kernel = std::move(found.kernel);
+    result.initramfs = std::move(found.initramfs);
     return result;
 }
 

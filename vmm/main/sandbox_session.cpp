@@ -1,15 +1,11 @@
 #include "vmm/main/sandbox_session.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,7 +39,6 @@ constexpr size_t kMostRelayed = 256;  // directions of connections at once, two 
 constexpr uint32_t kMostFiles = 100'000;  // that come back
 /// How long a guest may take to come up where there is a time limit at all. An emulated host takes its time.
 constexpr std::chrono::milliseconds kMostOfStart{120'000};
-constexpr size_t kMostConsole = 2000;  // bytes that are kept
 
 // In the guest, before the command's own root is.
 constexpr const char* kRoot = "/root";
@@ -68,29 +63,6 @@ constexpr uint32_t kGateway = 0x0a00'0202;
 constexpr uint32_t kPrefix = 24;
 constexpr const char* kNameServer = "nameserver 10.0.2.3\n";
 
-sigset_t carried_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH}) {
-        sigaddset(&set, number);
-    }
-    return set;
-}
-
-UniqueFd watch_signals() {
-    const sigset_t set = carried_signals();
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    UniqueFd fd{signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-    if (!fd.valid()) {
-        throw Error{ExitStatus::no_resources, "cannot make a signalfd", errno_text(errno)};
-    }
-    return fd;
-}
-
-uint32_t bit_of(agent::Type kind) {
-    return uint32_t{1} << (kind - agent::kInput);
-}
-
 /// The variables that the command has.
 std::vector<std::string> environment() {
     std::vector<std::string> variables{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -108,7 +80,6 @@ std::vector<std::string> environment() {
 SandboxSession::SandboxSession(const SandboxOptions& options, Files files)
     : options_{options},
       files_{std::move(files)},
-      signals_{watch_signals()},
       client_{
           loop_,
           std::move(files_.listener),
@@ -126,13 +97,14 @@ SandboxSession::SandboxSession(const SandboxOptions& options, Files files)
            .connected = [this](agent::Type kind, uint32_t number,
                                UniqueFd connection) { take_connection(kind, number, std::move(connection)); },
            .lost = [this](const std::string& why) { fail(why); }}},
-      outputs_left_{options.tty ? 1 : 2},
-      tree_room_(agent::kHeaderSize + agent::kMostReport) {
-    signal(SIGPIPE, SIG_IGN);
-    loop_.watch(signals_.get(), [this] { take_signal(); });
-    loop_.watch(files_.console.get(), [this] { take_console(); });
-    loop_.watch(files_.pidfd, [this] { take_machines_end(); });
-}
+      streams_{loop_,
+               client_,
+               {.command = kCommand, .tty = options.tty},
+               {.signalled = [this](int number) { take_signal(number); },
+                .all_came = [this] { finish_if_all_came(); },
+                .quit = [this] { finish(kBySignal + SIGKILL); }}},
+      machine_{loop_, std::move(files_.console), files_.pidfd, [this] { take_machines_end(); }},
+      tree_room_(agent::kHeaderSize + agent::kMostReport) {}
 
 int SandboxSession::run() {
     if (options_.timeout) {
@@ -140,25 +112,18 @@ int SandboxSession::run() {
     }
     loop_.run();
     if (!failure_.empty()) {
-        take_console();
-        std::ranges::replace_if(
-            console_, [](char byte) { return (byte < ' ' && byte != '\n') || byte > '~'; }, ' ');
-        if (!console_.empty()) {
-            std::fprintf(stderr, "%s\n", console_.c_str());
+        const std::string words = machine_.last_words();
+        if (!words.empty()) {
+            std::fprintf(stderr, "%s\n", words.c_str());
         }
         throw Error{static_cast<ExitStatus>(kSandboxFailed), "cannot go on with the sandbox", failure_,
-                    console_.empty() ? "" : "the guest's last words are above"};
+                    words.empty() ? "" : "the guest's last words are above"};
     }
     return status_;
 }
 
 void SandboxSession::take_machines_end() {
-    siginfo_t info{};
-    waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(files_.pidfd), &info, WEXITED | WNOWAIT);
-    const bool could_not_start = info.si_code == CLD_EXITED &&
-                                 info.si_status >= static_cast<int>(ExitStatus::internal_failure) &&
-                                 info.si_status <= static_cast<int>(ExitStatus::no_resources);
-    if (could_not_start) {
+    if (machine_.could_not_start()) {
         finish(kSandboxFailed);  // it has said why
     } else {
         fail("the guest has ended by itself");
@@ -242,7 +207,6 @@ void SandboxSession::unpack_image() {
     });
     mount_in_guest("none", (tools + "/rootfs").c_str(), kRoot, MS_BIND, "");
     phase_ = Phase::unpacking;
-    expected_ = bit_of(agent::kErrors);
 }
 
 void SandboxSession::take_unpacked(CommandEnd end) {
@@ -337,12 +301,7 @@ void SandboxSession::start_command() {
         frame.add_text(agent::kRoot, kRoot);
         frame.add_text(agent::kPath, "/in");
         frame.add_number(agent::kCapabilities, kCapabilities);
-        if (options_.tty) {
-            winsize size{};
-            ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
-            frame.add_number(agent::kRows, size.ws_row);
-            frame.add_number(agent::kColumns, size.ws_col);
-        }
+        streams_.add_terminal(frame);
     });
     if (!fits) {
         fail("the command's arguments are more than " + std::to_string(agent::kMostRequest >> 10) +
@@ -353,8 +312,7 @@ void SandboxSession::start_command() {
     if (options_.timeout) {
         loop_.set_deadline(*options_.timeout, [this] { finish(kTimedOut); });
     }
-    expected_ = options_.tty ? bit_of(agent::kTerminal)
-                             : bit_of(agent::kInput) | bit_of(agent::kOutput) | bit_of(agent::kErrors);
+    streams_.expect();
 }
 
 void SandboxSession::take_failure(uint32_t number, int error, const std::string& what) {
@@ -384,64 +342,18 @@ void SandboxSession::take_connection(agent::Type kind, uint32_t number, UniqueFd
         relay(number, std::move(connection));
         return;
     }
-    const uint32_t awaited = kind == agent::kTree         ? kFiles
-                             : phase_ == Phase::unpacking ? kUnpacking
-                                                          : kCommand;
-    if ((expected_ & bit_of(kind)) == 0 || number != awaited) {
-        return;  // nobody has asked for it
-    }
-    expected_ &= ~bit_of(kind);
-    if (phase_ == Phase::unpacking) {
+    if (kind == agent::kErrors && number == kUnpacking && phase_ == Phase::unpacking &&
+        !unpacking_errors_.valid()) {
         unpacking_errors_ = std::move(connection);
-        return;
+    } else if (kind == agent::kTree && number == kFiles && std::exchange(files_are_awaited_, false)) {
+        tree_connection_ = std::move(connection);
+        tree_.emplace(std::move(files_.out),
+                      ReceivedTree::Limits{.bytes = options_.out_limit, .entries = kMostFiles});
+        tree_reader_.emplace(tree_room_.data(), tree_room_.size());
+        loop_.watch(tree_connection_.get(), [this] { take_tree(); });
+    } else {
+        streams_.take(kind, number, connection);  // or nobody has asked for it
     }
-    const auto carry = [&](UniqueFd from, UniqueFd to, bool is_output) {
-        pumps_.emplace_back(loop_, std::move(from), std::move(to), [this, is_output] {
-            outputs_left_ -= is_output ? 1 : 0;
-            finish_if_all_came();
-        });
-    };
-    switch (kind) {
-        case agent::kInput:
-            carry(duplicate(STDIN_FILENO), std::move(connection), false);
-            break;
-        case agent::kOutput:
-            carry(std::move(connection), duplicate(STDOUT_FILENO), true);
-            break;
-        case agent::kErrors:
-            carry(std::move(connection), duplicate(STDERR_FILENO), true);
-            break;
-        case agent::kTerminal:
-            carry_terminal(duplicate(connection.get()));
-            carry(std::move(connection), duplicate(STDOUT_FILENO), true);
-            break;
-        default:
-            tree_connection_ = std::move(connection);
-            tree_.emplace(std::move(files_.out),
-                          ReceivedTree::Limits{.bytes = options_.out_limit, .entries = kMostFiles});
-            tree_reader_.emplace(tree_room_.data(), tree_room_.size());
-            loop_.watch(tree_connection_.get(), [this] { take_tree(); });
-            break;
-    }
-}
-
-/// What is typed, of which Ctrl-A x is meant for the session, whether the guest takes it or not.
-void SandboxSession::carry_terminal(UniqueFd connection) {
-    typed_to_ = std::move(connection);
-    const auto give = [this](std::span<const uint8_t> bytes) -> size_t {
-        const ssize_t sent = send(typed_to_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent < static_cast<ssize_t>(bytes.size()) && (sent >= 0 || errno == EAGAIN)) {
-            loop_.watch(
-                typed_to_.get(),
-                [this] {
-                    loop_.forget(typed_to_.get(), EventLoop::Ready::to_write);
-                    typed_->tell_room();
-                },
-                EventLoop::Ready::to_write);
-        }
-        return static_cast<size_t>(std::max<ssize_t>(sent, 0));
-    };
-    typed_.emplace(loop_, STDIN_FILENO, true, give, [this] { finish(kBySignal + SIGKILL); });
 }
 
 void SandboxSession::take_end(CommandEnd end) {
@@ -457,13 +369,13 @@ void SandboxSession::take_end(CommandEnd end) {
 }
 
 void SandboxSession::finish_if_all_came() {
-    if (phase_ != Phase::collecting || outputs_left_ > 0) {
+    if (phase_ != Phase::collecting || !streams_.have_all_come()) {
         return;
     }
     if (!files_.out.valid()) {
         finish(status_);
     } else if (!tree_) {
-        expected_ |= bit_of(agent::kTree);
+        files_are_awaited_ = true;
         client_.request(agent::kSendTree, kFiles, [](agent::FrameWriter& frame) {
             frame.add_text(agent::kPath, (std::string{kRoot} + "/out").c_str());
         });
@@ -524,45 +436,14 @@ void SandboxSession::relay(uint32_t number, UniqueFd connection) {
     }
 }
 
-void SandboxSession::take_signal() {
-    signalfd_siginfo info{};
-    if (read(signals_.get(), &info, sizeof info) != sizeof info) {
-        return;
-    }
-    const auto number = static_cast<int>(info.ssi_signo);
-    if (number == SIGWINCH) {
-        resize();
-        return;
-    }
+void SandboxSession::take_signal(int number) {
     const bool ends = number != SIGUSR1 && number != SIGUSR2;
     // The first is the command's to obey; the second is not.
     if (ends && (phase_ != Phase::running || std::exchange(ended_by_user_, true))) {
         finish(kBySignal + number);
         return;
     }
-    client_.request(agent::kSignal, kCommand, [&](agent::FrameWriter& frame) {
-        frame.add_number(agent::kValue, static_cast<uint64_t>(number));
-    });
-}
-
-void SandboxSession::resize() {
-    winsize size{};
-    if (!options_.tty || phase_ != Phase::running || ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0) {
-        return;
-    }
-    client_.request(agent::kResize, kCommand, [&](agent::FrameWriter& frame) {
-        frame.add_number(agent::kRows, size.ws_row);
-        frame.add_number(agent::kColumns, size.ws_col);
-    });
-}
-
-void SandboxSession::take_console() {
-    std::array<char, 4096> part{};
-    const ssize_t got = read(files_.console.get(), part.data(), part.size());
-    if (got > 0) {
-        console_.append(part.data(), static_cast<size_t>(got));
-        console_.erase(0, console_.size() - std::min(console_.size(), kMostConsole));
-    }
+    streams_.send_signal(number);
 }
 
 }  // namespace hull

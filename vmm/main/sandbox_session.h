@@ -11,9 +11,10 @@
 #include "vmm/agent/agent_client.h"
 #include "vmm/agent/received_tree.h"
 #include "vmm/agent/stream_pump.h"
-#include "vmm/machine/console_input.h"
 #include "vmm/main/root_image.h"
 #include "vmm/main/sandbox_options.h"
+#include "vmm/main/user_streams.h"
+#include "vmm/main/watched_machine.h"
 
 namespace hull {
 
@@ -57,14 +58,11 @@ class SandboxSession {
     void take_failure(uint32_t number, int error, const std::string& what);
     void take_end(CommandEnd end);
     void take_connection(agent::Type kind, uint32_t number, UniqueFd connection);
-    void take_signal();
-    void take_console();
+    void take_signal(int number);
     void take_machines_end();
     void take_tree();
     void relay(uint32_t number, UniqueFd connection);
     void carry_both_ways(UniqueFd one, UniqueFd other);
-    void resize();
-    void carry_terminal(UniqueFd connection);
     void finish_if_all_came();
     void finish(int status);
     void fail(const std::string& why);
@@ -72,25 +70,21 @@ class SandboxSession {
     const SandboxOptions& options_;
     Files files_;
     EventLoop loop_;
-    UniqueFd signals_;
     AgentClient client_;
+    UserStreams streams_;
+    WatchedMachine machine_;
     Phase phase_ = Phase::starting;
     int status_ = 0;
-    std::string failure_;              // why there is no status
-    std::string console_;              // the last of what it printed
-    std::vector<std::string> set_up_;  // what requests of their numbers are for
-    int outputs_left_;                 // connections whose end is waited for
-    std::list<StreamPump> pumps_;
+    std::string failure_;                           // why there is no status
+    std::vector<std::string> set_up_;               // what requests of their numbers are for
     std::list<std::optional<StreamPump>> relayed_;  // of them those that have ended go when further ones come
-    std::optional<ConsoleInput> typed_;
-    UniqueFd typed_to_;
-    UniqueFd unpacking_errors_;  // what is said of the image
+    UniqueFd unpacking_errors_;                     // what is said of the image
     std::optional<ReceivedTree> tree_;
     UniqueFd tree_connection_;
     std::vector<uint8_t> tree_room_;
     std::optional<agent::FrameReader> tree_reader_;
     bool ended_by_user_ = false;  // a signal was carried already
-    uint32_t expected_ = 0;       // kinds of connection, a bit each from kInput on
+    bool files_are_awaited_ = false;
 };
 
 }  // namespace hull
