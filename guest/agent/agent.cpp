@@ -152,14 +152,25 @@ bool Agent::run(const Frame& frame) {
         report_failure(frame.number, {EAGAIN, "to run so many commands"});
         return true;
     }
+    const Command* other = request_.joins ? find(request_.joined) : nullptr;
+    if (request_.joins && other == nullptr) {
+        report_failure(frame.number, {ESRCH, "to join the other command"});
+        return true;
+    }
+    const char* path = request_.root == nullptr ? "/" : request_.root;
+    const int root = other != nullptr ? duplicate(other->root) : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     pid_t process = 0;
     CommandStreams streams;
-    const Failure failure = start(request_, process, streams);
+    const Failure failure =
+        root < 0 ? Failure{errno, "to enter the root folder"}
+                 : start(request_, other == nullptr ? 0 : other->process, root, process, streams);
     if (failure.error != 0) {
+        close(root);
         report_failure(frame.number, failure);
         return true;
     }
-    *place = {frame.number, process, streams.terminal < 0 ? -1 : duplicate(streams.terminal)};
+    *place = {frame.number, process, streams.terminal < 0 ? -1 : duplicate(streams.terminal), root,
+              request_.is_apart()};
     if (!connect_streams(frame.number, streams)) {
         kill(-process, SIGKILL);
         report_failure(frame.number, {errno, "to connect its streams"});
@@ -211,7 +222,7 @@ void Agent::send_signal(uint32_t number, int signal) {
             kill(-1, signal);
         }
     } else if (const Command* command = find(number)) {
-        kill(-command->process, signal);
+        kill(command->is_apart ? command->process : -command->process, signal);
     }
 }
 
@@ -287,6 +298,7 @@ void Agent::reap() {
             if (command.terminal >= 0) {
                 close(command.terminal);
             }
+            close(command.root);
             command = Command{};
         }
     }

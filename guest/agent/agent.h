@@ -30,6 +30,8 @@ class Agent {
         uint32_t number = 0;
         pid_t process = 0;  // 0: this place is free
         int terminal = -1;
+        int root = -1;  // open
+        bool is_apart = false;
     };
     struct Relay {
         uint32_t number = 0;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <sched.h>
@@ -11,8 +12,12 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "guest/agent/requests.h"
+#include "guest/agent/user.h"
 
 namespace hull::agent {
 
@@ -22,8 +27,12 @@ namespace {
 /// whatever is mounted where.
 constexpr unsigned long kGetOtherEnd = 0x5441;
 
-bool add_word(const char** words, size_t& count, const char* word) {
-    if (word == nullptr || count == RunRequest::kMostWords) {
+/// Of those that a command may have for itself, or share with another.
+constexpr uint64_t kNamespaceKinds =
+    CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
+
+bool add_word(const char** words, size_t& count, const char* word, size_t most = RunRequest::kMostWords) {
+    if (word == nullptr || count == most) {
         return false;
     }
     words[count++] = word;
@@ -37,6 +46,40 @@ bool take_size(const Field& field, uint16_t& size) {
         return false;
     }
     size = static_cast<uint16_t>(value);
+    return true;
+}
+
+bool take_word(const Field& field, uint32_t& word) {
+    uint64_t value = 0;
+    if (!field.number(value) || value > UINT32_MAX) {
+        return false;
+    }
+    word = static_cast<uint32_t>(value);
+    return true;
+}
+
+bool take_flag(const Field& field, bool& flag) {
+    uint64_t value = 0;
+    if (!field.number(value) || value > 1) {
+        return false;
+    }
+    flag = value == 1;
+    return true;
+}
+
+bool take_limit(const Field& field, RunRequest& request) {
+    constexpr size_t kWord = 8;
+    if (field.size != 3 * kWord || request.limit_count == RunRequest::kMostLimits) {
+        return false;
+    }
+    uint64_t values[3];
+    for (size_t index = 0; index < 3; ++index) {
+        Field{field.tag, field.bytes + index * kWord, static_cast<uint32_t>(kWord)}.number(values[index]);
+    }
+    if (values[0] >= RLIM_NLIMITS) {
+        return false;
+    }
+    request.limits[request.limit_count++] = {static_cast<int>(values[0]), {values[1], values[2]}};
     return true;
 }
 
@@ -56,14 +99,8 @@ bool make_pipe(Pair& pair, bool command_reads) {
 }
 
 /// From the terminals of the command's own /dev/pts, so that it finds its terminal there.
-bool make_terminal(Pair& pair, const char* root) {
-    char path[4096];
-    if (snprintf(path, sizeof path, "%s/dev/pts/ptmx", root == nullptr ? "" : root) >=
-        static_cast<int>(sizeof path)) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    pair.ours = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+bool make_terminal(Pair& pair, int root) {
+    pair.ours = openat(root, "dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
     int unlock = 0;
     if (pair.ours < 0 || ioctl(pair.ours, TIOCSPTLCK, &unlock) != 0) {
         return false;
@@ -75,8 +112,111 @@ bool make_terminal(Pair& pair, const char* root) {
 /// Makes `root` the place that all names begin at. Not by chroot(2) alone, in which the kernel refuses new
 /// user namespaces.
 bool enter_root(const char* root) {
-    return unshare(CLONE_NEWNS) == 0 && chdir(root) == 0 && mount(".", "/", nullptr, MS_MOVE, nullptr) == 0 &&
-           chroot(".") == 0;
+    return chdir(root) == 0 && mount(".", "/", nullptr, MS_MOVE, nullptr) == 0 && chroot(".") == 0;
+}
+
+/// From here on what the process starts is in this control group.
+bool enter_group(const char* group) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/cgroup.procs", group);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    const bool entered = fd >= 0 && write(fd, "0", 1) == 1;
+    close(fd);
+    return entered;
+}
+
+/// What a root has of the kernel that differs between namespaces.
+bool mount_kernels_own(uint64_t namespaces) {
+    constexpr struct {
+        uint64_t namespace_kind;
+        const char* kind;
+        const char* place;
+        unsigned long flags;
+    } kMounts[] = {
+        {CLONE_NEWPID, "proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC},
+        {CLONE_NEWIPC, "mqueue", "/dev/mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC},
+        {CLONE_NEWCGROUP, "cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY},
+    };
+    for (const auto& each : kMounts) {
+        if ((namespaces & each.namespace_kind) == 0) {
+            continue;
+        }
+        if (!make_folders(each.place) || mount(each.kind, each.place, each.kind, each.flags, nullptr) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool hide(const char* place) {
+    if (access(place, F_OK) != 0 || mount("/dev/null", place, nullptr, MS_BIND, nullptr) == 0) {
+        return true;
+    }
+    return errno == ENOTDIR && mount("tmpfs", place, "tmpfs", MS_RDONLY, "size=0k") == 0;
+}
+
+bool make_unwritable(const char* place) {
+    if (access(place, F_OK) != 0) {
+        return true;
+    }
+    if (strcmp(place, "/") != 0 && mount(place, place, nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+        return false;
+    }
+    struct statvfs status {};
+    if (statvfs(place, &status) != 0) {
+        return false;
+    }
+    // Which are numbered alike (statvfs(3)), and would otherwise be lost.
+    const unsigned long kept = status.f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    return mount(nullptr, place, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | kept, nullptr) == 0;
+}
+
+/// What failed; null where nothing did.
+const char* confine_view(const RunRequest& request) {
+    for (const char* const* place = request.hidden; *place != nullptr; ++place) {
+        if (!hide(*place)) {
+            return "to hide a part of the root";
+        }
+    }
+    for (const char* const* place = request.unwritable; *place != nullptr; ++place) {
+        if (!make_unwritable(*place)) {
+            return "to make a part of the root read-only";
+        }
+    }
+    return nullptr;
+}
+
+/// Enters namespaces, of its own or those of the command that it joins. The pid one, which is for children
+/// only, is its already.
+const char* enter_namespaces(const RunRequest& request, int joined) {
+    if (request.group != nullptr && !enter_group(request.group)) {
+        return "to enter the control group";
+    }
+    if (joined >= 0) {
+        return setns(joined, static_cast<int>(kNamespaceKinds & ~uint64_t{CLONE_NEWPID})) == 0
+                   ? nullptr
+                   : "to join the other command";
+    }
+    const uint64_t mounts = request.root == nullptr ? 0 : CLONE_NEWNS;
+    if (unshare(static_cast<int>((request.namespaces | mounts) & ~uint64_t{CLONE_NEWPID})) != 0) {
+        return "to make namespaces";
+    }
+    if (request.host_name != nullptr && sethostname(request.host_name, strlen(request.host_name)) != 0) {
+        return "to set the host name";
+    }
+    if (request.root == nullptr) {
+        return nullptr;
+    }
+    if (!enter_root(request.root)) {
+        return "to enter the root folder";
+    }
+    if (!mount_kernels_own(request.namespaces)) {
+        return "to mount what the kernel tells of its namespaces";
+    }
+    if ((request.namespaces & CLONE_NEWPID) != 0 && !make_folders(request.folder)) {
+        return "to make the working folder";
+    }
+    return confine_view(request);
 }
 
 /// Gives up for good all that are not in `kept`. Those that the kernel does not know end the row.
@@ -90,8 +230,29 @@ bool keep_capabilities(uint64_t kept) {
     return true;
 }
 
+/// Gives it the user's rights. The user's home folder lies in `user` then.
+const char* become_user(RunRequest& request, User& user, char (&home)[sizeof User::home + 8]) {
+    if (request.user != nullptr) {
+        if (const char* failed = find_user(request.user, "/etc/passwd", "/etc/group", user)) {
+            return failed;
+        }
+        request.add_default("HOME=", user.home, home, sizeof home);
+    }
+    if (!keep_capabilities(request.capabilities)) {
+        return "to give up capabilities";
+    }
+    if (request.user != nullptr && (setgroups(static_cast<size_t>(user.group_count), user.groups) != 0 ||
+                                    setgid(user.group) != 0 || setuid(user.id) != 0)) {
+        return "to become the user";
+    }
+    if (request.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return "to do without new privileges";
+    }
+    return nullptr;
+}
+
 /// What failed, in the new process, before it could become the program.
-const char* become(const RunRequest& request, const CommandStreams& theirs) {
+const char* become(RunRequest& request, int joined, const CommandStreams& theirs) {
     setsid();
     if (theirs.terminal >= 0) {
         if (ioctl(theirs.terminal, TIOCSCTTY, 0) != 0) {
@@ -105,14 +266,22 @@ const char* become(const RunRequest& request, const CommandStreams& theirs) {
         dup2(theirs.output, STDOUT_FILENO);
         dup2(theirs.errors, STDERR_FILENO);
     }
-    if (request.root != nullptr && !enter_root(request.root)) {
-        return "to enter the root folder";
+    if (const char* failed = enter_namespaces(request, joined)) {
+        return failed;
     }
     if (chdir(request.folder) != 0) {
         return "to enter the working folder";
     }
-    if (!keep_capabilities(request.capabilities)) {
-        return "to give up capabilities";
+    for (size_t index = 0; index < request.limit_count; ++index) {
+        const RunRequest::Limit& limit = request.limits[index];
+        if (prlimit(0, static_cast<decltype(RLIMIT_CPU)>(limit.resource), &limit.values, nullptr) != 0) {
+            return "to set a limit";
+        }
+    }
+    User user;
+    char home[sizeof user.home + 8];
+    if (const char* failed = become_user(request, user, home)) {
+        return failed;
     }
     constexpr unsigned kFirst = STDERR_FILENO + 1;
     syscall(SYS_close_range, kFirst, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -123,7 +292,7 @@ const char* become(const RunRequest& request, const CommandStreams& theirs) {
     // Which is looked for in the command's PATH.
     environ = const_cast<char**>(request.environment);
     execvp(request.arguments[0], const_cast<char* const*>(request.arguments));
-    return "to run it";
+    return kToRunIt;
 }
 
 void close_all(const CommandStreams& streams) {
@@ -135,10 +304,10 @@ void close_all(const CommandStreams& streams) {
     }
 }
 
-bool make_streams(const RunRequest& request, CommandStreams& ours, CommandStreams& theirs) {
+bool make_streams(const RunRequest& request, int root, CommandStreams& ours, CommandStreams& theirs) {
     if (request.has_terminal) {
         Pair terminal;
-        const bool made = make_terminal(terminal, request.root);
+        const bool made = make_terminal(terminal, root);
         ours.terminal = terminal.ours;
         theirs.terminal = terminal.theirs;
         if (made) {
@@ -154,6 +323,34 @@ bool make_streams(const RunRequest& request, CommandStreams& ours, CommandStream
     theirs = {input.theirs, output.theirs, errors.theirs, -1};
     return made;
 }
+
+/// While one is there, what this process starts is in another's pid namespace.
+struct JoinedNamespaces {
+    explicit JoinedNamespaces(pid_t process) {
+        if (process == 0) {
+            return;
+        }
+        target = open_pidfd(process);
+        own = open_pidfd(getpid());
+        if (target < 0 || own < 0 || setns(target, CLONE_NEWPID) != 0) {
+            error = errno;
+        }
+    }
+    ~JoinedNamespaces() {
+        if (own >= 0) {
+            setns(own, CLONE_NEWPID);
+        }
+        close(own);
+        close(target);
+    }
+    JoinedNamespaces(const JoinedNamespaces&) = delete;
+    JoinedNamespaces& operator=(const JoinedNamespaces&) = delete;
+
+    static int open_pidfd(pid_t process) { return static_cast<int>(syscall(SYS_pidfd_open, process, 0)); }
+    int target = -1;
+    int own = -1;
+    int error = 0;
+};
 
 /// What the new process tells before it is the program: nothing where it becomes it.
 struct Told {
@@ -180,20 +377,55 @@ bool RunRequest::take(const Field& field) {
             return take_size(field, rows);
         case kColumns:
             return take_size(field, columns);
+        case kNamespaces:
+            return field.number(namespaces) && (namespaces & ~kNamespaceKinds) == 0;
+        case kJoined:
+            joins = true;
+            return take_word(field, joined);
+        case kHostName:
+            return (host_name = field.text()) != nullptr && strlen(host_name) <= HOST_NAME_MAX;
+        case kGroup:
+            return (group = field.text()) != nullptr;
+        case kUser:
+            return (user = field.text()) != nullptr;
+        case kNoNewPrivileges:
+            return take_flag(field, no_new_privileges);
+        case kLimit:
+            return take_limit(field, *this);
+        case kHidden:
+            return add_word(hidden, hidden_count_, field.text(), kMostPlaces);
+        case kUnwritable:
+            return add_word(unwritable, unwritable_count_, field.text(), kMostPlaces);
         default:
             return false;
     }
 }
 
 bool RunRequest::parse(const Frame& frame) {
-    arguments[0] = environment[0] = nullptr;
+    arguments[0] = environment[0] = hidden[0] = unwritable[0] = nullptr;
     FieldReader fields{frame};
     for (Field field; fields.next(field);) {
         if (!take(field)) {
             return false;
         }
     }
-    return !fields.is_bad() && argument_count_ > 0;
+    // Who joins another gets what that has; and no change of a view or a name may reach the agent's own.
+    const bool is_alone =
+        namespaces != 0 || root != nullptr || host_name != nullptr || hidden_count_ + unwritable_count_ > 0;
+    const bool may_be_named = host_name == nullptr || (namespaces & CLONE_NEWUTS) != 0;
+    const bool may_be_changed = hidden_count_ + unwritable_count_ == 0 || root != nullptr;
+    return !fields.is_bad() && argument_count_ > 0 && !(joins && is_alone) && may_be_named && may_be_changed;
+}
+
+void RunRequest::add_default(const char* name, const char* value, char* room, size_t size) {
+    for (size_t index = 0; index < environment_count_; ++index) {
+        if (strncmp(environment[index], name, strlen(name)) == 0) {
+            return;
+        }
+    }
+    snprintf(room, size, "%s%s", name, value);
+    environment[environment_count_++] = room;
+    environment[environment_count_] = nullptr;
 }
 
 void set_size(int terminal, uint16_t rows, uint16_t columns) {
@@ -201,18 +433,24 @@ void set_size(int terminal, uint16_t rows, uint16_t columns) {
     ioctl(terminal, TIOCSWINSZ, &size);
 }
 
-Failure start(const RunRequest& request, pid_t& process, CommandStreams& streams) {
+Failure start(RunRequest& request, pid_t joined, int root, pid_t& process, CommandStreams& streams) {
     CommandStreams theirs;
     Pair told;
-    if (!make_streams(request, streams, theirs) || !make_pipe(told, false)) {
+    JoinedNamespaces others{request.joins ? joined : 0};
+    if (others.error != 0) {
+        return {others.error, "to join the other command"};
+    }
+    if (!make_streams(request, root, streams, theirs) || !make_pipe(told, false)) {
         const int error = errno;
         close_all(streams);
         close_all(theirs);
         return {error, request.has_terminal ? "to make a terminal" : "to make pipes"};
     }
-    process = fork();
+    // fork(2), into a pid namespace of its own where it gets one.
+    process = static_cast<pid_t>(syscall(SYS_clone, (request.namespaces & CLONE_NEWPID) | SIGCHLD, nullptr,
+                                         nullptr, nullptr, nullptr));
     if (process == 0) {
-        const char* what = become(request, theirs);
+        const char* what = become(request, others.target, theirs);
         const Told failure{errno, what};
         [[maybe_unused]] const ssize_t written = write(told.theirs, &failure, sizeof failure);
         _exit(127);

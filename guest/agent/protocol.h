@@ -23,25 +23,31 @@
 namespace hull::agent {
 
 constexpr uint32_t kPort = 1024;  ///< of the host's, that the agent connects to
-constexpr uint64_t kVersion = 1;  ///< of this protocol
+constexpr uint64_t kVersion = 2;  ///< of this protocol
 constexpr uint32_t kHeaderSize = 12;
 constexpr uint32_t kMostRequest = 256 << 10;     ///< the most bytes of payload that the host sends in a frame
 constexpr uint32_t kMostReport = 64 << 10;       ///< and that the agent sends
 constexpr uint32_t kEveryCommand = 0xffff'ffff;  ///< the number of `signal` for all processes but the agent
+/// The text of kFailed where a command was made ready and its program could not be started.
+constexpr const char* kToRunIt = "to run it";
 
 enum Type : uint32_t {
     // From the host. Where one fails the agent says so (`failed`) with its number, which the host chooses;
-    // one
-    // that does its work is not answered. They are done in the order in which they come.
-    kFolder = 1,   ///< make a folder and those above it: path, mode
-    kFile = 2,     ///< write a file, in place of one that is there: path, mode, content
-    kMount = 3,    ///< mount(2) at a folder, which is made: source, path, kind, options, flags
-    kAddress = 4,  ///< give a network interface its address: source (its name), address, prefix, gateway
-    kRun = 5,  ///< start command `number`: argument…, environment…, root, path, capabilities, rows, columns
-    kSignal = 6,    ///< send command `number` and what is in its process group a signal: value
+    // one that does its work is not answered. They are done in the order in which they come. Where one of the
+    // first three, kNode or kLink has a root, its path, and whatever links it leads over, begin there.
+    kFolder = 1,    ///< make a folder and those above it: path, mode, root
+    kFile = 2,      ///< write a file, in place of one that is there, or into that one: path, mode, content,
+                    ///< root
+    kMount = 3,     ///< mount(2) at a folder, which is made: source, path, kind, options, flags, root
+    kAddress = 4,   ///< give a network interface its address: source (its name), address, prefix, gateway
+    kRun = 5,       ///< start command `number`: argument…, environment…, and what stands at the tags
+    kSignal = 6,    ///< send command `number` and what is in its process group a signal: value. One that has
+                    ///< a pid namespace, of its own or another's, gets it alone
     kResize = 7,    ///< the terminal of command `number` has another size: rows, columns
     kSendTree = 8,  ///< send what is in a folder over a connection of its own (kTree): path
     kRelay = 9,     ///< listen at an address, and carry whoever comes (kRelayed): address, port
+    kNode = 10,     ///< make a device node: path, mode, device, root
+    kLink = 11,     ///< make a symbolic link: path, target, root
 
     // From the agent, on the control connection.
     kHello = 64,   ///< the first frame: version
@@ -66,7 +72,9 @@ enum Type : uint32_t {
 enum Tag : uint32_t {
     kVersionTag = 1,     ///< number
     kPath = 2,           ///< text; of a folder to run in where the request is kRun
-    kMode = 3,           ///< number: as chmod(2) takes it; of an entry with its type, as stat(2) tells it
+    kMode = 3,           ///< number: as chmod(2) takes it; of an entry or a node with its type, as stat(2)
+                         ///< tells it; left out of kFile: into the file that is there; of kFolder: 0755
+                         ///< where it is made
     kContent = 4,        ///< bytes
     kSource = 5,         ///< text
     kKind = 6,           ///< text: of file system
@@ -78,7 +86,7 @@ enum Tag : uint32_t {
     kPortNumber = 12,    ///< number: 1 to 65535
     kArgument = 13,      ///< text; once or more often, the program first
     kEnvironment = 14,   ///< text, NAME=VALUE; any number of times
-    kRoot = 15,          ///< text: the folder that is the command's /
+    kRoot = 15,          ///< text: the folder that is the command's, or the request's, /
     kCapabilities = 16,  ///< number: bit N is capability N that it may have or get; left out: all
     kRows = 17,          ///< number, 0 to 65535; of kRun: the command gets a terminal
     kColumns = 18,       ///< number, 0 to 65535
@@ -88,6 +96,23 @@ enum Tag : uint32_t {
     kStatus = 22,        ///< number: 0 to 255
     kBySignal = 23,      ///< number: of the signal that ended it
     kTarget = 24,        ///< text: of a symbolic link
+    kDevice = 25,        ///< number: of a node, as makedev(3) makes it
+    // Of kRun only.
+    kNamespaces = 26,  ///< number: CLONE_NEW… of those that are its own, of NS, PID, UTS, IPC and CGROUP.
+                       ///< With PID it is the first process of its own, and the working folder is made
+                       ///< where it is missing; a root then has a /proc, with IPC a /dev/mqueue, and with
+                       ///< CGROUP a /sys/fs/cgroup of these namespaces
+    kJoined = 27,      ///< number: of the command whose namespaces, root included, it runs in; with none
+                       ///< of its own
+    kHostName = 28,    ///< text, up to 64 bytes: where UTS is its own
+    kGroup = 29,       ///< text: the folder of the control group that it is in
+    kUser = 30,        ///< text: NAME|ID[:GROUP|ID], as the root's /etc/passwd and /etc/group have them,
+                       ///< which also say further groups, and HOME where the environment does not
+    kNoNewPrivileges = 31,  ///< number: 1 where it must not get rights by executing a file
+    kLimit = 32,            ///< bytes: three numbers, RLIMIT_…, the soft and the hard limit; up to 16 times
+    kHidden = 33,           ///< text: what it cannot see into; up to 64 times, and likewise the next. What is
+                            ///< not there is left out
+    kUnwritable = 34,       ///< text: what it cannot write to
 };
 
 inline uint32_t load_word(const uint8_t* from) {

@@ -30,14 +30,16 @@ constexpr uint32_t bit(Tag tag) {
 }
 
 constexpr Form kForms[] = {
-    {kFolder, bit(kPath) | bit(kMode), 0},
-    {kFile, bit(kPath) | bit(kMode) | bit(kContent), 0},
-    {kMount, bit(kSource) | bit(kPath) | bit(kKind) | bit(kFlags), bit(kOptions)},
+    {kFolder, bit(kPath), bit(kMode) | bit(kRoot)},
+    {kFile, bit(kPath) | bit(kContent), bit(kMode) | bit(kRoot)},
+    {kMount, bit(kSource) | bit(kPath) | bit(kKind) | bit(kFlags), bit(kOptions) | bit(kRoot)},
     {kAddress, bit(kSource) | bit(kIp) | bit(kPrefix), bit(kGateway)},
     {kSignal, bit(kValue), 0},
     {kResize, bit(kRows) | bit(kColumns), 0},
     {kSendTree, bit(kPath), 0},
     {kRelay, bit(kIp) | bit(kPortNumber), 0},
+    {kNode, bit(kPath) | bit(kMode) | bit(kDevice), bit(kRoot)},
+    {kLink, bit(kPath) | bit(kTarget), bit(kRoot)},
 };
 
 bool take_number(const Field& field, uint64_t least, uint64_t most, uint64_t& value) {
@@ -55,38 +57,21 @@ Failure failed(const char* what) {
     return {errno, what};
 }
 
-/// And those above it, each that is missing.
-bool make_folders(const char* path) {
-    char part[4096];
-    const size_t length = strlen(path);
-    if (length >= sizeof part) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    for (size_t end = 1; end <= length; ++end) {
-        if (path[end] != '/' && path[end] != '\0') {
-            continue;
-        }
-        memcpy(part, path, end);
-        part[end] = '\0';
-        if (mkdir(part, kFolderMode) != 0 && errno != EEXIST) {
-            return false;
-        }
-    }
-    return true;
-}
-
 Failure make_folder(const Request& asked) {
-    if (!make_folders(asked.path) || chmod(asked.path, static_cast<mode_t>(asked.mode)) != 0) {
+    if (!make_folders(asked.path) ||
+        (asked.has_mode && chmod(asked.path, static_cast<mode_t>(asked.mode)) != 0)) {
         return failed("to make a folder");
     }
     return kDone;
 }
 
 Failure write_file(const Request& asked) {
-    // Not into what a link of that name leads to.
-    unlink(asked.path);
-    const int fd = open(asked.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<mode_t>(asked.mode));
+    if (asked.has_mode) {
+        // Not into what a link of that name leads to.
+        unlink(asked.path);
+    }
+    const int fd = open(asked.path, O_WRONLY | O_CLOEXEC | (asked.has_mode ? O_CREAT | O_EXCL : 0),
+                        static_cast<mode_t>(asked.mode));
     if (fd < 0) {
         return failed("to make a file");
     }
@@ -103,6 +88,14 @@ Failure do_mount(const Request& asked) {
     }
     return mount(asked.source, asked.path, asked.kind, asked.flags, asked.options) == 0 ? kDone
                                                                                         : failed("to mount");
+}
+
+Failure make_node(const Request& asked) {
+    const auto mode = static_cast<mode_t>(asked.mode);
+    // chmod(2), since the agent's umask is not for what the host asks for.
+    return mknod(asked.path, mode, static_cast<dev_t>(asked.device)) == 0 && chmod(asked.path, mode) == 0
+               ? kDone
+               : failed("to make a device node");
 }
 
 /// For ioctls on interfaces (netdevice(7)).
@@ -154,8 +147,28 @@ Failure set_address(const Request& asked) {
 
 }  // namespace
 
+bool make_folders(const char* path) {
+    char part[4096];
+    const size_t length = strlen(path);
+    if (length >= sizeof part) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    for (size_t end = 1; end <= length; ++end) {
+        if (path[end] != '/' && path[end] != '\0') {
+            continue;
+        }
+        memcpy(part, path, end);
+        part[end] = '\0';
+        if (mkdir(part, kFolderMode) != 0 && errno != EEXIST) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool Request::take(const Field& field) {
-    constexpr uint64_t kMostMode = 07777;
+    constexpr uint64_t kMostMode = 07777 | S_IFMT;
     constexpr uint64_t kMostSignal = 64;
     switch (field.tag) {
         case kPath:
@@ -166,11 +179,18 @@ bool Request::take(const Field& field) {
             return take_text(field, kind);
         case kOptions:
             return take_text(field, options);
+        case kTarget:
+            return take_text(field, target);
+        case kRoot:
+            return take_text(field, root);
         case kContent:
             content = field;
             return true;
         case kMode:
+            has_mode = true;
             return take_number(field, 0, kMostMode, mode);
+        case kDevice:
+            return take_number(field, 0, UINT64_MAX, device);
         case kFlags:
             return take_number(field, 0, UINT64_MAX, flags);
         case kIp:
@@ -212,10 +232,14 @@ bool Request::parse(const Frame& frame) {
         }
         seen |= tag;
     }
-    return !fields.is_bad() && (seen & form->needed) == form->needed;
+    const uint64_t node = mode & S_IFMT;
+    const bool has_its_kind = frame.type == kNode ? node == S_IFCHR || node == S_IFBLK : node == 0;
+    return !fields.is_bad() && has_its_kind && (seen & form->needed) == form->needed;
 }
 
-Failure perform(uint32_t type, const Request& asked) {
+namespace {
+
+Failure perform_here(uint32_t type, const Request& asked) {
     switch (type) {
         case kFolder:
             return make_folder(asked);
@@ -223,9 +247,32 @@ Failure perform(uint32_t type, const Request& asked) {
             return write_file(asked);
         case kMount:
             return do_mount(asked);
+        case kNode:
+            return make_node(asked);
+        case kLink:
+            return symlink(asked.target, asked.path) == 0 ? kDone : failed("to make a link");
         default:
             return set_address(asked);
     }
+}
+
+}  // namespace
+
+Failure perform(uint32_t type, const Request& asked) {
+    if (asked.root == nullptr) {
+        return perform_here(type, asked);
+    }
+    // So that no link in there leads out, whatever it says.
+    const int outside = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (outside < 0 || chdir(asked.root) != 0 || chroot(".") != 0) {
+        const Failure result = failed("to enter a root folder");
+        close(outside);
+        return result;
+    }
+    const Failure result = perform_here(type, asked);
+    [[maybe_unused]] const bool is_back = fchdir(outside) == 0 && chroot(".") == 0;
+    close(outside);
+    return result;
 }
 
 }  // namespace hull::agent

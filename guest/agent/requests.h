@@ -16,8 +16,12 @@ struct Request {
     const char* source = nullptr;
     const char* kind = nullptr;
     const char* options = nullptr;
+    const char* target = nullptr;
+    const char* root = nullptr;  ///< null: the agent's own
     Field content;
-    uint64_t mode = 0;  ///< up to 07777
+    bool has_mode = false;
+    uint64_t mode = 0;    ///< up to 07777, of a node with its type
+    uint64_t device = 0;  ///< of a node
     uint64_t flags = 0;
     uint64_t address = 0;  ///< of IPv4, and the next but one
     uint64_t prefix = 0;   ///< up to 32
@@ -35,7 +39,10 @@ struct Request {
     bool take(const Field& field);
 };
 
-/// Does one of kFolder, kFile, kMount and kAddress.
+/// Makes a folder and those above it, each that is missing. False with errno where it cannot.
+bool make_folders(const char* path);
+
+/// Does one of kFolder, kFile, kMount, kAddress, kNode and kLink.
 Failure perform(uint32_t type, const Request& request);
 
 }  // namespace hull::agent

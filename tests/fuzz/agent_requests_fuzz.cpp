@@ -30,24 +30,31 @@ void parse(const Frame& frame) {
         run = RunRequest{};
         if (run.parse(frame)) {
             require(run.arguments[0] != nullptr);
-            for (const char* const* words : {run.arguments, run.environment}) {
+            for (const char* const* words : {run.arguments, run.environment, run.hidden, run.unwritable}) {
                 for (; *words != nullptr; ++words) {
                     require_within(frame, *words);
                 }
             }
-            require_within(frame, run.root);
+            for (const char* text : {run.root, run.host_name, run.group, run.user}) {
+                require_within(frame, text);
+            }
+            require(run.limit_count <= RunRequest::kMostLimits);
+            require(!run.joins || (run.namespaces == 0 && run.root == nullptr));
+            require(run.host_name == nullptr || strlen(run.host_name) <= 64);
         }
         return;
     }
     Request request;
     if (request.parse(frame)) {
-        for (const char* text : {request.path, request.source, request.kind, request.options}) {
+        for (const char* text :
+             {request.path, request.source, request.kind, request.options, request.target, request.root}) {
             require_within(frame, text);
         }
         require(frame.type != kMount || (request.path != nullptr && request.kind != nullptr));
         require(frame.type != kSignal || (request.signal >= 1 && request.signal <= 64));
         require(frame.type != kRelay || (request.port >= 1 && request.port <= 65535));
-        require(request.mode <= 07777 && request.prefix <= 32 && request.rows <= 65535);
+        require((frame.type == kNode || request.mode <= 07777) && request.prefix <= 32 &&
+                request.rows <= 65535);
     }
 }
 

@@ -158,7 +158,7 @@ TEST_F(AgentClientTest, LosesAnAgentThatIsHostile) {
         const char* why;
         bool greets = true;
     } rows[] = {
-        {"another version", test::hello_frame(2), "another version", false},
+        {"another version", test::hello_frame(agent::kVersion + 1), "another version", false},
         {"no version", frame(agent::kHello, 0), "another version", false},
         {"two versions",
          frame(agent::kHello, 0,

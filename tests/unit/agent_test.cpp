@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "guest/agent/user.h"
 #include "tests/support/files.h"
 #include "tests/support/frames.h"
 #include "tests/support/sockets.h"
@@ -29,6 +31,17 @@ namespace {
 using test::frame;
 
 constexpr int kPatienceMs = 30'000;
+
+/// Whether namespaces are refused, which a child finds out.
+bool unshare_is_refused() {
+    const pid_t child = fork();
+    if (child == 0) {
+        _exit(unshare(CLONE_NEWUTS) == 0 ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return status != 0;
+}
 
 std::string host_path;  // for the agent's process, which takes no arguments
 
@@ -148,9 +161,10 @@ class AgentOverSockets : public testing::Test {
     }
     static std::string all_of(const UniqueFd& fd) { return test::read_up_to(fd.get(), 1 << 26, kPatienceMs); }
     /// A command that gets no input; what it printed.
-    std::string output_of(const std::vector<std::string>& words, const test::FillFrame& more = {}) {
-        run(1, words, more);
-        auto fds = streams(1);
+    std::string output_of(const std::vector<std::string>& words, const test::FillFrame& more = {},
+                          uint32_t number = 1) {
+        run(number, words, more);
+        auto fds = streams(number);
         fds.at(kInput).reset();
         const std::string printed = all_of(fds.at(kOutput)) + all_of(fds.at(kErrors));
         EXPECT_EQ(report().value(kStatus), 0) << printed;
@@ -354,12 +368,126 @@ TEST_F(AgentOverSockets, GivesUpCapabilitiesForGood) {
     EXPECT_THAT(printed, testing::HasSubstr("CapBnd:\t0000000000000001"));
 }
 
+TEST_F(AgentOverSockets, WhatARootsLinksLeadToIsInThatRoot) {
+    if (geteuid() != 0) {
+        GTEST_SKIP() << "only root may enter another root";
+    }
+    const std::string root = folder_.path() / "root";
+    std::filesystem::create_directories(root + "/real");
+    std::filesystem::create_directory_symlink("/real", root + "/link");
+    const auto in_root = [&](Type type, const std::string& path, const test::FillFrame& fill) {
+        send(frame(type, 7, [&](FrameWriter& writer) {
+            writer.add_text(kRoot, root.c_str());
+            writer.add_text(kPath, path.c_str());
+            fill(writer);
+        }));
+    };
+    in_root(kFolder, "/link/made/deep", [](FrameWriter&) {});
+    in_root(kFile, "/link/file", [](FrameWriter& writer) {
+        writer.add_number(kMode, 0600);
+        writer.add_bytes(kContent, "first", 5);
+    });
+    in_root(kFile, "/link/file", [](FrameWriter& writer) { writer.add_bytes(kContent, "2nd", 3); });
+    in_root(kLink, "/link/to", [](FrameWriter& writer) { writer.add_text(kTarget, "file"); });
+    in_root(kFile, "/link/missing", [](FrameWriter& writer) { writer.add_bytes(kContent, "x", 1); });
+    const Received failed = report();  // behind all of the others
+    EXPECT_EQ(failed.type, kFailed);
+    EXPECT_EQ(failed.value(kError), ENOENT);
+    EXPECT_TRUE(std::filesystem::is_directory(root + "/real/made/deep"));
+    EXPECT_EQ(test::contents_of(root + "/real/to"), "2ndst") << "into the file that is there";
+    // And the agent is back in its own.
+    EXPECT_EQ(output_of({"sh", "-c", "test -e /real || echo own"}), "own\n");
+}
+
+TEST_F(AgentOverSockets, ACommandMayHaveNamespacesAndOthersJoinThem) {
+    if (geteuid() != 0 || unshare_is_refused()) {
+        GTEST_SKIP() << "namespaces may not be made here";
+    }
+    run(1, {"sh", "-c", "echo $$; hostname; read line; echo $line"}, [](FrameWriter& writer) {
+        writer.add_number(kNamespaces, CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC);
+        writer.add_text(kHostName, "inside");
+        writer.add_text(kUser, "0");
+    });
+    auto fds = streams(1);
+    EXPECT_EQ(test::read_up_to(fds[kOutput].get(), 9, kPatienceMs), "1\ninside\n");
+    EXPECT_EQ(output_of(
+                  {"sh", "-c", "hostname; kill -0 1 && echo seen"},
+                  [](FrameWriter& writer) { writer.add_number(kJoined, 1); }, 2),
+              "inside\nseen\n");
+    test::write_all(fds[kInput].get(), "end\n");
+    EXPECT_EQ(all_of(fds[kOutput]), "end\n");
+    EXPECT_EQ(report().value(kStatus), 0);
+    // What has ended cannot be joined.
+    run(5, {"true"}, [](FrameWriter& writer) { writer.add_number(kJoined, 1); });
+    const Received failed = report();
+    EXPECT_EQ(failed.type, kFailed);
+    EXPECT_EQ(failed.value(kError), ESRCH);
+}
+
+TEST(AgentUsers, AreLookedUpAsDockerDoes) {
+    const test::TemporaryFolder folder;
+    const std::string users = folder.path() / "passwd";
+    const std::string groups = folder.path() / "group";
+    std::ofstream{users} << "root:x:0:0:root:/root:/bin/sh\nbroken line\n1002:x:5:6::/five:\n"
+                            "worker:x:1000:1001::/home/worker:/bin/sh\n";
+    std::ofstream{groups} << "root:x:0:\nstaff:x:50:nobody,worker\nworkers:x:1001:\nbig:x:9:worker\n";
+    const struct {
+        const char* text;
+        uid_t id;
+        gid_t group;
+        std::vector<gid_t> further;
+        const char* home;
+    } rows[] = {
+        {"0", 0, 0, {}, "/root"},
+        {"", 0, 0, {}, "/root"},
+        {"worker", 1000, 1001, {50, 9}, "/home/worker"},
+        {"1000", 1000, 1001, {50, 9}, "/home/worker"},
+        {"worker:staff", 1000, 50, {}, "/home/worker"},
+        {"worker:7", 1000, 7, {}, "/home/worker"},
+        {":50", 0, 50, {}, "/root"},
+        {"1002", 5, 6, {}, "/five"},  // a name of digits
+        {"77", 77, 0, {}, "/"},
+    };
+    for (const auto& row : rows) {
+        User user;
+        EXPECT_EQ(find_user(row.text, users.c_str(), groups.c_str(), user), nullptr) << row.text;
+        EXPECT_EQ(user.id, row.id) << row.text;
+        EXPECT_EQ(user.group, row.group) << row.text;
+        EXPECT_EQ(std::vector<gid_t>(user.groups, user.groups + user.group_count), row.further) << row.text;
+        EXPECT_STREQ(user.home, row.home) << row.text;
+    }
+    for (const std::string text : {"stranger", "-1", "2147483648", "worker:strangers", "0x5"}) {
+        User user;
+        EXPECT_NE(find_user(text.c_str(), users.c_str(), groups.c_str(), user), nullptr) << text;
+        EXPECT_EQ(errno, ENOENT) << text;
+    }
+    User user;
+    EXPECT_EQ(find_user("5:6", "/nowhere", "/nowhere", user), nullptr);
+    EXPECT_NE(find_user(std::string(300, 'x').c_str(), users.c_str(), groups.c_str(), user), nullptr);
+    // Nobody waits for a pipe that an image has there.
+    const std::string pipe = folder.path() / "pipe";
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    EXPECT_NE(find_user("worker", pipe.c_str(), pipe.c_str(), user), nullptr);
+}
+
 TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
-    const auto text = [](Tag tag, const char* value) {
-        return [=](FrameWriter& writer) { writer.add_text(tag, value); };
+    const auto text = [](Tag tag, std::string value) {
+        return [=](FrameWriter& writer) { writer.add_text(tag, value.c_str()); };
     };
     const auto number = [](Tag tag, uint64_t value) {
         return [=](FrameWriter& writer) { writer.add_number(tag, value); };
+    };
+    const auto more = [](std::pair<Tag, uint64_t> field) {
+        return [=](FrameWriter& writer) {
+            writer.add_text(kArgument, "true");
+            writer.add_number(field.first, field.second);
+        };
+    };
+    const auto bytes = [](Tag tag, std::string value) {
+        return [=](FrameWriter& writer) {
+            writer.add_text(kArgument, "true");
+            writer.add_bytes(tag, value.data(), value.size());
+        };
     };
     const struct {
         const char* name;
@@ -377,6 +505,52 @@ TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
                                              writer.add_text(kArgument, "x");
                                          }
                                      })},
+        {"a namespace that is not a command's to have", frame(kRun, 1, more({kNamespaces, CLONE_NEWUSER}))},
+        {"a name for a namespace that is not its own", frame(kRun, 1,
+                                                             [](FrameWriter& writer) {
+                                                                 writer.add_text(kArgument, "true");
+                                                                 writer.add_text(kHostName, "x");
+                                                             })},
+        {"a long name", frame(kRun, 1, text(kHostName, std::string(65, 'x').c_str()))},
+        {"what joins and has its own", frame(kRun, 1,
+                                             [](FrameWriter& writer) {
+                                                 writer.add_text(kArgument, "true");
+                                                 writer.add_number(kJoined, 2);
+                                                 writer.add_number(kNamespaces, CLONE_NEWUTS);
+                                             })},
+        {"a place of the agent's own that is hidden", frame(kRun, 1,
+                                                            [](FrameWriter& writer) {
+                                                                writer.add_text(kArgument, "true");
+                                                                writer.add_text(kHidden, "/proc");
+                                                            })},
+        {"too many places", frame(kRun, 1,
+                                  [](FrameWriter& writer) {
+                                      for (size_t count = 0; count <= RunRequest::kMostPlaces; ++count) {
+                                          writer.add_text(kUnwritable, "/x");
+                                      }
+                                  })},
+        {"a limit of nothing", frame(kRun, 1, bytes(kLimit, std::string(24, '\x7f')))},
+        {"a short limit", frame(kRun, 1, bytes(kLimit, std::string(23, '\0')))},
+        {"too many limits", frame(kRun, 1,
+                                  [](FrameWriter& writer) {
+                                      for (size_t count = 0; count <= RunRequest::kMostLimits; ++count) {
+                                          writer.add_bytes(kLimit, std::string(24, '\0').data(), 24);
+                                      }
+                                  })},
+        {"a flag of two", frame(kRun, 1, more({kNoNewPrivileges, 2}))},
+        {"a large number that it joins", frame(kRun, 1, more({kJoined, uint64_t{1} << 32}))},
+        {"a node that is none", frame(kNode, 1,
+                                      [](FrameWriter& writer) {
+                                          writer.add_text(kPath, "/nowhere");
+                                          writer.add_number(kMode, 0666);
+                                          writer.add_number(kDevice, 1);
+                                      })},
+        {"a folder that is a node", frame(kFolder, 1,
+                                          [](FrameWriter& writer) {
+                                              writer.add_text(kPath, "/nowhere");
+                                              writer.add_number(kMode, S_IFCHR | 0666);
+                                          })},
+        {"a link to nowhere", frame(kLink, 1, text(kPath, "/nowhere"))},
         {"a large terminal", frame(kRun, 1, number(kRows, 65536))},
         {"a command of no number", frame(kRun, kEveryCommand, text(kArgument, "true"))},
         {"signal 0", frame(kSignal, 1, number(kValue, 0))},
