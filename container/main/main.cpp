@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "container/main/daemon.h"
 #include "container/main/image_commands.h"
+#include "container/main/run_command.h"
 #include "vmm/main/keeper.h"
 
 namespace hull::container {
@@ -29,6 +30,7 @@ constexpr std::array kCommands{
     Command{"images", run_images},
     Command{"pull", run_pull},
     Command{"rmi", run_rmi},
+    Command{"run", run_run},
 };
 
 ExitStatus run(const std::vector<std::string>& arguments) {

@@ -15,7 +15,7 @@ void add_store_option(options::options_description& known) {
          "where images are (default: /var/lib/hull for root, ~/.local/share/hull for others)");
 }
 
-Store open_store(const options::variables_map& values, Store::Use use) {
+std::filesystem::path data_root(const options::variables_map& values) {
     std::filesystem::path root;
     if (values.count("data-root") > 0) {
         root = single_value(values["data-root"].as<OptionValues>(), "data-root");
@@ -25,7 +25,11 @@ Store open_store(const options::variables_map& values, Store::Use use) {
     } else {
         root = default_data_root();
     }
-    return Store{std::filesystem::absolute(root), use};
+    return std::filesystem::absolute(root);
+}
+
+Store open_store(const options::variables_map& values, Store::Use use) {
+    return Store{data_root(values), use};
 }
 
 void add_registry_options(options::options_description& known) {

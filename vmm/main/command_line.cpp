@@ -65,7 +65,8 @@ options::variables_map read_command_line(const options::options_description& kno
     try {
         using options::command_line_style::style_t;
         const int style = style_t::allow_long | style_t::long_allow_adjacent | style_t::long_allow_next |
-                          style_t::allow_short | style_t::allow_dash_for_short | style_t::short_allow_next;
+                          style_t::allow_short | style_t::allow_dash_for_short | style_t::short_allow_next |
+                          style_t::short_allow_adjacent | style_t::allow_sticky;
         options::command_line_parser parser{arguments};
         const options::parsed_options given = parser.options(known).style(style).run();
         refuse_what_cannot_be_meant(given, advice, words);

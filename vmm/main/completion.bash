@@ -2,11 +2,11 @@
 _hull() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check pull images rmi daemon --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check run pull images rmi daemon --help --version' -- "$word")
         return
     fi
     case $before in
-        --kernel | --initramfs | --disk | --config | --in | --out | --image)
+        --kernel | --initramfs | --env-file | --disk | --config | --in | --out | --image)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
@@ -23,14 +23,16 @@ _hull() {
         --share) mapfile -t COMPREPLY < <(compgen -W 'tag=' -- "$word"); compopt -o nospace; return ;;
         --net)
             compopt -o nospace
-            if [[ ${COMP_WORDS[1]} == sandbox ]]; then
+            if [[ ${COMP_WORDS[1]} == sandbox || ${COMP_WORDS[1]} == run ]]; then
                 mapfile -t COMPREPLY < <(compgen -W 'none user' -- "$word")
             else
                 mapfile -t COMPREPLY < <(compgen -W 'user tap= socket=' -- "$word")
             fi
             return ;;
+        --network) mapfile -t COMPREPLY < <(compgen -W 'none user' -- "$word"); return ;;
+        --security-opt) mapfile -t COMPREPLY < <(compgen -W 'no-new-privileges' -- "$word"); return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file: virtio virtio:file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow | --insecure-registry | --registry-mirror) return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow | --insecure-registry | --registry-mirror | --env | --workdir | --user | --entrypoint | --name | --hostname | --shm-size | --publish | --add-host | --tmpfs | --ulimit | --cap-add | --cap-drop) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
@@ -39,6 +41,11 @@ _hull() {
         sandbox)
             mapfile -t COMPREPLY < <(compgen -W '--image --in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
                 --initramfs --jail --jail-without --jail-user --help --' -- "$word") ;;
+        run)
+            mapfile -t COMPREPLY < <(compgen -W '--interactive --tty --env --env-file --workdir --user --entrypoint --name --hostname
+                --rm --memory --cpus --pids-limit --shm-size --network --net --publish --add-host --read-only --tmpfs --ulimit
+                --cap-add --cap-drop --security-opt --kernel --initramfs --jail --jail-without --jail-user --data-root
+                --insecure-registry --registry-mirror --help' -- "$word") ;;
         pull) mapfile -t COMPREPLY < <(compgen -W '--data-root --insecure-registry --registry-mirror --quiet --help' -- "$word") ;;
         images) mapfile -t COMPREPLY < <(compgen -W '--data-root --quiet --help' -- "$word") ;;
         rmi) mapfile -t COMPREPLY < <(compgen -W '--data-root --force --help' -- "$word") ;;

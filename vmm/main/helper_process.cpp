@@ -169,13 +169,14 @@ std::filesystem::path own_file(const std::string& name) {
     std::error_code ignored;
     const std::filesystem::path folder =
         std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-    for (const std::filesystem::path& file : {folder / name, folder / "../libexec/hull" / name}) {
+    for (const std::filesystem::path& file :
+         {folder / name, folder / "../libexec/hull" / name, folder / "../../bin" / name}) {
         if (access(file.c_str(), R_OK) == 0) {
             return file;
         }
     }
     throw Error{ExitStatus::bad_file, "cannot find '" + name + "', a part of Hull",
-                "it is neither in " + folder.string() + " nor in its ../libexec/hull",
+                "it is neither in " + folder.string() + " nor in its ../libexec/hull or ../../bin",
                 "build or install all of Hull"};
 }
 

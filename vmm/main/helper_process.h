@@ -58,7 +58,8 @@ class HelperProcess {
 std::string output_of(const std::string& name, const std::string& script, const std::string& argument);
 
 /// A file of Hull's own, which lies beside the running program or, where Hull is installed, in
-/// ../libexec/hull. Throws Error (bad_file) where it is in neither.
+/// ../libexec/hull, or, for a program that is there, in ../../bin. Throws Error (bad_file) where it is in
+/// none of them.
 std::filesystem::path own_file(const std::string& name);
 
 }  // namespace hull

@@ -55,6 +55,7 @@ void print_help() {
         "  boot     boot a kernel ('hull boot --help' lists the options)\n"
         "  sandbox  run a command in a virtual machine that is thrown away ('hull sandbox --help')\n"
         "  check    look whether this host can run guests\n"
+        "  run      run a command in a container with a virtual machine of its own ('hull run --help')\n"
         "  pull     get an image of a container from a registry ('hull pull --help')\n"
         "  images   list the images that are here\n"
         "  rmi      remove images\n"
@@ -331,7 +332,7 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
 }
 
 /// What hulld does, a program of its own that links what a machine's process must not hold.
-constexpr std::array<std::string_view, 4> kCommandsOfHulld{"daemon", "images", "pull", "rmi"};
+constexpr std::array<std::string_view, 5> kCommandsOfHulld{"daemon", "images", "pull", "rmi", "run"};
 
 /// Becomes hulld. Throws Error (bad_file) where it cannot.
 [[noreturn]] void become_hulld(const std::vector<std::string>& arguments) {

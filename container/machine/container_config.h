@@ -1,0 +1,78 @@
+// What a container is to be, whoever says so.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "container/image/image_config.h"
+
+namespace hull::container {
+
+/// A limit of a process's (setrlimit(2)).
+struct ProcessLimit {
+    uint32_t resource = 0;  ///< RLIMIT_…
+    uint64_t soft = 0;      ///< all bits set: none
+    uint64_t hard = 0;
+
+    /// Docker's "NAME=SOFT[:HARD]", -1 for none. Throws Error (usage).
+    static ProcessLimit parse(const std::string& text);
+};
+
+/// A folder that is in memory only.
+struct TmpfsMount {
+    std::string path;     ///< absolute
+    uint64_t flags = 0;   ///< MS_…
+    std::string options;  ///< of mount(2): "size=64m,mode=1777"
+
+    /// Docker's "PATH[:OPTION,…]". Throws Error (usage).
+    static TmpfsMount parse(const std::string& text);
+};
+
+/// A plain value. The texts have no NUL.
+struct ContainerConfig {
+    /// What a program that is root in a container has by default: Docker's list.
+    static const uint64_t kDefaultCapabilities;
+
+    std::string host_name;
+    std::vector<std::string> command;      ///< the program first; not empty
+    std::vector<std::string> environment;  ///< NAME=VALUE
+    std::string user;                      ///< NAME|ID[:GROUP|ID]; empty: root
+    std::string working_folder = "/";      ///< absolute
+    bool tty = false;
+    bool has_input = false;
+    bool is_read_only = false;  ///< its root
+    bool no_new_privileges = false;
+    uint64_t capabilities = kDefaultCapabilities;  ///< bit N is capability N
+    std::vector<ProcessLimit> limits;
+    std::vector<TmpfsMount> tmpfs;
+    uint64_t shm_size = uint64_t{64} << 20;  ///< bytes of /dev/shm
+    std::optional<uint64_t> memory;          ///< bytes that its processes may use
+    std::optional<double> cpus;              ///< processors whose time they may use
+    std::optional<uint32_t> pids;            ///< how many they may be
+    bool has_network = true;
+    std::vector<std::string> extra_hosts;  ///< lines of /etc/hosts
+};
+
+/// What a user says beside an image; what is not said is the image's.
+struct ImageOverrides {
+    std::optional<std::string> entrypoint{};  ///< "": none
+    std::vector<std::string> command{};
+    /// NAME=VALUE; NAME alone takes that variable away.
+    std::vector<std::string> environment{};
+    std::string user{};
+    std::string working_folder{};
+};
+
+/// Puts into `config` (whose `tty` and `host_name` are set) what an image and a user say together, by
+/// Docker's rules. Throws Error (usage) where there is no command.
+void apply_image(ContainerConfig& config, const ImageConfig& image, const ImageOverrides& overrides);
+
+/// Takes names ("NET_ADMIN", "CAP_NET_ADMIN", "ALL") out of `capabilities` and puts others in, as Docker
+/// does. Throws Error (usage).
+uint64_t change_capabilities(uint64_t capabilities, const std::vector<std::string>& added,
+                             const std::vector<std::string>& dropped);
+
+}  // namespace hull::container

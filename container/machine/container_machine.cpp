@@ -1,0 +1,119 @@
+#include "container/machine/container_machine.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "container/machine/container_folder.h"
+#include "container/machine/container_session.h"
+#include "guest/agent/protocol.h"
+#include "vmm/machine/option_text.h"
+#include "vmm/main/helper_process.h"
+#include "vmm/main/made_files.h"
+#include "vmm/main/terminal.h"
+
+namespace hull::container {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Below a container's folder.
+constexpr const char* kVsock = "vsock";
+constexpr const char* kConsole = "console";
+
+/// Asks it to end, so that it tidies up; it is killed where it takes too long.
+void end(const HelperProcess& boot) {
+    constexpr int kPatienceMs = 10'000;
+    syscall(SYS_pidfd_send_signal, boot.pidfd(), SIGTERM, nullptr, 0);
+    pollfd entry{boot.pidfd(), POLLIN, 0};
+    poll(&entry, 1, kPatienceMs);
+}
+
+}  // namespace
+
+uint64_t ContainerMachine::memory_of(const std::optional<uint64_t>& limit) {
+    constexpr uint64_t kMebibyte = uint64_t{1} << 20;
+    constexpr uint64_t kDefault = 1024 * kMebibyte;
+    constexpr uint64_t kKernels = 64 * kMebibyte;
+    constexpr uint64_t kTables = 32;  // of all memory, a part that says what each page is used for
+    if (!limit) {
+        return kDefault;
+    }
+    const uint64_t whole = *limit + *limit / kTables + kKernels;
+    return (whole + kMebibyte - 1) / kMebibyte * kMebibyte;
+}
+
+std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& config, const fs::path& folder,
+                                                      const fs::path& agent) const {
+    std::vector<std::string> all{"boot", "--kernel", kernel};
+    const auto add = [&](const char* option, const std::string& value) {
+        all.emplace_back(option);
+        all.push_back(value);
+    };
+    if (!initramfs.empty()) {
+        add("--initramfs", initramfs);
+    }
+    add("--initramfs", agent);
+    add("--bus", "mmio");  // what is up sooner, and sooner gone
+    add("--cpus", std::to_string(cpus));
+    add("--memory", memory_size_text(memory_of(config.memory)));
+    add("--disk", double_commas(writable) + ",overlay");
+    if (!layers.empty()) {
+        std::string disk;
+        for (const fs::path& layer : layers) {
+            disk += "part=" + double_commas(layer) + ",";
+        }
+        add("--disk", disk + "readonly");
+    }
+    // Each machine has sockets of its own, so all may have the same number.
+    add("--vsock", "cid=3,socket=" + double_commas(folder / kVsock));
+    if (config.has_network) {
+        std::string network = "user";
+        for (const std::string& port : ports) {
+            network += ",forward=" + port;
+        }
+        add("--net", network);
+    }
+    add("--console", "file:" + (folder / kConsole).string());
+    add("--stop-timeout", "0");  // nothing in the guest is worth waiting for
+    all.insert(all.end(), words.begin(), words.end());
+    return all;
+}
+
+int run_container(const ContainerConfig& config, const ContainerMachine& machine, const std::string& name) {
+    const ContainerFolder folder{runtime_folder(), name};
+    MadeFiles made;
+    ContainerSession::Files files;
+    files.listener =
+        made.listen_at(folder.path() / (std::string{kVsock} + "_" + std::to_string(agent::kPort)));
+    files.console = made.open_pipe(folder.path() / kConsole);
+    files.layers = machine.layers.size();
+    RawTerminal terminal{STDIN_FILENO};
+    if (config.tty && config.has_input) {
+        terminal.enter();
+    }
+    const HelperProcess boot{
+        {.name = "hull",
+         .file = own_file("hull"),
+         .arguments = machine.boot_words(config, folder.path(), own_file("hull-agent.initramfs")),
+         .descriptors = {}}};
+    files.pidfd = boot.pidfd();
+    const auto tidy_up = [&] {
+        end(boot);
+        terminal.restore();
+    };
+    try {
+        const int status = ContainerSession{config, std::move(files)}.run();
+        tidy_up();
+        return status;
+    } catch (...) {
+        tidy_up();
+        throw;
+    }
+}
+
+}  // namespace hull::container

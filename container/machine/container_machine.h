@@ -1,0 +1,38 @@
+// Runs a container in a machine of its own, from the first instruction to the last.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "container/machine/container_config.h"
+
+namespace hull::container {
+
+/// What the machine is made of, beside what the container is to be.
+struct ContainerMachine {
+    std::filesystem::path kernel{};
+    std::filesystem::path initramfs{};            ///< with the kernel's modules; empty: it needs none
+    std::vector<std::filesystem::path> layers{};  ///< disks (EROFS), the lowest first
+    std::filesystem::path writable{};             ///< an ext4 disk, which is not changed
+    uint32_t cpus = 1;
+    std::vector<std::string> ports{};  ///< "HOSTIP:PORT:GUESTPORT[/udp]" of the user network
+    std::vector<std::string> words{};  ///< further ones for `hull boot`
+
+    /// Bytes of memory that the machine gets for a container with this limit; without one, by default.
+    static uint64_t memory_of(const std::optional<uint64_t>& limit);
+    /// The words behind `hull` that boot it, with the agent's initramfs. What it meets this process at is in
+    /// `folder`.
+    [[nodiscard]] std::vector<std::string> boot_words(const ContainerConfig& config,
+                                                      const std::filesystem::path& folder,
+                                                      const std::filesystem::path& agent) const;
+};
+
+/// Boots the machine as a child process that does not outlive this one, runs the command with this process's
+/// streams, and tidies up. `name` is unique among the containers that run. Answers the exit status (see
+/// ContainerSession::run()). Throws Error where there is none. The calling process has one thread.
+int run_container(const ContainerConfig& config, const ContainerMachine& machine, const std::string& name);
+
+}  // namespace hull::container

@@ -1,0 +1,78 @@
+// What goes on between a container's user and its machine.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/unique_fd.h"
+#include "container/machine/container_config.h"
+#include "vmm/agent/agent_client.h"
+#include "vmm/main/user_streams.h"
+#include "vmm/main/watched_machine.h"
+
+namespace hull::container {
+
+/// Makes a guest ready through its agent, runs the container's command in it, and carries its streams and
+/// signals. The guest has a writable disk (ext4) and, if the image has layers, a second one with them as
+/// partitions (EROFS), the lowest first. It is held for hostile. One thread.
+class ContainerSession {
+  public:
+    struct Files {
+        UniqueFd listener;  ///< where the agent's connections arrive; does not block
+        UniqueFd console;   ///< what the guest's console prints; does not block
+        size_t layers = 0;  ///< 0 to 127
+        int pidfd = -1;     ///< of the process that keeps the machine; the caller's
+    };
+    /// Blocks the signals that it carries. `config` outlives it.
+    ContainerSession(const ContainerConfig& config, Files files);
+    ContainerSession(const ContainerSession&) = delete;
+    ContainerSession& operator=(const ContainerSession&) = delete;
+    ~ContainerSession() = default;
+
+    /// Until there is an exit status: the command's, 128 and the number of the signal that ended it, 126 or
+    /// 127. Throws Error where the machine, the guest or its agent fails, which may be the guest's doing.
+    int run();
+
+  private:
+    void prepare_guest();
+    void limit_resources();
+    void mount_layers();
+    void fill_dev();
+    void mount_rest();
+    void set_up_network();
+    void start_command();
+
+    void mount(const std::string& kind, const std::string& source, const std::string& path, uint64_t flags,
+               const std::string& options, const char* root = nullptr);
+    void make_folder(const std::string& path, const char* root = nullptr);
+    void make_file(const std::string& path, const std::string& content, const char* root);
+    void write_to(const std::string& path, const std::string& content);
+    void set_address(const char* interface, uint64_t address, uint64_t prefix, uint64_t gateway);
+    void request(agent::Type type, const std::string& what, const AgentClient::Fill& fill);
+
+    void take_failure(uint32_t number, int error, const std::string& what);
+    void take_end(CommandEnd end);
+    void take_signal(int number);
+    void take_machines_end();
+    void finish(int status);
+    void fail(const std::string& why);
+
+    const ContainerConfig& config_;
+    size_t layers_;
+    EventLoop loop_;
+    AgentClient client_;
+    UserStreams streams_;
+    WatchedMachine machine_;
+    bool is_running_ = false;
+    bool is_done_ = false;
+    bool has_ended_ = false;        // the command
+    bool could_not_start_ = false;  // the machine, which has told why
+    int status_ = 0;
+    unsigned asked_to_end_ = 0;        // signals that were carried already
+    std::string failure_;              // why there is no status
+    std::vector<std::string> set_up_;  // what requests of their numbers are for
+};
+
+}  // namespace hull::container

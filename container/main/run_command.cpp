@@ -1,0 +1,113 @@
+#include "container/main/run_command.h"
+
+#include <sched.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "container/image/pull.h"
+#include "container/machine/container_machine.h"
+#include "container/machine/writable_disk.h"
+#include "container/main/pull_progress.h"
+#include "container/main/run_options.h"
+#include "container/main/store_options.h"
+#include "vmm/main/fetched_files.h"
+
+namespace hull::container {
+
+namespace {
+
+constexpr auto kContainerFailed = static_cast<ExitStatus>(125);
+
+/// 12 hexadecimal digits by chance, as docker shows of an id.
+std::string make_id() {
+    std::array<unsigned char, 6> bytes{};
+    if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+        throw Error{ExitStatus::no_resources, "cannot make an id", errno_text(errno)};
+    }
+    constexpr const char* kDigits = "0123456789abcdef";
+    std::string id;
+    for (const unsigned char byte : bytes) {
+        id += kDigits[byte >> 4];
+        id += kDigits[byte & 15];
+    }
+    return id;
+}
+
+/// The image, which is pulled where it is not here.
+StoredImage find_image(Store& store, const RunOptions& run) {
+    if (std::optional<StoredImage> image = store.find(run.image)) {
+        return *image;
+    }
+    const Reference reference = Reference::parse(run.image);
+    std::fprintf(stderr, "Unable to find image '%s' locally\n", reference.familiar_text().c_str());
+    PullProgress progress{stderr, isatty(STDERR_FILENO) == 1};
+    pull(store, reference, registry_options(run.store),
+         [&](const LayerProgress& layer) { progress.show(layer); });
+    std::optional<StoredImage> image = store.find(run.image);
+    if (!image) {
+        throw Error{ExitStatus::bad_file, "cannot run '" + run.image + "'",
+                    "it was removed as soon as it was pulled"};
+    }
+    return *image;
+}
+
+/// All of the host's that this process may use, or so many as its time is limited to.
+uint32_t processors(const std::optional<double>& limit) {
+    constexpr uint32_t kMost = 254;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    const int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    const auto wanted = limit ? static_cast<uint32_t>(std::ceil(*limit)) : static_cast<uint32_t>(allowed);
+    return std::clamp(std::min(wanted, static_cast<uint32_t>(allowed)), uint32_t{1}, kMost);
+}
+
+int run(RunOptions& options) {
+    if (options.config.tty && options.config.has_input && isatty(STDIN_FILENO) == 0) {
+        throw Error{ExitStatus::usage, "cannot give the command a terminal (-t) with this input (-i)",
+                    "standard input is none", "leave -t out"};
+    }
+    const GuestKernel kernel = find_guest_kernel({options.kernel, options.initramfs}, "a container");
+    Store store = open_store(options.store);
+    const Store::Hold hold = store.hold();
+    const StoredImage image = find_image(store, options);
+    const std::string id = make_id();
+    if (options.config.host_name.empty()) {
+        options.config.host_name = id;
+    }
+    apply_image(options.config, image.config, options.overrides);
+    // What the container writes takes its room where images do, unless the user says otherwise.
+    const std::string root = data_root(options.store);
+    setenv("TMPDIR", root.c_str(), 0);
+    const ContainerMachine machine{.kernel = kernel.kernel,
+                                   .initramfs = kernel.initramfs,
+                                   .layers = image.layers,
+                                   .writable = empty_disk(root),
+                                   .cpus = processors(options.config.cpus),
+                                   .ports = options.ports,
+                                   .words = options.jail_words};
+    return run_container(options.config, machine, options.name.empty() ? id : options.name);
+}
+
+}  // namespace
+
+ExitStatus run_run(const std::vector<std::string>& arguments) {
+    try {
+        RunOptions options = parse_run_options(arguments);
+        if (options.help) {
+            std::fputs(run_help().c_str(), stdout);
+            return ExitStatus::success;
+        }
+        return static_cast<ExitStatus>(run(options));
+    } catch (const Error& error) {
+        throw Error{kContainerFailed, std::string{error.what()}};
+    }
+}
+
+}  // namespace hull::container
