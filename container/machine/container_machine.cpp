@@ -58,6 +58,8 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
         add("--initramfs", initramfs);
     }
     add("--initramfs", agent);
+    // No interface but those that the container is to have.
+    add("--cmdline", "dummy.numdummies=0");
     add("--bus", "mmio");  // what is up sooner, and sooner gone
     add("--cpus", std::to_string(cpus));
     add("--memory", memory_size_text(memory_of(config.memory)));
@@ -84,7 +86,8 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
     return all;
 }
 
-int run_container(const ContainerConfig& config, const ContainerMachine& machine, const std::string& name) {
+int run_container(const ContainerConfig& config, const ContainerMachine& machine, const std::string& name,
+                  std::function<void()> is_up) {
     const ContainerFolder folder{runtime_folder(), name};
     MadeFiles made;
     ContainerSession::Files files;
@@ -92,6 +95,7 @@ int run_container(const ContainerConfig& config, const ContainerMachine& machine
         made.listen_at(folder.path() / (std::string{kVsock} + "_" + std::to_string(agent::kPort)));
     files.console = made.open_pipe(folder.path() / kConsole);
     files.layers = machine.layers.size();
+    files.is_up = std::move(is_up);
     RawTerminal terminal{STDIN_FILENO};
     if (config.tty && config.has_input) {
         terminal.enter();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,8 +32,10 @@ struct ContainerMachine {
 };
 
 /// Boots the machine as a child process that does not outlive this one, runs the command with this process's
-/// streams, and tidies up. `name` is unique among the containers that run. Answers the exit status (see
-/// ContainerSession::run()). Throws Error where there is none. The calling process has one thread.
-int run_container(const ContainerConfig& config, const ContainerMachine& machine, const std::string& name);
+/// streams, and tidies up. `name` is unique among the containers that run. `is_up` is called once, when the
+/// machine has opened its disks. Answers the exit status (see ContainerSession::run()). Throws Error where
+/// there is none. The calling process has one thread.
+int run_container(const ContainerConfig& config, const ContainerMachine& machine, const std::string& name,
+                  std::function<void()> is_up);
 
 }  // namespace hull::container

@@ -18,6 +18,7 @@ namespace hull::container {
 
 namespace {
 
+constexpr int kContainerFailed = 125;
 constexpr int kNotExecutable = 126;
 constexpr int kNotFound = 127;
 constexpr int kBySignal = 128;
@@ -63,6 +64,7 @@ constexpr const char* kUnwritable[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/p
 ContainerSession::ContainerSession(const ContainerConfig& config, Files files)
     : config_{config},
       layers_{files.layers},
+      is_up_{std::move(files.is_up)},
       client_{loop_,
               std::move(files.listener),
               {.hello = [this] { prepare_guest(); },
@@ -94,9 +96,6 @@ ContainerSession::ContainerSession(const ContainerConfig& config, Files files)
 
 int ContainerSession::run() {
     loop_.run();
-    if (could_not_start_) {
-        return static_cast<int>(ExitStatus::internal_failure);
-    }
     if (!failure_.empty()) {
         const std::string words = machine_.last_words();
         if (!words.empty()) {
@@ -164,6 +163,7 @@ void ContainerSession::set_address(const char* interface, uint64_t address, uint
 
 /// All in one go: what the agent has done it does not answer, and what it cannot do ends the session.
 void ContainerSession::prepare_guest() {
+    is_up_();
     limit_resources();
     mount_layers();
     fill_dev();
@@ -361,8 +361,7 @@ void ContainerSession::take_signal(int number) {
 
 void ContainerSession::take_machines_end() {
     if (machine_.could_not_start()) {
-        could_not_start_ = true;
-        finish(0);
+        finish(kContainerFailed);  // it has said why
     } else {
         fail("the guest has ended by itself");
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,10 +21,11 @@ namespace hull::container {
 class ContainerSession {
   public:
     struct Files {
-        UniqueFd listener;  ///< where the agent's connections arrive; does not block
-        UniqueFd console;   ///< what the guest's console prints; does not block
-        size_t layers = 0;  ///< 0 to 127
-        int pidfd = -1;     ///< of the process that keeps the machine; the caller's
+        UniqueFd listener;              ///< where the agent's connections arrive; does not block
+        UniqueFd console;               ///< what the guest's console prints; does not block
+        size_t layers = 0;              ///< 0 to 127
+        int pidfd = -1;                 ///< of the process that keeps the machine; the caller's
+        std::function<void()> is_up{};  ///< called when the guest is there
     };
     /// Blocks the signals that it carries. `config` outlives it.
     ContainerSession(const ContainerConfig& config, Files files);
@@ -32,7 +34,8 @@ class ContainerSession {
     ~ContainerSession() = default;
 
     /// Until there is an exit status: the command's, 128 and the number of the signal that ended it, 126 or
-    /// 127. Throws Error where the machine, the guest or its agent fails, which may be the guest's doing.
+    /// 127, or 125 where the machine could not be made, which has said why. Throws Error where the machine,
+    /// the guest or its agent fails, which may be the guest's doing.
     int run();
 
   private:
@@ -61,14 +64,14 @@ class ContainerSession {
 
     const ContainerConfig& config_;
     size_t layers_;
+    std::function<void()> is_up_;
     EventLoop loop_;
     AgentClient client_;
     UserStreams streams_;
     WatchedMachine machine_;
     bool is_running_ = false;
     bool is_done_ = false;
-    bool has_ended_ = false;        // the command
-    bool could_not_start_ = false;  // the machine, which has told why
+    bool has_ended_ = false;  // the command
     int status_ = 0;
     unsigned asked_to_end_ = 0;        // signals that were carried already
     std::string failure_;              // why there is no status

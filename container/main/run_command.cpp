@@ -18,6 +18,7 @@
 #include "container/main/run_options.h"
 #include "container/main/store_options.h"
 #include "vmm/main/fetched_files.h"
+#include "vmm/main/user_streams.h"
 
 namespace hull::container {
 
@@ -75,7 +76,7 @@ int run(RunOptions& options) {
     }
     const GuestKernel kernel = find_guest_kernel({options.kernel, options.initramfs}, "a container");
     Store store = open_store(options.store);
-    const Store::Hold hold = store.hold();
+    std::optional<Store::Hold> hold = store.hold();
     const StoredImage image = find_image(store, options);
     const std::string id = make_id();
     if (options.config.host_name.empty()) {
@@ -92,13 +93,15 @@ int run(RunOptions& options) {
                                    .cpus = processors(options.config.cpus),
                                    .ports = options.ports,
                                    .words = options.jail_words};
-    return run_container(options.config, machine, options.name.empty() ? id : options.name);
+    return run_container(options.config, machine, options.name.empty() ? id : options.name,
+                         [&] { hold.reset(); });
 }
 
 }  // namespace
 
 ExitStatus run_run(const std::vector<std::string>& arguments) {
     try {
+        open_missing_streams();
         RunOptions options = parse_run_options(arguments);
         if (options.help) {
             std::fputs(run_help().c_str(), stdout);

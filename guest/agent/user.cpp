@@ -111,13 +111,15 @@ const char* find_user(const char* text, const char* users, const char* groups, U
         errno = ENOENT;
         return "to find the user in /etc/passwd";
     }
-    if (colon == nullptr || colon[1] == '\0') {
-        if (*name != '\0') {
-            find_groups(groups, name, user);
-        }
-    } else if (!find_group(groups, colon + 1, user.group)) {
+    const bool has_group = colon != nullptr && colon[1] != '\0';
+    if (has_group && !find_group(groups, colon + 1, user.group)) {
         errno = ENOENT;
         return "to find the group in /etc/group";
+    }
+    user.groups[0] = user.group;
+    user.group_count = 1;
+    if (!has_group && *name != '\0') {
+        find_groups(groups, name, user);
     }
     return nullptr;
 }

@@ -10,7 +10,7 @@ struct User {
 
     uid_t id = 0;
     gid_t group = 0;
-    gid_t groups[kMostGroups];  ///< further ones
+    gid_t groups[kMostGroups];  ///< that one, so that it cannot be done without, and further ones
     int group_count = 0;
     char home[256] = "/";
 };

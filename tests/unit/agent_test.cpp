@@ -453,7 +453,9 @@ TEST(AgentUsers, AreLookedUpAsDockerDoes) {
         EXPECT_EQ(find_user(row.text, users.c_str(), groups.c_str(), user), nullptr) << row.text;
         EXPECT_EQ(user.id, row.id) << row.text;
         EXPECT_EQ(user.group, row.group) << row.text;
-        EXPECT_EQ(std::vector<gid_t>(user.groups, user.groups + user.group_count), row.further) << row.text;
+        EXPECT_EQ(user.groups[0], row.group) << row.text;
+        EXPECT_EQ(std::vector<gid_t>(user.groups + 1, user.groups + user.group_count), row.further)
+            << row.text;
         EXPECT_STREQ(user.home, row.home) << row.text;
     }
     for (const std::string text : {"stranger", "-1", "2147483648", "worker:strangers", "0x5"}) {

@@ -27,6 +27,7 @@
 #include "vmm/main/sandbox_session.h"
 #include "vmm/main/system_folders.h"
 #include "vmm/main/terminal.h"
+#include "vmm/main/user_streams.h"
 
 namespace hull {
 
@@ -154,15 +155,6 @@ MachineConfig make_config(const SandboxOptions& options, const std::optional<Roo
     config.stop_timeout = std::chrono::milliseconds{0};  // nothing in the guest is worth waiting for
     config.check();
     return config;
-}
-
-/// So that no other file gets the number of a stream that the user has closed.
-void open_missing_streams() {
-    for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-        if (fcntl(number, F_GETFD) < 0) {
-            static_cast<void>(open("/dev/null", O_RDWR));  // takes the lowest number that is free: this one
-        }
-    }
 }
 
 /// The process that keeps the machine.

@@ -37,6 +37,14 @@ uint32_t bit_of(agent::Type kind) {
 
 }  // namespace
 
+void open_missing_streams() {
+    for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (fcntl(number, F_GETFD) < 0) {
+            static_cast<void>(open("/dev/null", O_RDWR));  // takes the lowest number that is free: this one
+        }
+    }
+}
+
 UserStreams::UserStreams(EventLoop& loop, AgentClient& client, Config config, Events events)
     : loop_{loop},
       client_{client},

@@ -13,6 +13,10 @@
 
 namespace hull {
 
+/// Opens nothing (/dev/null) as each standard stream that the user has closed, so that no other file gets its
+/// number.
+void open_missing_streams();
+
 /// Carries between this process's standard streams and those of one command, and the signals that this
 /// process gets. For the event loop's thread.
 class UserStreams {
