@@ -54,7 +54,9 @@ std::string make_frame(test::FuzzInput& input) {
         for (int left = what >> 3 & 3; left > 0; --left) {
             const uint8_t which = input.byte();
             if (which < 200) {
-                writer.add_number(kTags[which % 4], which < 160 ? which >> 5 & 1 : input.word());
+                const agent::Tag tag = kTags[which % 4];
+                const uint64_t sound = tag == agent::kVersionTag ? agent::kVersion : 1;
+                writer.add_number(tag, which < 160 ? (which >> 5 & 1) * sound : input.word());
             } else if (which < 240) {
                 writer.add_text(agent::kText, "to do\x1b it");
             } else {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -50,18 +51,39 @@ class Run : public testing::Test {
         before_.reset();
         folder_.reset();
     }
-    void SetUp() override { before_ = std::make_unique<Remains>(Remains::look()); }
+    void SetUp() override {
+        before_ = std::make_unique<Remains>(look());
+        files_before_ = files();
+    }
     void TearDown() override {
-        for (int tries = 0; tries < 500 && Remains::look() != *before_; ++tries) {
+        Remains after = look();
+        for (int tries = 0; tries < 500 && after != *before_; ++tries) {
             std::this_thread::sleep_for(10ms);
+            after = look();
         }
-        const Remains after = Remains::look();
         EXPECT_EQ(after.programs, before_->programs);
         EXPECT_EQ(after.sockets, before_->sockets);
-        EXPECT_EQ(after.folders, before_->folders);
+        EXPECT_EQ(files(), files_before_);
         EXPECT_EQ(after.mounts, before_->mounts);
         EXPECT_EQ(after.cgroups, before_->cgroups);
-        EXPECT_FALSE(std::filesystem::exists(folder_->path() / "hull")) << "where containers meet machines";
+    }
+
+    /// Without the folders in /tmp, which are other programs'.
+    static Remains look() {
+        Remains found = Remains::look();
+        found.folders.clear();
+        return found;
+    }
+    /// All that is in the store and where containers meet their machines.
+    static std::set<std::string> files() {
+        std::set<std::string> found;
+        for (const auto& entry : std::filesystem::recursive_directory_iterator{folder_->path()}) {
+            found.insert(entry.path());
+        }
+        // Which are made once.
+        found.erase(folder_->path() / "store/empty-10G.ext4");
+        found.erase(folder_->path() / "script");
+        return found;
     }
 
     static std::vector<std::string> words(std::vector<std::string> more) {
@@ -89,6 +111,7 @@ class Run : public testing::Test {
 
     static std::unique_ptr<TemporaryFolder> folder_;
     static std::unique_ptr<Remains> before_;
+    std::set<std::string> files_before_;
 };
 
 std::unique_ptr<TemporaryFolder> Run::folder_;
@@ -163,7 +186,7 @@ TEST_F(Run, ARootThatIsReadOnly) {
 TEST_F(Run, CarriesStreamsAndSignals) {
     EXPECT_EQ(
         shell("head -c 300001 /dev/urandom >in; $R --network none -i box sh -c 'cat; echo e >&2' <in >out "
-              "2>err; cmp in out && cat err; echo x | $R --network none box cat && echo empty")
+              "2>err; cmp in out && cat err; echo x | $R --network none box cat && echo empty; rm in out err")
             .out,
         "e\nempty\n");
     HullProcess hull{words({"--network", "none", "box", "sh", "-c",
