@@ -30,8 +30,8 @@ using testing::Not;
 class Run : public testing::Test {
   protected:
     static void SetUpTestSuite() {
-        folder_ = std::make_unique<TemporaryFolder>();
-        container::Store store{folder_->path() / "store", container::Store::Use::shared};
+        folder = std::make_unique<TemporaryFolder>();
+        container::Store store{folder->path() / "store", container::Store::Use::shared};
         const std::string end(1024, '\0');
         const std::string second = TarPart{.name = "data/new", .content = "of the second layer\n"}.bytes() +
                                    TarPart{.name = "etc/.wh.old"}.bytes() + end;
@@ -44,28 +44,28 @@ class Run : public testing::Test {
                            TarPart{.name = "last", .content = std::to_string(many.size() + 1)}.bytes() + end);
         }
         store_image(store, "many", many, R"("config":{"Entrypoint":["sh","-c"]})");
-        setenv("XDG_RUNTIME_DIR", folder_->path().c_str(), 1);
+        setenv("XDG_RUNTIME_DIR", folder->path().c_str(), 1);
     }
     static void TearDownTestSuite() {
         unsetenv("XDG_RUNTIME_DIR");
-        before_.reset();
-        folder_.reset();
+        before.reset();
+        folder.reset();
     }
     void SetUp() override {
-        before_ = std::make_unique<Remains>(look());
+        before = std::make_unique<Remains>(look());
         files_before_ = files();
     }
     void TearDown() override {
         Remains after = look();
-        for (int tries = 0; tries < 500 && after != *before_; ++tries) {
+        for (int tries = 0; tries < 500 && after != *before; ++tries) {
             std::this_thread::sleep_for(10ms);
             after = look();
         }
-        EXPECT_EQ(after.programs, before_->programs);
-        EXPECT_EQ(after.sockets, before_->sockets);
+        EXPECT_EQ(after.programs, before->programs);
+        EXPECT_EQ(after.sockets, before->sockets);
         EXPECT_EQ(files(), files_before_);
-        EXPECT_EQ(after.mounts, before_->mounts);
-        EXPECT_EQ(after.cgroups, before_->cgroups);
+        EXPECT_EQ(after.mounts, before->mounts);
+        EXPECT_EQ(after.cgroups, before->cgroups);
     }
 
     /// Without the folders in /tmp, which are other programs'.
@@ -77,17 +77,17 @@ class Run : public testing::Test {
     /// All that is in the store and where containers meet their machines.
     static std::set<std::string> files() {
         std::set<std::string> found;
-        for (const auto& entry : std::filesystem::recursive_directory_iterator{folder_->path()}) {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator{folder->path()}) {
             found.insert(entry.path());
         }
         // Which are made once.
-        found.erase(folder_->path() / "store/empty-10G.ext4");
-        found.erase(folder_->path() / "script");
+        found.erase(folder->path() / "store/empty-10G.ext4");
+        found.erase(folder->path() / "script");
         return found;
     }
 
     static std::vector<std::string> words(std::vector<std::string> more) {
-        more.insert(more.begin(), {"run", "--data-root", folder_->path() / "store", "--kernel",
+        more.insert(more.begin(), {"run", "--data-root", folder->path() / "store", "--kernel",
                                    guest_file("small/bzImage")});
         return more;
     }
@@ -98,8 +98,8 @@ class Run : public testing::Test {
         for (const std::string& word : words({})) {
             prefix += " " + word;
         }
-        const std::filesystem::path script = folder_->path() / "script";
-        std::ofstream{script} << ("cd " + folder_->path().string() + "; R='" + prefix + "'\n" + line + "\n");
+        const std::filesystem::path script = folder->path() / "script";
+        std::ofstream{script} << ("cd " + folder->path().string() + "; R='" + prefix + "'\n" + line + "\n");
         const std::unique_ptr<FILE, void (*)(FILE*)> pipe{popen(("sh " + script.string()).c_str(), "re"),
                                                           [](FILE*) {}};
         Ended ended;
@@ -109,13 +109,13 @@ class Run : public testing::Test {
         return ended;
     }
 
-    static std::unique_ptr<TemporaryFolder> folder_;
-    static std::unique_ptr<Remains> before_;
+    static std::unique_ptr<TemporaryFolder> folder;
+    static std::unique_ptr<Remains> before;
     std::set<std::string> files_before_;
 };
 
-std::unique_ptr<TemporaryFolder> Run::folder_;
-std::unique_ptr<Remains> Run::before_;
+std::unique_ptr<TemporaryFolder> Run::folder;
+std::unique_ptr<Remains> Run::before;
 
 TEST_F(Run, EndsWithTheCommandsStatus) {
     Ended ended = shell("$R --network none box");
@@ -238,7 +238,7 @@ TEST_F(Run, WhatIsKilledLeavesNothingRunning) {
         EXPECT_THAT(other.out, HasSubstr("one of this name is running"));
         kill(hull.keeper(), SIGKILL);
         EXPECT_EQ(hull.wait(), 1000 + SIGKILL);
-        EXPECT_TRUE(std::filesystem::exists(folder_->path() / "hull/same"));
+        EXPECT_TRUE(std::filesystem::exists(folder->path() / "hull/same"));
     }
     // The next one sweeps what it left.
     EXPECT_EQ(shell("$R --network none --name same box").out, "default\n");

@@ -473,7 +473,7 @@ TEST(AgentUsers, AreLookedUpAsDockerDoes) {
 }
 
 TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
-    const auto text = [](Tag tag, std::string value) {
+    const auto text = [](Tag tag, const std::string& value) {
         return [=](FrameWriter& writer) { writer.add_text(tag, value.c_str()); };
     };
     const auto number = [](Tag tag, uint64_t value) {
@@ -485,7 +485,7 @@ TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
             writer.add_number(field.first, field.second);
         };
     };
-    const auto bytes = [](Tag tag, std::string value) {
+    const auto bytes = [](Tag tag, const std::string& value) {
         return [=](FrameWriter& writer) {
             writer.add_text(kArgument, "true");
             writer.add_bytes(tag, value.data(), value.size());
@@ -513,7 +513,7 @@ TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
                                                                  writer.add_text(kArgument, "true");
                                                                  writer.add_text(kHostName, "x");
                                                              })},
-        {"a long name", frame(kRun, 1, text(kHostName, std::string(65, 'x').c_str()))},
+        {"a long name", frame(kRun, 1, text(kHostName, std::string(65, 'x')))},
         {"what joins and has its own", frame(kRun, 1,
                                              [](FrameWriter& writer) {
                                                  writer.add_text(kArgument, "true");

@@ -153,7 +153,7 @@ TEST(ContainerFolder, IsItsContainersAlone) {
         const ContainerFolder first{parent, "one"};
         const ContainerFolder second{parent, "two"};
         EXPECT_TRUE(std::filesystem::is_directory(first.path()));
-        std::ofstream{first.path() / "file"};
+        std::ofstream{first.path() / "file"} << "x";
         expect_error(
             [&] {
                 ContainerFolder{parent, "one"};
