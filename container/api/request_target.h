@@ -3,22 +3,12 @@
 
 #include <map>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "container/api/api_error.h"
+
 namespace hull::container {
-
-/// An answer that is no success: thrown by whoever serves a request, and sent as {"message": …}.
-class ApiError : public std::runtime_error {
-  public:
-    /// `status` is HTTP's, 400 to 599.
-    ApiError(unsigned status, const std::string& message) : std::runtime_error{message}, status_{status} {}
-    [[nodiscard]] unsigned status() const { return status_; }
-
-  private:
-    unsigned status_;
-};
 
 /// The versions of the Engine API that are served, as their second number (1.N).
 inline constexpr unsigned kLeastApiVersion = 24;

@@ -75,7 +75,7 @@ class MachineTest : public KvmTest {
         {
             Machine machine{config_, std::move(files), timeline_};
             machine_ = &machine;
-            reader = std::thread{[&] { printed_ = read_up_to(output_.read_end.get(), SIZE_MAX, 60'000); }};
+            reader = std::thread{[&] { printed_ = read_up_to(output_.read_end.get(), SIZE_MAX, -1); }};
             std::thread beside{[&] { meanwhile(); }};
             status = machine.run(machines_end_.get());
             keeper_was_gone_ = machine.keeper_is_gone();

@@ -1,0 +1,111 @@
+// The daemon's containers: what they are, and what can be done with them.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "container/api/api_error.h"
+#include "container/image/store.h"
+#include "container/life/container_spec.h"
+#include "container/life/events.h"
+#include "container/supervisor/container_files.h"
+#include "container/supervisor/exec_config.h"
+
+namespace hull::container {
+
+/// How a container is just now.
+struct ContainerView {
+    enum class Stage { created, running, paused, restarting, removing, exited };
+    std::string id;    ///< 64 hexadecimal digits
+    std::string name;  ///< without a slash
+    std::chrono::system_clock::time_point created{};
+    std::shared_ptr<const ContainerSpec> spec;
+    Stage stage = Stage::created;
+    RunState state;                  ///< of the run that is, or was last; as made where there was none
+    unsigned restarts = 0;           ///< by its policy
+    std::vector<PortBinding> ports;  ///< as they are at the host; none while it does not run
+    ContainerFiles files;
+
+    /// Docker's word: "running".
+    [[nodiscard]] std::string stage_word() const;
+    [[nodiscard]] bool is_running() const { return stage == Stage::running || stage == Stage::paused; }
+};
+
+struct ExecView {
+    std::string id;  ///< 64 hexadecimal digits
+    std::string container;
+    ExecConfig config;
+    bool has_started = false;
+    bool is_running = false;
+    std::optional<int> exit_status;  ///< once it has ended
+    int number = 0;                  ///< of it in its container
+};
+
+/// A client of a command's, on a connection that was taken out of HTTP.
+struct AttachedClient {
+    UniqueFd socket;
+    std::string first;  ///< what it has sent already
+    bool input = false;
+    bool output = true;
+    bool errors = true;
+    std::vector<uint8_t> detach_keys{16, 17};  ///< Ctrl-P Ctrl-Q
+};
+
+/// Each container has a supervisor while it runs (container/supervisor), which this starts, follows, and
+/// finds again where another daemon had started it. `name` is a name, an id or the beginning of one.
+/// Everything throws ApiError, as dockerd answers (404: none of that name, 409: not while it is as it is),
+/// and Error, where the host is in the way. Any thread.
+class Containers {
+  public:
+    /// Loads what is below `root`/containers, and starts again what is to be. All outlive it. `kernel` is
+    /// what guests get.
+    Containers(std::filesystem::path root, Store& store, GuestKernel kernel, Events& events);
+    Containers(const Containers&) = delete;
+    Containers& operator=(const Containers&) = delete;
+    /// Those that run go on without this.
+    ~Containers();
+
+    /// Answers its id. An empty name: one by chance.
+    std::string create(const std::string& name, ContainerSpec spec);
+    [[nodiscard]] ContainerView find(const std::string& name) const;
+    /// The newest first.
+    [[nodiscard]] std::vector<ContainerView> list() const;
+
+    /// Returns when the command runs, or throws what kept it from that. 304 where it runs already.
+    void start(const std::string& name);
+    /// Sends its stop signal, and after `timeout` (negative: never; none: the container's own) SIGKILL.
+    /// Returns when it has ended. 304 where it does not run.
+    void stop(const std::string& name, std::optional<std::chrono::seconds> timeout);
+    void restart(const std::string& name, std::optional<std::chrono::seconds> timeout);
+    void send_signal(const std::string& name, int signal);
+    void pause(const std::string& name);
+    void resume(const std::string& name);
+    void rename(const std::string& name, const std::string& new_name);
+    void remove(const std::string& name, bool is_forced);
+    /// Sets the size of its terminal.
+    void resize(const std::string& name, unsigned rows, unsigned columns);
+
+    /// Gives it a client, before it is started, too: then the client waits for it.
+    void attach(const std::string& name, AttachedClient client);
+    /// The files of its control group, by name. Empty where it does not run.
+    [[nodiscard]] std::map<std::string, std::string> group(const std::string& name) const;
+
+    /// Answers its id.
+    std::string make_exec(const std::string& container, ExecConfig config);
+    [[nodiscard]] ExecView find_exec(const std::string& id) const;
+    /// Without a client: it runs on its own.
+    void start_exec(const std::string& id, std::optional<AttachedClient> client);
+    void resize_exec(const std::string& id, unsigned rows, unsigned columns);
+
+  private:
+    // …
+};
+
+}  // namespace hull::container

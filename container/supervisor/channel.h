@@ -1,0 +1,70 @@
+// How the daemon and a container's supervisor talk.
+//
+// Over a unix socket of whole messages (SOCK_SEQPACKET) in the container's folder. A message is a JSON
+// object, with at most one descriptor. The daemon asks ("do"), and each question has one answer on its
+// connection:
+// {"is": "done"}, {"is": "failed", "why": TEXT, "status": N} or what stands below. Any number of connections.
+//
+//   watch                       {"is": "state", "state": RunState}, and again whenever that changes, until
+//                               the connection ends: with the supervisor
+//   start                       runs the command once the machine is ready for it; done as soon as it is
+//   known attach, with a client       its socket becomes a client of the command: "input", "output", "errors"
+//   say
+//                               of which streams, "keys" (an array of bytes) is what it types to be detached,
+//                               "first" (hexadecimal) what it has sent already. Before start, too
+//   exec, with or without       runs a further command: "number" (1 and up, chosen by the daemon), "exec" (an
+//   a client                    ExecConfig), the rest as of attach. done once it runs; failed with a status
+//   of
+//                               126 or 127 where it cannot
+//   state-of-exec               {"is": "exec", "running": BOOL, "status": N}, of "number"
+//   signal                      "value", to the command, or to the command "number" where that is there
+//   resize                      "rows", "columns", of the command, or of the command "number"
+//   freeze                      all processes of the container ("on": true), or lets them run again
+//   group                       {"is": "group", "files": {NAME: TEXT}}: what the container's control group
+//                               (cgroup-v2) says of itself
+//   end                         the machine, at once; the exit status is 137 unless there is one
+//
+// A client's socket carries what Docker's hijacked connections do: input as it is; output as it is where
+// there is a terminal, else in frames (one byte 1 or 2, three of zero, four of length, big-endian). Its end
+// towards the supervisor is the input's end; the supervisor ends it where the command has ended and all is
+// told.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/unique_fd.h"
+
+namespace hull::container {
+
+/// An end of a connection. One thread at a time.
+class Channel {
+  public:
+    static constexpr size_t kMostBytes = size_t{160} << 10;  ///< of a message
+
+    /// To the supervisor that listens at `path`. Not valid where there is none (any more).
+    static Channel connect(const std::filesystem::path& path);
+    explicit Channel(UniqueFd socket) : socket_{std::move(socket)} {}
+
+    [[nodiscard]] bool valid() const { return socket_.valid(); }
+    [[nodiscard]] int fd() const { return socket_.get(); }
+
+    struct Message {
+        boost::json::object what;
+        UniqueFd descriptor{};
+    };
+    /// False where the other is gone. Throws Error (usage) where the message is too large.
+    bool send(const boost::json::object& what, int descriptor = -1);
+    /// Waits for a message. None at the end, where the other sends what is none, or, on a socket that does
+    /// not block, where there is none yet: is_at_end() tells.
+    std::optional<Message> receive();
+    [[nodiscard]] bool is_at_end() const { return is_at_end_; }
+
+  private:
+    UniqueFd socket_;
+    bool is_at_end_ = false;
+};
+
+}  // namespace hull::container
