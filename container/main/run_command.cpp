@@ -75,7 +75,7 @@ int run(RunOptions& options) {
                     "standard input is none", "leave -t out"};
     }
     const GuestKernel kernel = find_guest_kernel({options.kernel, options.initramfs}, "a container");
-    Store store = open_store(options.store);
+    Store store = open_store(options.store, Store::Use::shared);
     std::optional<Store::Hold> hold = store.hold();
     const StoredImage image = find_image(store, options);
     const std::string id = make_id();
