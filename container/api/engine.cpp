@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "container/api/filters.h"
+#include "container/api/json_shapes.h"
 #include "container/api/registry_login.h"
 #include "container/image/pull.h"
 #include "container/image/timestamp.h"
@@ -29,38 +30,6 @@ namespace {
 int64_t seconds_of(const std::string& time) {
     constexpr std::chrono::seconds kYearOne{-62'135'596'800};
     return parse_time(time).value_or(kYearOne).count();
-}
-
-template <class Texts>
-json::array array_of(const Texts& texts) {
-    json::array all;
-    for (const std::string& text : texts) {
-        all.emplace_back(text);
-    }
-    return all;
-}
-
-/// As Docker has what is empty. (With braces, the value of a container would be an array that has it.)
-template <class Container>
-json::value or_null(Container container) {
-    return container.empty() ? json::value(nullptr) : json::value(std::move(container));
-}
-
-/// As Docker has what it calls a set: an object whose members are empty ones; null where there is none.
-json::value set_of(const std::vector<std::string>& texts) {
-    json::object all;
-    for (const std::string& text : texts) {
-        all[text] = json::object{};
-    }
-    return or_null(std::move(all));
-}
-
-json::value map_of(const std::map<std::string, std::string>& texts) {
-    json::object all;
-    for (const auto& [key, value] : texts) {
-        all[key] = value;
-    }
-    return or_null(std::move(all));
 }
 
 struct Names {
@@ -82,13 +51,6 @@ Names names_of(const StoredImage& image) {
         }
     }
     return names;
-}
-
-/// Whether there is a label as "NAME" or "NAME=VALUE" says.
-bool has_label(const std::map<std::string, std::string>& labels, const std::string& wanted) {
-    const size_t sign = wanted.find('=');
-    const auto found = labels.find(wanted.substr(0, sign));
-    return found != labels.end() && (sign == std::string::npos || found->second == wanted.substr(sign + 1));
 }
 
 /// Whether an image is one of those that "NAME" or "NAME:TAG" means.
@@ -122,25 +84,17 @@ bool passes(const StoredImage& image, const std::string& filter, const std::vect
 }
 
 json::object config_of(const ImageConfig& config) {
-    return {{"Hostname", ""},
-            {"Domainname", ""},
-            {"User", config.user},
-            {"AttachStdin", false},
-            {"AttachStdout", false},
-            {"AttachStderr", false},
-            {"ExposedPorts", set_of(config.exposed_ports)},
-            {"Tty", false},
-            {"OpenStdin", false},
-            {"StdinOnce", false},
-            {"Env", array_of(config.environment)},
-            {"Cmd", or_null(array_of(config.command))},
-            {"Image", ""},
-            {"Volumes", set_of(config.volumes)},
-            {"WorkingDir", config.working_folder},
-            {"Entrypoint", or_null(array_of(config.entrypoint))},
-            {"OnBuild", nullptr},
-            {"Labels", map_of(config.labels)},
-            {"StopSignal", config.stop_signal}};
+    json::object shown = default_config();
+    shown["User"] = config.user;
+    shown["ExposedPorts"] = set_of(config.exposed_ports);
+    shown["Env"] = array_of(config.environment);
+    shown["Cmd"] = or_null(array_of(config.command));
+    shown["Volumes"] = set_of(config.volumes);
+    shown["WorkingDir"] = config.working_folder;
+    shown["Entrypoint"] = or_null(array_of(config.entrypoint));
+    shown["Labels"] = map_of(config.labels);
+    shown["StopSignal"] = config.stop_signal;
+    return shown;
 }
 
 /// A line of what an operation tells while it goes on.

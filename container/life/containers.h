@@ -17,6 +17,7 @@
 #include "container/life/events.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/exec_config.h"
+#include "vmm/main/fetched_files.h"
 
 namespace hull::container {
 
@@ -80,10 +81,12 @@ class Containers {
 
     /// Returns when the command runs, or throws what kept it from that. 304 where it runs already.
     void start(const std::string& name);
-    /// Sends its stop signal, and after `timeout` (negative: never; none: the container's own) SIGKILL.
-    /// Returns when it has ended. 304 where it does not run.
-    void stop(const std::string& name, std::optional<std::chrono::seconds> timeout);
-    void restart(const std::string& name, std::optional<std::chrono::seconds> timeout);
+    /// Sends `signal` (none: the container's own), and after `timeout` (negative: never; none: the
+    /// container's own) SIGKILL. Returns when it has ended. 304 where it does not run.
+    void stop(const std::string& name, std::optional<std::chrono::seconds> timeout,
+              std::optional<int> signal);
+    void restart(const std::string& name, std::optional<std::chrono::seconds> timeout,
+                 std::optional<int> signal);
     void send_signal(const std::string& name, int signal);
     void pause(const std::string& name);
     void resume(const std::string& name);
