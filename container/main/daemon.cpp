@@ -100,7 +100,9 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     Store store = open_store(values, Store::Use::alone);
     RegistryOptions registries = registry_options(values);
     registries.credentials.clear();  // those of whoever asks are used, and no others
-    Engine engine{store, std::move(registries)};
+    Events events;
+    Containers containers{store.root(), store, find_guest_kernel({}, "a container"), events};
+    Engine engine{store, std::move(registries), containers, events};
     const fs::path path =
         fs::absolute(values.count("socket") > 0 ? fs::path{value_of(values, "socket")} : default_socket());
     MadeFiles made;
