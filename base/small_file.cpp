@@ -5,7 +5,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 
+#include "base/error.h"
 #include "base/unique_fd.h"
 
 namespace hull {
@@ -13,6 +15,35 @@ namespace hull {
 bool write_file(const std::filesystem::path& path, const std::string& text) {
     const UniqueFd file{open(path.c_str(), O_WRONLY | O_CLOEXEC)};
     return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+void replace_file(const std::filesystem::path& path, const std::string& text) {
+    const auto fail = [&](int cause) {
+        const bool is_full = cause == ENOSPC || cause == EDQUOT || cause == EMFILE || cause == ENFILE;
+        throw Error{is_full ? ExitStatus::no_resources : ExitStatus::bad_file,
+                    "cannot write '" + path.string() + "'", errno_text(cause),
+                    is_full ? "make room" : "check who may write there"};
+    };
+    const std::string fresh = path.string() + ".new";
+    const UniqueFd file{open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+    if (!file.valid()) {
+        fail(errno);
+    }
+    for (size_t done = 0; done < text.size();) {
+        const ssize_t written = write(file.get(), text.data() + done, text.size() - done);
+        if (written < 0 && errno != EINTR) {
+            fail(errno);
+        }
+        done += static_cast<size_t>(written > 0 ? written : 0);
+    }
+    if (fsync(file.get()) != 0 || std::rename(fresh.c_str(), path.c_str()) != 0) {
+        fail(errno);
+    }
+    const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+    const UniqueFd parent{open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!parent.valid() || fsync(parent.get()) != 0) {
+        fail(errno);
+    }
 }
 
 std::string read_all(int fd) {

@@ -9,6 +9,11 @@ namespace hull {
 /// Writes into a file that is there, in one piece. False with errno where it cannot.
 bool write_file(const std::filesystem::path& path, const std::string& text);
 
+/// Puts a file of this content, for this user alone, where another or none was: at any moment, whoever dies,
+/// one of the two is there and whole, and afterwards this one. Throws Error: no_resources where the disk is
+/// full, else bad_file.
+void replace_file(const std::filesystem::path& path, const std::string& text);
+
 /// Everything to the end; what there is where reading fails.
 std::string read_all(int fd);
 

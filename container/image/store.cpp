@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "base/small_file.h"
 #include "container/image/json.h"
 
 namespace hull::container {
@@ -288,19 +289,8 @@ void Store::write_index(const Index& index) const {
     }
     const std::string text =
         json::serialize(json::object{{"version", 1}, {"images", images}, {"names", names}}) + "\n";
-    const fs::path path = root_ / kIndexFile;
-    // Its maker has the lock of changes: of these there is one, which the next one empties.
-    const fs::path fresh = path.string() + ".new";
-    const UniqueFd file{open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
-    if (!file.valid()) {
-        fail("cannot make", fresh, errno);
-    }
-    write_all(file.get(), bytes_of(text), fresh);
-    sync(file.get(), fresh);
-    if (rename(fresh.c_str(), path.c_str()) != 0) {
-        fail("cannot make", path, errno);
-    }
-    sync_folder(root_);
+    // Its maker has the lock of changes.
+    replace_file(root_ / kIndexFile, text);
 }
 
 bool Store::add(const Digest& config, const Digest& manifest, const std::vector<Reference>& names) {

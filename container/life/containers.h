@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "container/image/store.h"
 #include "container/life/container_spec.h"
 #include "container/life/events.h"
+#include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/exec_config.h"
 #include "vmm/main/fetched_files.h"
@@ -108,7 +110,45 @@ class Containers {
     void resize_exec(const std::string& id, unsigned rows, unsigned columns);
 
   private:
-    // …
+    struct Container;
+    struct Exec;
+
+    void load(const std::filesystem::path& folder);
+    void find_again(const std::shared_ptr<Container>& container);
+    [[nodiscard]] static std::vector<PortBinding> ports_of_run(const Container& container);
+    static void note_death(Container& container);
+    [[nodiscard]] std::shared_ptr<Container> look_up(const std::string& name) const;
+    [[nodiscard]] std::shared_ptr<Exec> look_up_exec(const std::string& id) const;
+    [[nodiscard]] static ContainerView view_of(const Container& container);
+    void tell(const Container& container, std::string action,
+              std::map<std::string, std::string> attributes = {});
+    void write_record(const Container& container) const;
+    void forget(const std::shared_ptr<Container>& container);
+    static void remove_files(const Container& container);
+    void require_running(const Container& container) const;
+    void start_now(const std::shared_ptr<Container>& container);
+    Channel launch(const std::shared_ptr<Container>& container);
+    bool stop_now(const std::shared_ptr<Container>& container, std::optional<std::chrono::seconds> timeout,
+                  std::optional<int> signal);
+    void freeze(const std::string& name, bool is_on);
+    void follow(const std::shared_ptr<Container>& container, std::optional<Channel> watch);
+    void follow_to_the_end(const std::shared_ptr<Container>& container, std::optional<Channel> watch);
+    bool follow_run(const std::shared_ptr<Container>& container, Channel& watch);
+    void take_end(Container& container);
+    static void tell_client(int socket, bool tty, const std::string& text);
+
+    const std::filesystem::path root_;
+    Store& store_;
+    const GuestKernel kernel_;
+    Events& events_;
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;                               // a container, or its follower
+    std::map<std::string, std::shared_ptr<Container>> containers_;  // by id
+    std::map<std::string, std::shared_ptr<Exec>> execs_;            // by id
+    size_t followers_ = 0;                                          // threads
+    bool is_stopping_ = false;
+    UniqueFd stop_ = make_eventfd();
 };
 
 }  // namespace hull::container

@@ -1,10 +1,13 @@
 #include "container/machine/container_machine.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "container/machine/container_folder.h"
@@ -45,6 +48,15 @@ uint64_t ContainerMachine::memory_of(const std::optional<uint64_t>& limit) {
     }
     const uint64_t whole = *limit + *limit / kTables + kKernels;
     return (whole + kMebibyte - 1) / kMebibyte * kMebibyte;
+}
+
+uint32_t ContainerMachine::cpus_for(const std::optional<double>& limit) {
+    constexpr uint32_t kMost = 254;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    const int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    const auto wanted = limit ? static_cast<uint32_t>(std::ceil(*limit)) : static_cast<uint32_t>(allowed);
+    return std::clamp(std::min(wanted, static_cast<uint32_t>(allowed)), uint32_t{1}, kMost);
 }
 
 std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& config, const fs::path& folder,

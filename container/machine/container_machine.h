@@ -25,6 +25,9 @@ struct ContainerMachine {
 
     /// Bytes of memory that the machine gets for a container with this limit; without one, by default.
     static uint64_t memory_of(const std::optional<uint64_t>& limit);
+    /// Processors that it gets for one whose time is limited to so many: as many of those that this process
+    /// may use; without a limit all of them.
+    static uint32_t cpus_for(const std::optional<double>& limit);
     /// The words behind `hull` that boot it, with the agent's initramfs. What it meets this process at is in
     /// `folder`.
     [[nodiscard]] std::vector<std::string> boot_words(const ContainerConfig& config,

@@ -9,4 +9,9 @@ namespace hull::container {
 /// made, by the host's mke2fs, where the folder `root` has none yet. Throws Error (bad_file, no_resources).
 std::filesystem::path empty_disk(const std::filesystem::path& root);
 
+/// Such a disk of its own at `path`, where nothing is, with a journal where `has_journal`: it is whole then
+/// whenever its guest ends. A copy of one that is made in `root` where that has none yet. It is not synced.
+/// Throws Error (bad_file, no_resources), and leaves nothing then.
+void make_disk(const std::filesystem::path& root, const std::filesystem::path& path, bool has_journal);
+
 }  // namespace hull::container

@@ -19,6 +19,7 @@
 #include "container/api/http_server.h"
 #include "container/main/store_options.h"
 #include "container/main/usage.h"
+#include "vmm/main/fetched_files.h"
 #include "vmm/main/made_files.h"
 
 namespace hull::container {

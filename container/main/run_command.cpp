@@ -1,17 +1,13 @@
 #include "container/main/run_command.h"
 
-#include <sched.h>
-#include <sys/random.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
 
 #include "container/image/pull.h"
+#include "container/life/container_name.h"
 #include "container/machine/container_machine.h"
 #include "container/machine/writable_disk.h"
 #include "container/main/pull_progress.h"
@@ -25,21 +21,6 @@ namespace hull::container {
 namespace {
 
 constexpr auto kContainerFailed = static_cast<ExitStatus>(125);
-
-/// 12 hexadecimal digits by chance, as docker shows of an id.
-std::string make_id() {
-    std::array<unsigned char, 6> bytes{};
-    if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-        throw Error{ExitStatus::no_resources, "cannot make an id", errno_text(errno)};
-    }
-    constexpr const char* kDigits = "0123456789abcdef";
-    std::string id;
-    for (const unsigned char byte : bytes) {
-        id += kDigits[byte >> 4];
-        id += kDigits[byte & 15];
-    }
-    return id;
-}
 
 /// The image, which is pulled where it is not here.
 StoredImage find_image(Store& store, const RunOptions& run) {
@@ -59,16 +40,6 @@ StoredImage find_image(Store& store, const RunOptions& run) {
     return *image;
 }
 
-/// All of the host's that this process may use, or so many as its time is limited to.
-uint32_t processors(const std::optional<double>& limit) {
-    constexpr uint32_t kMost = 254;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    const int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    const auto wanted = limit ? static_cast<uint32_t>(std::ceil(*limit)) : static_cast<uint32_t>(allowed);
-    return std::clamp(std::min(wanted, static_cast<uint32_t>(allowed)), uint32_t{1}, kMost);
-}
-
 int run(RunOptions& options) {
     if (options.config.tty && options.config.has_input && isatty(STDIN_FILENO) == 0) {
         throw Error{ExitStatus::usage, "cannot give the command a terminal (-t) with this input (-i)",
@@ -78,7 +49,7 @@ int run(RunOptions& options) {
     Store store = open_store(options.store, Store::Use::shared);
     std::optional<Store::Hold> hold = store.hold();
     const StoredImage image = find_image(store, options);
-    const std::string id = make_id();
+    const std::string id = make_id().substr(0, 12);
     if (options.config.host_name.empty()) {
         options.config.host_name = id;
     }
@@ -90,7 +61,7 @@ int run(RunOptions& options) {
                                    .initramfs = kernel.initramfs,
                                    .layers = image.layers,
                                    .writable = empty_disk(root),
-                                   .cpus = processors(options.config.cpus),
+                                   .cpus = ContainerMachine::cpus_for(options.config.cpus),
                                    .ports = options.ports,
                                    .words = options.jail_words};
     return run_container(options.config, machine, options.name.empty() ? id : options.name,

@@ -96,7 +96,14 @@ json::object to_json(const ContainerConfig& config) {
                      {"tmpfs", std::move(tmpfs)},
                      {"shm_size", wide(config.shm_size)},
                      {"has_network", config.has_network},
-                     {"extra_hosts", array_of(config.extra_hosts)}};
+                     {"extra_hosts", array_of(config.extra_hosts)},
+                     {"name_servers", array_of(config.name_servers)},
+                     {"search_domains", array_of(config.search_domains)},
+                     {"resolver_options", array_of(config.resolver_options)},
+                     {"sysctls", array_of(config.sysctls)},
+                     {"is_privileged", config.is_privileged},
+                     {"rows", config.rows},
+                     {"columns", config.columns}};
     if (config.memory) {
         all["memory"] = wide(*config.memory);
     }
@@ -127,7 +134,14 @@ ContainerConfig config_from(const JsonObject& object) {
                            .cpus = std::nullopt,
                            .pids = std::nullopt,
                            .has_network = object.flag("has_network"),
-                           .extra_hosts = object.texts("extra_hosts")};
+                           .extra_hosts = object.texts("extra_hosts"),
+                           .name_servers = object.texts("name_servers"),
+                           .search_domains = object.texts("search_domains"),
+                           .resolver_options = object.texts("resolver_options"),
+                           .sysctls = object.texts("sysctls"),
+                           .is_privileged = object.flag("is_privileged"),
+                           .rows = static_cast<uint16_t>(small_number(object, "rows")),
+                           .columns = static_cast<uint16_t>(small_number(object, "columns"))};
     if (config.command.empty()) {
         object.refuse("it has no command");
     }

@@ -1,0 +1,154 @@
+#include "container/life/container_record.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <sstream>
+#include <string_view>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/small_file.h"
+#include "base/unique_fd.h"
+#include "container/image/json.h"
+#include "container/life/container_name.h"
+#include "container/machine/writable_disk.h"
+
+namespace hull::container {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using std::chrono::nanoseconds;
+
+namespace {
+
+constexpr uint64_t kMostPort = 65535;
+constexpr std::array<std::string_view, 4> kPolicies{"no", "always", "unless-stopped", "on-failure"};
+
+json::array ports_of(const std::vector<PortBinding>& ports) {
+    json::array all;
+    for (const PortBinding& port : ports) {
+        all.push_back({{"Protocol", port.protocol},
+                       {"ContainerPort", port.container_port},
+                       {"HostAddress", port.host_address},
+                       {"HostPort", port.host_port}});
+    }
+    return all;
+}
+
+uint16_t port_number(const JsonObject& object, std::string_view key) {
+    const uint64_t number = object.number(key);
+    if (number > kMostPort) {
+        object.refuse("a port's number is above 65535");
+    }
+    return static_cast<uint16_t>(number);
+}
+
+RestartPolicy::Kind policy_kind(const JsonObject& object) {
+    const std::string word = object.text("RestartPolicy");
+    for (size_t kind = 0; kind < kPolicies.size(); ++kind) {
+        if (kPolicies[kind] == word) {
+            return static_cast<RestartPolicy::Kind>(kind);
+        }
+    }
+    object.refuse("its policy is unknown");
+}
+
+/// Of the values that are kept whole and not looked into.
+json::object object_in(const json::object& record, std::string_view key) {
+    const json::value* value = record.if_contains(key);
+    return value != nullptr && value->is_object() ? value->get_object() : json::object{};
+}
+
+std::string read_file(const fs::path& path) {
+    const UniqueFd fd{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!fd.valid()) {
+        throw Error{ExitStatus::bad_file, "cannot open '" + path.string() + "'", errno_text(errno)};
+    }
+    return read_all(fd.get());
+}
+
+}  // namespace
+
+void ContainerRecord::write(const ContainerFiles& files) const {
+    const json::object record{{"Id", id},
+                              {"Name", name},
+                              {"Created", nanoseconds{created.time_since_epoch()}.count()},
+                              {"Image", spec.image},
+                              {"ImageName", spec.image_name},
+                              {"Config", spec.config},
+                              {"HostConfig", spec.host_config},
+                              {"Ports", ports_of(spec.ports)},
+                              {"RestartPolicy", kPolicies.at(static_cast<size_t>(spec.restart.kind))},
+                              {"MostRestarts", spec.restart.most},
+                              {"IsRemovedAtEnd", spec.is_removed_at_end},
+                              {"StopSignal", spec.stop_signal},
+                              {"StopTimeout", spec.stop_timeout.count()},
+                              {"WasStopped", was_stopped},
+                              {"Restarts", restarts}};
+    replace_file(files.record(), json::serialize(record));
+}
+
+void ContainerRecord::create_files(const fs::path& root, const ContainerFiles& files) const {
+    const auto make = [](const fs::path& folder) {
+        if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+            throw Error{ExitStatus::no_resources, "cannot make the folder '" + folder.string() + "'",
+                        errno_text(errno), "make room, and check who may write there"};
+        }
+    };
+    make(files.folder.parent_path());
+    make(files.folder);
+    try {
+        make_disk(root, files.disk(), !spec.is_removed_at_end);
+        spec.run.write(files);
+        write(files);  // the last: what lacks it was not finished
+    } catch (...) {
+        std::error_code ignored;
+        fs::remove_all(files.folder, ignored);
+        throw;
+    }
+}
+
+ContainerRecord ContainerRecord::read(const ContainerFiles& files) {
+    const std::string tried = "cannot use '" + files.record().string() + "'";
+    const json::object whole = parse_json_object(read_file(files.record()), tried);
+    const JsonObject object{whole, tried};
+    ContainerRecord record;
+    record.id = object.text("Id");
+    record.name = object.text("Name");
+    if (record.id.size() != 64 || !is_name(record.name) ||
+        !files.folder.filename().string().starts_with(record.id.substr(0, 12))) {
+        object.refuse("its id or its name is none");
+    }
+    record.created =
+        std::chrono::system_clock::time_point{nanoseconds{static_cast<int64_t>(object.number("Created"))}};
+    ContainerSpec& spec = record.spec;
+    spec.image = object.text("Image");
+    spec.image_name = object.text("ImageName");
+    spec.config = object_in(whole, "Config");
+    spec.host_config = object_in(whole, "HostConfig");
+    for (const JsonObject& port : object.objects("Ports")) {
+        spec.ports.push_back({.protocol = port.text("Protocol"),
+                              .container_port = port_number(port, "ContainerPort"),
+                              .host_address = port.text("HostAddress"),
+                              .host_port = port_number(port, "HostPort")});
+    }
+    spec.restart = {policy_kind(object), static_cast<unsigned>(object.number("MostRestarts"))};
+    spec.is_removed_at_end = object.flag("IsRemovedAtEnd");
+    spec.stop_signal = static_cast<int>(object.number("StopSignal"));
+    if (const json::value* timeout = whole.if_contains("StopTimeout");
+        timeout != nullptr && timeout->is_int64()) {
+        spec.stop_timeout = std::chrono::seconds{timeout->get_int64()};
+    }
+    spec.run = RunFile::read(files);
+    record.was_stopped = object.flag("WasStopped");
+    record.restarts = static_cast<unsigned>(object.number("Restarts"));
+    return record;
+}
+
+}  // namespace hull::container
