@@ -51,18 +51,19 @@ ContainerView running(ContainerView container = view()) {
 }
 
 const ContainerView kPublished = [] {
-    ContainerView container = running(
-        view(R"({"Image":"box:1","Labels":{"a":"b"},"ExposedPorts":{"443/tcp":{}},"HostConfig":{"PortBindings":)"
-             R"({"80/tcp":[{"HostPort":"8080"}],"53/udp":[{"HostIp":"127.0.0.1","HostPort":""}]}}})"));
+    ContainerView container = running(view(
+        R"({"Image":"box:1","Labels":{"a":"b"},"ExposedPorts":{"443/tcp":{}},"HostConfig":{"PortBindings":)"
+        R"({"80/tcp":[{"HostPort":"8080"}],"53/udp":[{"HostIp":"127.0.0.1","HostPort":""}]}}})"));
     container.ports = {{"tcp", 80, "", 8080}, {"udp", 53, "127.0.0.1", 4000}};
     return container;
 }();
 
 TEST(ContainerJson, IsInspectedWithAllThatClientsLookFor) {
-    const json::object shown = inspect_json(kPublished);
-    for (const char* member : {"Id", "Created", "Path", "Args", "State", "Image", "Name", "RestartCount", "Driver",
-                               "Platform", "HostConfig", "Config", "NetworkSettings", "Mounts", "GraphDriver"}) {
-        EXPECT_TRUE(shown.contains(member)) << member;
+    const json::value shown = inspect_json(kPublished);
+    for (const char* member :
+         {"Id", "Created", "Path", "Args", "State", "Image", "Name", "RestartCount", "Driver", "Platform",
+          "HostConfig", "Config", "NetworkSettings", "Mounts", "GraphDriver"}) {
+        EXPECT_TRUE(shown.as_object().contains(member)) << member;
     }
     EXPECT_EQ(shown.at("Name"), "/steady_pilot");
     EXPECT_EQ(shown.at("Path"), "sh");
@@ -80,8 +81,8 @@ TEST(ContainerJson, IsInspectedWithAllThatClientsLookFor) {
     EXPECT_TRUE(shown.at_pointer("/NetworkSettings/Networks").as_object().contains("bridge"));
     EXPECT_EQ(shown.at("LogPath"), "/containers/cccccccccccc/json.log");
 
-    const json::object lonely = inspect_json(view(
-        R"({"Image":"x","HostConfig":{"NetworkMode":"none","LogConfig":{"Type":"none"}}})"));
+    const json::value lonely = inspect_json(
+        view(R"({"Image":"x","HostConfig":{"NetworkMode":"none","LogConfig":{"Type":"none"}}})"));
     EXPECT_TRUE(lonely.at_pointer("/NetworkSettings/Networks").as_object().contains("none"));
     EXPECT_EQ(json::serialize(lonely.at_pointer("/NetworkSettings/Ports")), "{}");
     EXPECT_EQ(lonely.at("LogPath"), "");
@@ -89,16 +90,17 @@ TEST(ContainerJson, IsInspectedWithAllThatClientsLookFor) {
 }
 
 TEST(ContainerJson, IsListedAsDockerPsReadsIt) {
-    const json::object shown = list_json(kPublished, kStart + 61s);
+    const json::value shown = list_json(kPublished, kStart + 61s);
     EXPECT_EQ(json::serialize(shown.at("Names")), R"(["/steady_pilot"])");
     EXPECT_EQ(shown.at("Image"), "box:1");
     EXPECT_EQ(shown.at("Command"), "sh -c 'echo hello'");
     EXPECT_EQ(shown.at("Created"), 1'700'000'000);
     EXPECT_EQ(shown.at("State"), "running");
     EXPECT_EQ(shown.at("Status"), "Up About a minute");
-    EXPECT_EQ(json::serialize(shown.at("Ports")),
-              R"([{"PrivatePort":443,"Type":"tcp"},{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},)"
-              R"({"IP":"127.0.0.1","PrivatePort":53,"PublicPort":4000,"Type":"udp"}])");
+    EXPECT_EQ(
+        json::serialize(shown.at("Ports")),
+        R"([{"PrivatePort":443,"Type":"tcp"},{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},)"
+        R"({"IP":"127.0.0.1","PrivatePort":53,"PublicPort":4000,"Type":"udp"}])");
 }
 
 TEST(ContainerJson, SaysHowLongItIsAsItIs) {
@@ -119,12 +121,17 @@ TEST(ContainerJson, SaysHowLongItIsAsItIs) {
 }
 
 TEST(ContainerJson, ShowsExecsAndEvents) {
-    ExecView exec{.id = "e", .container = "c", .config = {}, .has_started = true, .is_running = true,
-                  .exit_status = {}, .number = 1};
+    ExecView exec{.id = "e",
+                  .container = "c",
+                  .config = {},
+                  .has_started = true,
+                  .is_running = true,
+                  .exit_status = {},
+                  .number = 1};
     exec.config.command = {"a", "b"};
     EXPECT_TRUE(exec_json(exec).at("ExitCode").is_null());
     EXPECT_EQ(exec_json(exec).at("Running"), true);
-    EXPECT_EQ(exec_json(exec).at_pointer("/ProcessConfig/entrypoint"), "a");
+    EXPECT_EQ(json::value(exec_json(exec)).at_pointer("/ProcessConfig/entrypoint"), "a");
     exec.exit_status = 3;
     EXPECT_EQ(exec_json(exec).at("ExitCode"), 3);
     EXPECT_EQ(json::serialize(event_json({.type = "container",
@@ -148,8 +155,7 @@ TEST(ContainerFilter, ChoosesAsDockerPsDoes) {
         return other;
     };
     const ContainerFilter::Lookup lookup{
-        .container = find,
-        .image = [](const std::string& name) {
+        .container = find, .image = [](const std::string& name) {
             return name == "box" ? std::optional{"sha256:" + std::string(64, 'a')} : std::nullopt;
         }};
     const std::pair<const char*, bool> rows[] = {
@@ -160,9 +166,9 @@ TEST(ContainerFilter, ChoosesAsDockerPsDoes) {
         {R"({"name":["^/steady_pilot$"]})", true},
         {R"({"name":["^steady_pilot$"]})", true},
         {R"({"name":["^pilot"]})", false},
-        {R"({"name":["stead(y|x)"]})", true},
+        {R"x({"name":["stead(y|x)"]})x", true},
         {R"({"name":["(((("]})", false},
-        {R"({"name":["(a{1,255}){1,255}"]})", false},
+        {R"x({"name":["(a{1,255}){1,255}"]})x", false},
         {R"({"name":["x","pilot"]})", true},
         {R"({"label":["a"]})", true},
         {R"({"label":["a=b"]})", true},
@@ -265,8 +271,7 @@ TEST(StatsJson, IsWhatDockerStatsComputesFrom) {
         {"pids.current", "3\n"},
         {"io.stat", "254:0 rbytes=10 wbytes=20 rios=1\n254:16 rbytes=5 wbytes=0\n"}};
     const ContainerView container = running();
-    const json::object shown =
-        StatsSample::take(container, group).show(StatsSample::none(container));
+    const json::value shown = StatsSample::take(container, group).show(StatsSample::none(container));
     EXPECT_EQ(shown.at_pointer("/cpu_stats/cpu_usage/total_usage"), 5'000'000U);
     EXPECT_GT(shown.at_pointer("/cpu_stats/system_cpu_usage").to_number<uint64_t>(), 0U);
     EXPECT_GE(shown.at_pointer("/cpu_stats/online_cpus").to_number<unsigned>(), 1U);
@@ -279,12 +284,12 @@ TEST(StatsJson, IsWhatDockerStatsComputesFrom) {
     EXPECT_EQ(shown.at("preread"), "0001-01-01T00:00:00Z");
 
     // The guest says what it likes.
-    const json::object wild = StatsSample::take(container, {{"cpu.stat", "usage_usec 18446744073709551615 x"},
-                                                            {"memory.current", "-5"},
-                                                            {"memory.stat", std::string(100'000, 'm')}})
-                                  .show(StatsSample::none(container));
+    const json::value wild = StatsSample::take(container, {{"cpu.stat", "usage_usec 18446744073709551615 x"},
+                                                           {"memory.current", "-5"},
+                                                           {"memory.stat", std::string(100'000, 'm')}})
+                                 .show(StatsSample::none(container));
     EXPECT_EQ(wild.at_pointer("/memory_stats/usage"), 0U);
-    const json::object none = StatsSample::none(container).show(StatsSample::none(container));
+    const json::value none = StatsSample::none(container).show(StatsSample::none(container));
     EXPECT_EQ(json::serialize(none.at("memory_stats")), "{}");
     EXPECT_EQ(none.at("read"), "0001-01-01T00:00:00Z");
 }

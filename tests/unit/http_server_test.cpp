@@ -148,8 +148,8 @@ void answer(ApiCall& call) {
     } else if (path == "/wait" || path == "/wait-a-little") {
         const UniqueFd never = make_eventfd();
         constexpr std::chrono::milliseconds kLittle{20};
-        const auto until = path == "/wait" ? Connection::Clock::time_point::max()
-                                           : Connection::Clock::now() + kLittle;
+        const auto until =
+            path == "/wait" ? Connection::Clock::time_point::max() : Connection::Clock::now() + kLittle;
         call.begin("text/plain");
         const Connection::Wake wake = call.wait_for(never.get(), until);
         ended_waits += wake == Connection::Wake::ended ? 1 : 0;
@@ -279,8 +279,9 @@ TEST_F(HttpServerTest, GivesAConnectionUp) {
     }
     EXPECT_THAT(ask("POST /broken-stream HTTP/1.1\r\n" + upgrade + body),
                 testing::AllOf(HasSubstr("101 UPGRADED"), Not(HasSubstr("too late"))));
-    EXPECT_THAT(ask("GET /same HTTP/1.1\r\n\r\nGET /text HTTP/1.1\r\n\r\n"),
-                testing::AllOf(HasSubstr("304 Not Modified"), Not(HasSubstr("message")), HasSubstr("some text")));
+    EXPECT_THAT(
+        ask("GET /same HTTP/1.1\r\n\r\nGET /text HTTP/1.1\r\n\r\n"),
+        testing::AllOf(HasSubstr("304 Not Modified"), Not(HasSubstr("message")), HasSubstr("some text")));
 }
 
 TEST_F(HttpServerTest, WaitsNoLongerThanSomebodyDoes) {
