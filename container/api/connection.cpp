@@ -17,16 +17,20 @@ boost::system::error_code last_error() {
     return {errno, boost::system::system_category()};
 }
 
+/// As poll(2) takes it.
+int patience_until(Connection::Clock::time_point time) {
+    if (time == Connection::Clock::time_point::max()) {
+        return -1;
+    }
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(time - Connection::Clock::now());
+    return static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT_MAX));
+}
+
 }  // namespace
 
 bool Connection::wait_for(short events, boost::system::error_code& error) const {
     pollfd entries[] = {{socket_.get(), events, 0}, {stop_, POLLIN, 0}};
-    int patience = -1;
-    if (deadline_ != Clock::time_point::max()) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
-        patience = static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT_MAX));
-    }
-    const int ready = poll(entries, 2, patience);
+    const int ready = poll(entries, 2, patience_until(deadline_));
     if (ready < 0 && errno != EINTR) {
         error = last_error();
     } else if (ready == 0) {
@@ -40,6 +44,21 @@ bool Connection::wait_for(short events, boost::system::error_code& error) const 
 bool Connection::wait_for_input(boost::system::error_code& error) const {
     error = {};
     return wait_for(POLLIN, error);
+}
+
+Connection::Wake Connection::wait_for_other(int fd, Clock::time_point until) const {
+    for (;;) {
+        // What the client may send meanwhile is its next request, and waits.
+        pollfd entries[] = {{fd, POLLIN, 0}, {socket_.get(), POLLRDHUP, 0}, {stop_, POLLIN, 0}};
+        const int ready = poll(entries, 3, patience_until(until));
+        if (ready < 0 && errno == EINTR) {
+            continue;
+        }
+        if (ready < 0 || entries[1].revents != 0 || entries[2].revents != 0) {
+            return Wake::ended;
+        }
+        return ready == 0 ? Wake::timed_out : Wake::ready;
+    }
 }
 
 size_t Connection::transfer(short event, Pieces pieces, boost::system::error_code& error) {

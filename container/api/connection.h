@@ -31,6 +31,14 @@ class Connection {
     /// Waits until there is something to receive, or the end.
     bool wait_for_input(boost::system::error_code& error) const;
 
+    enum class Wake { ready, timed_out, ended };
+    /// Waits for something else: until `fd` is readable, `until` has come (time_point::max(): never), or the
+    /// client has gone or sends nothing more, or the eventfd is signalled, which both are `ended`.
+    [[nodiscard]] Wake wait_for_other(int fd, Clock::time_point until) const;
+
+    /// Gives the socket up: nothing but the destructor may be called then.
+    UniqueFd release() { return std::move(socket_); }
+
     template <class Buffers>
     size_t read_some(const Buffers& buffers, boost::system::error_code& error) {
         return transfer(POLLIN, pieces_of(buffers), error);

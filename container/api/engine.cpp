@@ -1,5 +1,6 @@
 #include "container/api/engine.h"
 
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -10,11 +11,15 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <chrono>
-#include <sstream>
+#include <filesystem>
+#include <set>
 #include <thread>
 #include <utility>
 
+#include "base/printable.h"
+#include "container/api/container_json.h"
 #include "container/api/filters.h"
+#include "container/api/json_shapes.h"
 #include "container/api/registry_login.h"
 #include "container/image/pull.h"
 #include "container/image/timestamp.h"
@@ -29,38 +34,6 @@ namespace {
 int64_t seconds_of(const std::string& time) {
     constexpr std::chrono::seconds kYearOne{-62'135'596'800};
     return parse_time(time).value_or(kYearOne).count();
-}
-
-template <class Texts>
-json::array array_of(const Texts& texts) {
-    json::array all;
-    for (const std::string& text : texts) {
-        all.emplace_back(text);
-    }
-    return all;
-}
-
-/// As Docker has what is empty. (With braces, the value of a container would be an array that has it.)
-template <class Container>
-json::value or_null(Container container) {
-    return container.empty() ? json::value(nullptr) : json::value(std::move(container));
-}
-
-/// As Docker has what it calls a set: an object whose members are empty ones; null where there is none.
-json::value set_of(const std::vector<std::string>& texts) {
-    json::object all;
-    for (const std::string& text : texts) {
-        all[text] = json::object{};
-    }
-    return or_null(std::move(all));
-}
-
-json::value map_of(const std::map<std::string, std::string>& texts) {
-    json::object all;
-    for (const auto& [key, value] : texts) {
-        all[key] = value;
-    }
-    return or_null(std::move(all));
 }
 
 struct Names {
@@ -84,11 +57,19 @@ Names names_of(const StoredImage& image) {
     return names;
 }
 
-/// Whether there is a label as "NAME" or "NAME=VALUE" says.
-bool has_label(const std::map<std::string, std::string>& labels, const std::string& wanted) {
-    const size_t sign = wanted.find('=');
-    const auto found = labels.find(wanted.substr(0, sign));
-    return found != labels.end() && (sign == std::string::npos || found->second == wanted.substr(sign + 1));
+/// An element of GET /images/json.
+json::object list_json(const StoredImage& image) {
+    Names names = names_of(image);
+    return {{"Id", image.id.text()},
+            {"ParentId", ""},
+            {"RepoTags", std::move(names.tags)},
+            {"RepoDigests", std::move(names.digests)},
+            {"Created", seconds_of(image.config.created)},
+            {"Size", image.size},
+            {"SharedSize", -1},
+            {"VirtualSize", image.size},
+            {"Labels", map_of(image.config.labels)},
+            {"Containers", -1}};
 }
 
 /// Whether an image is one of those that "NAME" or "NAME:TAG" means.
@@ -122,25 +103,17 @@ bool passes(const StoredImage& image, const std::string& filter, const std::vect
 }
 
 json::object config_of(const ImageConfig& config) {
-    return {{"Hostname", ""},
-            {"Domainname", ""},
-            {"User", config.user},
-            {"AttachStdin", false},
-            {"AttachStdout", false},
-            {"AttachStderr", false},
-            {"ExposedPorts", set_of(config.exposed_ports)},
-            {"Tty", false},
-            {"OpenStdin", false},
-            {"StdinOnce", false},
-            {"Env", array_of(config.environment)},
-            {"Cmd", or_null(array_of(config.command))},
-            {"Image", ""},
-            {"Volumes", set_of(config.volumes)},
-            {"WorkingDir", config.working_folder},
-            {"Entrypoint", or_null(array_of(config.entrypoint))},
-            {"OnBuild", nullptr},
-            {"Labels", map_of(config.labels)},
-            {"StopSignal", config.stop_signal}};
+    json::object shown = default_config();
+    shown["User"] = config.user;
+    shown["ExposedPorts"] = set_of(config.exposed_ports);
+    shown["Env"] = array_of(config.environment);
+    shown["Cmd"] = or_null(array_of(config.command));
+    shown["Volumes"] = set_of(config.volumes);
+    shown["WorkingDir"] = config.working_folder;
+    shown["Entrypoint"] = or_null(array_of(config.entrypoint));
+    shown["Labels"] = map_of(config.labels);
+    shown["StopSignal"] = config.stop_signal;
+    return shown;
 }
 
 /// A line of what an operation tells while it goes on.
@@ -230,6 +203,12 @@ void Engine::answer(ApiCall& call) {
         if (const auto name = target.between("/images/", ""); name && call.is("DELETE")) {
             return remove_image(call, *name);
         }
+        if (path == "/system/df" && is_get) {
+            return show_use(call);
+        }
+        if (container_api_.answer(call) || answer_others(call)) {
+            return;
+        }
     } catch (const Error& error) {
         // What a client has named wrongly; everything else is ours, or the host's.
         throw ApiError{error.status() == ExitStatus::usage ? 400U : 500U, error.what()};
@@ -265,14 +244,22 @@ void Engine::show_info(ApiCall& call) const {
     uname(&host);
     struct sysinfo memory {};
     sysinfo(&memory);
+    size_t running = 0;
+    size_t paused = 0;
+    const std::vector<ContainerView> containers = containers_.list();
+    for (const ContainerView& container : containers) {
+        using Stage = ContainerView::Stage;
+        running += container.stage == Stage::running || container.stage == Stage::restarting ? 1 : 0;
+        paused += container.stage == Stage::paused ? 1 : 0;
+    }
     call.send({{"ID", host.nodename},
                {"Name", host.nodename},
                {"ServerVersion", HULL_VERSION},
                {"Images", store_.count()},
-               {"Containers", 0},
-               {"ContainersRunning", 0},
-               {"ContainersPaused", 0},
-               {"ContainersStopped", 0},
+               {"Containers", containers.size()},
+               {"ContainersRunning", running},
+               {"ContainersPaused", paused},
+               {"ContainersStopped", containers.size() - running - paused},
                {"Driver", "erofs"},
                {"DockerRootDir", store_.root().string()},
                {"OperatingSystem", "Hull"},
@@ -291,6 +278,82 @@ void Engine::show_info(ApiCall& call) const {
                {"Warnings", nullptr}});
 }
 
+void Engine::show_use(ApiCall& call) const {
+    json::array images;
+    std::set<std::filesystem::path> layers;
+    for (const StoredImage& image : store_.list()) {
+        images.push_back(list_json(image));
+        layers.insert(image.layers.begin(), image.layers.end());
+    }
+    uint64_t size = 0;
+    for (const std::filesystem::path& layer : layers) {
+        std::error_code gone;  // meanwhile
+        const uintmax_t bytes = std::filesystem::file_size(layer, gone);
+        size += gone ? 0 : bytes;
+    }
+    json::array containers;
+    const auto now = std::chrono::system_clock::now();
+    for (const ContainerView& container : containers_.list()) {
+        json::object shown = container::list_json(container, now);
+        struct stat disk {};
+        const bool is_there = stat(container.files.disk().c_str(), &disk) == 0;
+        constexpr int64_t kBlock = 512;
+        shown["SizeRw"] = is_there ? int64_t{disk.st_blocks} * kBlock : 0;
+        containers.push_back(std::move(shown));
+    }
+    call.send({{"LayersSize", size},
+               {"Images", std::move(images)},
+               {"Containers", std::move(containers)},
+               {"Volumes", json::array{}},
+               {"BuildCache", json::array{}},
+               {"BuilderSize", 0}});
+}
+
+bool Engine::answer_others(ApiCall& call) const {
+    const RequestTarget& target = call.target();
+    const auto network = [](const std::string& name) -> json::object {
+        return {{"Name", name},
+                {"Id", name},
+                {"Created", "0001-01-01T00:00:00Z"},
+                {"Scope", "local"},
+                {"Driver", name == "none" ? "null" : name},
+                {"EnableIPv6", false},
+                {"IPAM", {{"Driver", "default"}, {"Options", nullptr}, {"Config", json::array{}}}},
+                {"Internal", false},
+                {"Attachable", false},
+                {"Ingress", false},
+                {"ConfigFrom", {{"Network", ""}}},
+                {"ConfigOnly", false},
+                {"Containers", json::object{}},
+                {"Options", json::object{}},
+                {"Labels", json::object{}}};
+    };
+    if (call.is("GET") && target.path == "/networks") {
+        parse_filters(target.find("filters").value_or(""));
+        call.send(json::array{network("bridge"), network("none")});
+        return true;
+    }
+    if (const auto name = target.between("/networks/", ""); name && call.is("GET")) {
+        if (*name != "bridge" && *name != "none") {
+            throw ApiError{404, "network " + printable(*name) + " not found"};
+        }
+        call.send(network(*name));
+        return true;
+    }
+    if (call.is("GET") && target.path == "/volumes") {
+        call.send({{"Volumes", json::array{}}, {"Warnings", nullptr}});
+        return true;
+    }
+    if (const auto name = target.between("/volumes/", ""); name && call.is("GET")) {
+        throw ApiError{404, "get " + printable(*name) + ": no such volume"};
+    }
+    if (call.is("POST") && (target.path == "/networks/create" || target.path == "/volumes/create")) {
+        throw ApiError{501, std::string{target.path == "/networks/create" ? "networks" : "volumes"} +
+                                " that users make are not supported"};
+    }
+    return false;
+}
+
 StoredImage Engine::find_image(const std::string& name) const {
     if (auto image = store_.find(name)) {
         return *std::move(image);
@@ -304,6 +367,46 @@ void Engine::require_image(const std::string& name) const {
     }
 }
 
+void Engine::require_unused(const std::string& name) const {
+    const auto image = store_.find(name);
+    if (!image) {
+        return;
+    }
+    // By one of several names nothing but that name goes.
+    const bool is_id = std::ranges::none_of(image->names, [&](const std::string& each) {
+        const Reference reference = Reference::parse(each);
+        return reference.text() == name || reference.familiar_text() == name ||
+               reference.familiar_repository() == name;
+    });
+    if (!is_id && image->names.size() > 1) {
+        return;
+    }
+    for (const ContainerView& container : containers_.list()) {
+        if (container.spec->image != image->id.text()) {
+            continue;
+        }
+        // Docker lets a stopped container's go by force; here its disks would be gone, too.
+        constexpr size_t kDigits = 12;
+        const std::string words = container.is_running() ? "running" : "stopped";
+        const std::string id = container.id.substr(0, kDigits);
+        const std::string short_id = image->id.short_digits();
+        throw ApiError{409, is_id ? "conflict: unable to delete " + short_id +
+                                        " (cannot be forced) - image is being used by " + words +
+                                        " container " + id
+                                  : "conflict: unable to remove repository reference \"" + printable(name) +
+                                        "\" (cannot be forced) - container " + id +
+                                        " is using its referenced image " + short_id};
+    }
+}
+
+void Engine::tell(const std::string& action, const std::string& image) {
+    events_.tell({.type = "image",
+                  .action = action,
+                  .id = image,
+                  .attributes = {{"name", image}},
+                  .time = std::chrono::system_clock::now()});
+}
+
 void Engine::list_images(ApiCall& call) const {
     const auto filters = parse_filters(call.target().find("filters").value_or(""));
     json::array all;
@@ -313,17 +416,7 @@ void Engine::list_images(ApiCall& call) const {
         if (!is_wanted) {
             continue;
         }
-        Names names = names_of(image);
-        all.push_back({{"Id", image.id.text()},
-                       {"ParentId", ""},
-                       {"RepoTags", std::move(names.tags)},
-                       {"RepoDigests", std::move(names.digests)},
-                       {"Created", seconds_of(image.config.created)},
-                       {"Size", image.size},
-                       {"SharedSize", -1},
-                       {"VirtualSize", image.size},
-                       {"Labels", map_of(image.config.labels)},
-                       {"Containers", -1}});
+        all.push_back(list_json(image));
     }
     call.send(all);
 }
@@ -390,11 +483,13 @@ void Engine::tag_image(ApiCall& call, const std::string& name) {
         throw ApiError{400, "refusing to create a tag with a digest reference"};
     }
     store_.tag(name, reference);
+    tell("tag", reference.familiar_text());
     call.send_nothing(201);
 }
 
 void Engine::remove_image(ApiCall& call, const std::string& name) {
     require_image(name);
+    require_unused(name);
     Store::Removed removed;
     try {
         removed = store_.remove(name, call.target().is_set("force"));
@@ -404,9 +499,11 @@ void Engine::remove_image(ApiCall& call, const std::string& name) {
     json::array all;
     for (const std::string& gone : removed.names) {
         all.push_back(json::object{{"Untagged", Reference::parse(gone).familiar_text()}});
+        tell("untag", Reference::parse(gone).familiar_text());
     }
     if (removed.image) {
         all.push_back(json::object{{"Deleted", removed.image->text()}});
+        tell("delete", removed.image->text());
     }
     store_.collect();
     call.send(all);
@@ -424,8 +521,12 @@ void Engine::prune_images(ApiCall& call) {
                            (dangling->second.front() == "false" || dangling->second.front() == "0");
     const auto label = filters.find("label");
     json::array deleted;
+    std::set<std::string> used;
+    for (const ContainerView& container : containers_.list()) {
+        used.insert(container.spec->image);
+    }
     for (const StoredImage& image : store_.list()) {
-        const bool is_wanted = (takes_all || image.names.empty()) &&
+        const bool is_wanted = (takes_all || image.names.empty()) && !used.contains(image.id.text()) &&
                                (label == filters.end() || passes(image, "label", label->second));
         if (!is_wanted) {
             continue;
@@ -466,6 +567,7 @@ void Engine::pull_image(ApiCall& call) {
             lines.tell(layer);
         });
         begin();
+        tell("pull", reference.familiar_text());
         lines.tell("Digest: " + pulled.manifest.text());
         lines.tell(
             "Status: " + std::string{pulled.is_new ? "Downloaded newer image" : "Image is up to date"} +

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "container/api/container_api.h"
 #include "container/api/http_server.h"
 #include "container/image/registry.h"
 #include "container/image/store.h"
@@ -10,11 +11,17 @@
 namespace hull::container {
 
 /// Answers requests (Docker's Engine API, versions 1.24 to 1.44) as dockerd does, as far as it is written:
-/// what the daemon and its host are, and images. Everything else is a 404. Any number of threads.
+/// what the daemon and its host are, images, and containers (ContainerApi). Everything else is a 404. Any
+/// number of threads.
 class Engine {
   public:
     /// The store has its lock alone. All outlive it.
-    Engine(Store& store, RegistryOptions registries) : store_{store}, registries_{std::move(registries)} {}
+    Engine(Store& store, RegistryOptions registries, Containers& containers, Events& events)
+        : store_{store},
+          registries_{std::move(registries)},
+          containers_{containers},
+          events_{events},
+          container_api_{store, containers, events} {}
 
     /// Throws ApiError and Error.
     void answer(ApiCall& call);
@@ -22,6 +29,9 @@ class Engine {
   private:
     void show_version(ApiCall& call) const;
     void show_info(ApiCall& call) const;
+    void show_use(ApiCall& call) const;
+    /// Of networks and volumes, as far as there are any.
+    bool answer_others(ApiCall& call) const;
     void list_images(ApiCall& call) const;
     void inspect_image(ApiCall& call, const std::string& name) const;
     void show_history(ApiCall& call, const std::string& name) const;
@@ -32,9 +42,15 @@ class Engine {
     // A 404 where there is none.
     [[nodiscard]] StoredImage find_image(const std::string& name) const;
     void require_image(const std::string& name) const;
+    /// A 409 where a container is of the image, which would go.
+    void require_unused(const std::string& name) const;
+    void tell(const std::string& action, const std::string& image);
 
     Store& store_;
     RegistryOptions registries_;
+    Containers& containers_;
+    Events& events_;
+    ContainerApi container_api_;
 };
 
 }  // namespace hull::container

@@ -8,6 +8,9 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/serializer.hpp>
+#include <boost/beast/core/buffers_to_string.hpp>
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/rfc7230.hpp>
 #include <boost/beast/http/write.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -33,12 +36,16 @@ constexpr std::chrono::minutes kBetweenRequests{5};
 constexpr std::chrono::seconds kForARequest{30};
 constexpr std::chrono::seconds kForAnAnswer{60};
 
+std::string newest_version() {
+    return "1." + std::to_string(kApiVersion);
+}
+
 /// With the header fields that clients look for in every answer.
 template <class Body>
 http::response<Body> make_answer(http::status status, unsigned http_version, bool keeps_alive) {
     http::response<Body> answer{status, http_version};
     answer.set(http::field::server, "Hull/" HULL_VERSION " (linux)");
-    answer.set("Api-Version", "1." + std::to_string(kApiVersion));
+    answer.set("Api-Version", newest_version());
     answer.set("Docker-Experimental", "false");
     answer.set("Ostype", "linux");
     answer.keep_alive(keeps_alive);
@@ -185,6 +192,36 @@ void ApiCall::end() {
     is_broken_ = is_broken_ || error.failed();
 }
 
+ApiCall::Hijacked ApiCall::hijack(bool is_in_frames) {
+    is_answered_ = is_hijacked_ = true;
+    // Written by hand, since it has neither a length nor pieces, and as Docker's: clients look for "tcp".
+    const bool is_upgrade = http::token_list{message_[http::field::connection]}.exists("upgrade") &&
+                            boost::beast::iequals(message_[http::field::upgrade], "tcp");
+    const std::string_view type = stream_type(is_in_frames && is_upgrade, target_.version);
+    std::string answer{is_upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n"};
+    answer += "Content-Type: " + std::string{type} + "\r\n";
+    if (is_upgrade) {
+        answer += "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    }
+    answer += "Api-Version: " + newest_version() + "\r\n\r\n";
+    error_code error;
+    connection_.set_deadline(Connection::Clock::now() + kForAnAnswer);
+    boost::asio::write(connection_, boost::asio::buffer(answer), error);
+    Hijacked result;
+    if (!error) {
+        result.first = boost::beast::buffers_to_string(beyond_.data());
+        result.socket = connection_.release();
+    }
+    beyond_.clear();
+    return result;
+}
+
+std::string_view stream_type(bool is_in_frames, unsigned version) {
+    constexpr unsigned kFramesHaveAName = 42;
+    return is_in_frames && version >= kFramesHaveAName ? "application/vnd.docker.multiplexed-stream"
+                                                       : "application/vnd.docker.raw-stream";
+}
+
 HttpServer::HttpServer(UniqueFd listener, Handler handler)
     : listener_{std::move(listener)}, handler_{std::move(handler)} {}
 
@@ -270,9 +307,13 @@ bool HttpServer::serve_one(Connection& connection, boost::beast::flat_buffer& bu
         return false;
     }
     try {
-        ApiCall call{connection, std::move(message)};
+        ApiCall call{connection, buffer, std::move(message)};
+        // To what was answered already there is nothing to add.
         const auto answer = [&](unsigned status, const std::string& text) {
-            if (!call.is_begun()) {
+            constexpr unsigned kNotModified = 304;
+            if (!call.is_answered() && status == kNotModified) {
+                call.send_nothing(status);
+            } else if (!call.is_answered()) {
                 call.send({{"message", text}}, status);
             }
         };

@@ -17,14 +17,16 @@
 
 namespace hull::container {
 
-/// What a client asked, and how it is answered: once, by one of send, send_nothing and begin. For the thread
-/// that serves it.
+/// What a client asked, and how it is answered: once, by one of send, send_nothing, begin and hijack. For the
+/// thread that serves it.
 class ApiCall {
   public:
     using Message = boost::beast::http::request<boost::beast::http::string_body>;
 
-    ApiCall(Connection& connection, Message message)
+    /// `beyond` is what has come behind the request. Both outlive it.
+    ApiCall(Connection& connection, boost::beast::flat_buffer& beyond, Message message)
         : connection_{connection},
+          beyond_{beyond},
           message_{std::move(message)},
           target_{RequestTarget::parse(message_.target())} {}
 
@@ -34,6 +36,7 @@ class ApiCall {
     [[nodiscard]] std::string_view header(std::string_view name) const;
     /// Throws ApiError (400) where it is no JSON, or one of more than 32 levels.
     [[nodiscard]] boost::json::value body() const;
+    [[nodiscard]] bool has_body() const { return !message_.body().empty(); }
 
     void send(const boost::json::value& body, unsigned status = 200);
     void send_text(std::string_view text, unsigned status = 200);
@@ -43,12 +46,29 @@ class ApiCall {
     /// Sends a piece; false where the client is gone, or is no longer waited for.
     bool write(std::string_view piece);
     void end();
+    /// Waits until `fd` is readable, at most until `until`. `ended`: nobody waits for an answer any more, or
+    /// the server stops.
+    [[nodiscard]] Connection::Wake wait_for(
+        int fd, Connection::Clock::time_point until = Connection::Clock::time_point::max()) const {
+        return connection_.wait_for_other(fd, until);
+    }
+
+    /// A connection that is HTTP's no more.
+    struct Hijacked {
+        UniqueFd socket;    ///< not valid where the client is gone
+        std::string first;  ///< what it has sent already
+    };
+    /// Answers 101, where the client asks to upgrade to "tcp", or else 200, and gives the connection up:
+    /// what is sent on it from then on is of Docker's "raw-stream", or, where `is_in_frames`, for who knows
+    /// of it (1.42), "multiplexed-stream".
+    Hijacked hijack(bool is_in_frames);
 
     [[nodiscard]] bool is_answered() const { return is_answered_; }
     [[nodiscard]] bool is_begun() const { return is_begun_; }
+    [[nodiscard]] bool is_hijacked() const { return is_hijacked_; }
     /// Whether a further request may come on the connection.
     [[nodiscard]] bool keeps_alive() const {
-        return message_.keep_alive() && !is_broken_ && is_begun_ == is_ended_;
+        return message_.keep_alive() && !is_broken_ && !is_hijacked_ && is_begun_ == is_ended_;
     }
 
   private:
@@ -57,13 +77,18 @@ class ApiCall {
     void send_whole(Answer answer);
 
     Connection& connection_;
+    boost::beast::flat_buffer& beyond_;
     Message message_;
     RequestTarget target_;
     bool is_answered_ = false;
     bool is_begun_ = false;
     bool is_ended_ = false;  // what was begun
     bool is_broken_ = false;
+    bool is_hijacked_ = false;
 };
+
+/// What a stream of a container's is of: is_in_frames, and the version of the API that a client speaks.
+std::string_view stream_type(bool is_in_frames, unsigned version);
 
 /// Accepts connections and serves each on a thread of its own. What a client can make it hold is bounded: so
 /// many connections (further ones wait to be accepted), header fields of 64 KiB, a body of 4 MiB, 30 s for

@@ -22,7 +22,7 @@ const json::object& empty_object() {
 }  // namespace
 
 void JsonObject::refuse(std::string_view why) const {
-    throw Error{ExitStatus::bad_file, *tried_, printable(why), kAdvice};  // a key may be anything
+    throw Error{ExitStatus::bad_file, *tried_, printable(why), advice_};  // a key may be anything
 }
 
 const json::value* JsonObject::find(std::string_view key) const {
@@ -76,6 +76,29 @@ uint64_t JsonObject::number(std::string_view key) const {
     return static_cast<uint64_t>(value->get_int64());
 }
 
+std::optional<int64_t> JsonObject::integer(std::string_view key) const {
+    const json::value* const value = find(key);
+    if (value == nullptr) {
+        return std::nullopt;
+    }
+    if (!value->is_int64()) {
+        refuse("'" + std::string{key} + "' is no whole number of 64 bits");
+    }
+    return value->get_int64();
+}
+
+std::map<std::string, std::string> JsonObject::text_map(std::string_view key) const {
+    std::map<std::string, std::string> result;
+    const JsonObject members = object(key);
+    for (const std::string& name : members.keys()) {
+        if (name.find('\0') != std::string::npos) {
+            refuse("a name in '" + std::string{key} + "' has a NUL in it");
+        }
+        result.emplace(name, members.text(name));
+    }
+    return result;
+}
+
 Digest JsonObject::digest(std::string_view key) const {
     std::optional<Digest> digest = Digest::parse(text(key));
     if (!digest) {
@@ -89,7 +112,7 @@ JsonObject JsonObject::object(std::string_view key) const {
     if (value != nullptr && !value->is_object()) {
         refuse("'" + std::string{key} + "' is no object");
     }
-    return {value == nullptr ? empty_object() : value->get_object(), *tried_};
+    return {value == nullptr ? empty_object() : value->get_object(), *tried_, advice_};
 }
 
 std::vector<JsonObject> JsonObject::objects(std::string_view key) const {
@@ -98,7 +121,7 @@ std::vector<JsonObject> JsonObject::objects(std::string_view key) const {
         if (!value.is_object()) {
             refuse("'" + std::string{key} + "' is no list of objects");
         }
-        result.emplace_back(value.get_object(), *tried_);
+        result.emplace_back(value.get_object(), *tried_, advice_);
     }
     return result;
 }

@@ -4,6 +4,8 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,15 +18,21 @@ namespace hull::container {
 /// another kind; what is missing or null is empty. Texts have no NUL. One thread.
 class JsonObject {
   public:
-    /// `tried` is what an Error begins with ("cannot use the manifest"); it outlives this.
-    JsonObject(const boost::json::object& object, const std::string& tried)
-        : object_{&object}, tried_{&tried} {}
+    /// `tried` is what an Error begins with ("cannot use the manifest"), `advice` what it ends with, which
+    /// may be nothing; both outlive this.
+    JsonObject(const boost::json::object& object, const std::string& tried,
+               const char* advice = "get or make it again")
+        : object_{&object}, tried_{&tried}, advice_{advice} {}
 
     [[nodiscard]] std::string text(std::string_view key) const;
     [[nodiscard]] std::vector<std::string> texts(std::string_view key) const;
     [[nodiscard]] bool flag(std::string_view key) const;
     /// 0 to 2^63-1. Throws Error where it is missing, too.
     [[nodiscard]] uint64_t number(std::string_view key) const;
+    /// Any whole number of 64 bits.
+    [[nodiscard]] std::optional<int64_t> integer(std::string_view key) const;
+    /// An object whose members are texts.
+    [[nodiscard]] std::map<std::string, std::string> text_map(std::string_view key) const;
     /// Throws Error where it is missing, too.
     [[nodiscard]] Digest digest(std::string_view key) const;
     [[nodiscard]] JsonObject object(std::string_view key) const;
@@ -43,6 +51,7 @@ class JsonObject {
 
     const boost::json::object* object_;
     const std::string* tried_;
+    const char* advice_;
 };
 
 /// The object that `text` is; of keys that come twice, the last one. Throws Error (bad_file) where it is

@@ -42,4 +42,7 @@ struct ContainerSpec {
     std::chrono::seconds stop_timeout{10};
 };
 
+/// Where its user gave it no host name: the first twelve digits of its id, as Docker does.
+void give_host_name(ContainerSpec& spec, const std::string& id);
+
 }  // namespace hull::container

@@ -434,10 +434,7 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
         } while (is_taken(container->id));
         container->created = system_clock::now();
         container->files = {root_ / "containers" / short_id(container->id)};
-        if (spec.run.config.host_name.empty()) {
-            spec.run.config.host_name = short_id(container->id);
-            spec.config["Hostname"] = short_id(container->id);
-        }
+        give_host_name(spec, container->id);
         container->spec = std::make_shared<const ContainerSpec>(std::move(spec));
         record = {.id = container->id,
                   .name = container->name,
@@ -603,8 +600,9 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         ports.push_back(take_port(port, container->name));
         run.machine.ports.push_back(forward_word(ports.back()));
     }
-    run.machine.kernel = kernel_.kernel;
-    run.machine.initramfs = kernel_.initramfs;
+    const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
+    run.machine.kernel = kernel.kernel;
+    run.machine.initramfs = kernel.initramfs;
     run.machine.layers = image->layers;
     run.machine.writable = files.disk();
     run.machine.is_writable_kept = true;
@@ -785,16 +783,17 @@ void Containers::require_running(const Container& container) const {
     }
 }
 
-void Containers::stop(const std::string& name, std::optional<seconds> timeout) {
+void Containers::stop(const std::string& name, std::optional<seconds> timeout, std::optional<int> signal) {
     const std::shared_ptr<Container> container = look_up(name);
     const std::lock_guard operation{container->operation};
-    if (!stop_now(container, timeout)) {
+    if (!stop_now(container, timeout, signal)) {
         throw ApiError{304, ""};
     }
 }
 
 /// False where it does not run.
-bool Containers::stop_now(const std::shared_ptr<Container>& container, std::optional<seconds> timeout) {
+bool Containers::stop_now(const std::shared_ptr<Container>& container, std::optional<seconds> timeout,
+                          std::optional<int> signal) {
     const ContainerSpec& spec = *container->spec;
     std::unique_lock lock{mutex_};
     if (!container->is_followed) {
@@ -802,16 +801,16 @@ bool Containers::stop_now(const std::shared_ptr<Container>& container, std::opti
     }
     container->was_stopped = true;
     changed_.notify_all();
-    const auto send = [&](int signal) {
+    const auto send = [&](int number) {
         lock.unlock();
-        tell(*container, "kill", {{"signal", std::to_string(signal)}});  // before what comes of it is told
-        ask(container->files, {{"do", "signal"}, {"value", signal}});
+        tell(*container, "kill", {{"signal", std::to_string(number)}});  // before what comes of it is told
+        ask(container->files, {{"do", "signal"}, {"value", number}});
         lock.lock();
     };
     const auto has_ended = [&] { return !container->is_followed || is_stopping_; };
     if (container->stage != Stage::restarting) {
         const seconds patience = timeout.value_or(spec.stop_timeout);
-        send(spec.stop_signal);
+        send(signal.value_or(spec.stop_signal));
         if (patience < seconds{0}) {
             changed_.wait(lock, has_ended);
         }
@@ -836,14 +835,14 @@ bool Containers::stop_now(const std::shared_ptr<Container>& container, std::opti
     return true;
 }
 
-void Containers::restart(const std::string& name, std::optional<seconds> timeout) {
+void Containers::restart(const std::string& name, std::optional<seconds> timeout, std::optional<int> signal) {
     const std::shared_ptr<Container> container = look_up(name);
     const std::lock_guard operation{container->operation};
     {
         const std::lock_guard lock{mutex_};
         container->is_kept = true;
     }
-    stop_now(container, timeout);
+    stop_now(container, timeout, signal);
     start_now(container);
     tell(*container, "restart");
 }

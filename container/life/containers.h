@@ -72,7 +72,7 @@ class Containers {
     using StartSupervisor = std::function<void(const ContainerFiles&)>;
 
     /// Loads what is below `root`/containers, and starts again what is to be. All outlive it. `kernel` is
-    /// what guests get.
+    /// what guests get; where it is empty, what find_guest_kernel() finds at each start.
     Containers(std::filesystem::path root, Store& store, GuestKernel kernel, Events& events,
                StartSupervisor start_supervisor);
     Containers(const Containers&) = delete;
@@ -88,10 +88,12 @@ class Containers {
 
     /// Returns when the command runs, or throws what kept it from that. 304 where it runs already.
     void start(const std::string& name);
-    /// Sends its stop signal, and after `timeout` (negative: never; none: the container's own) SIGKILL.
-    /// Returns when it has ended. 304 where it does not run.
-    void stop(const std::string& name, std::optional<std::chrono::seconds> timeout);
-    void restart(const std::string& name, std::optional<std::chrono::seconds> timeout);
+    /// Sends `signal` (none: the container's own), and after `timeout` (negative: never; none: the
+    /// container's own) SIGKILL. Returns when it has ended. 304 where it does not run.
+    void stop(const std::string& name, std::optional<std::chrono::seconds> timeout,
+              std::optional<int> signal = std::nullopt);
+    void restart(const std::string& name, std::optional<std::chrono::seconds> timeout,
+                 std::optional<int> signal = std::nullopt);
     void send_signal(const std::string& name, int signal);
     void pause(const std::string& name);
     void resume(const std::string& name);
@@ -131,7 +133,8 @@ class Containers {
     void require_running(const Container& container) const;
     void start_now(const std::shared_ptr<Container>& container);
     Channel launch(const std::shared_ptr<Container>& container);
-    bool stop_now(const std::shared_ptr<Container>& container, std::optional<std::chrono::seconds> timeout);
+    bool stop_now(const std::shared_ptr<Container>& container, std::optional<std::chrono::seconds> timeout,
+                  std::optional<int> signal);
     void freeze(const std::string& name, bool is_on);
     void follow(const std::shared_ptr<Container>& container, std::optional<Channel> watch);
     void follow_to_the_end(const std::shared_ptr<Container>& container, std::optional<Channel> watch);

@@ -221,14 +221,12 @@ TmpfsMount TmpfsMount::parse(const std::string& text) {
 }
 
 void apply_image(ContainerConfig& config, const ImageConfig& image, const ImageOverrides& overrides) {
-    if (overrides.entrypoint) {
-        if (!overrides.entrypoint->empty()) {
-            config.command.push_back(*overrides.entrypoint);
-        }
-    } else {
-        config.command = image.entrypoint;
+    config.command = overrides.entrypoint.value_or(image.entrypoint);
+    if (config.command.size() == 1 && config.command.front().empty()) {
+        config.command.clear();
     }
-    const bool is_images = overrides.command.empty() && !overrides.entrypoint;
+    const bool is_images =
+        overrides.command.empty() && (!overrides.entrypoint || overrides.entrypoint->empty());
     const std::vector<std::string>& words = is_images ? image.command : overrides.command;
     config.command.insert(config.command.end(), words.begin(), words.end());
     if (config.command.empty()) {

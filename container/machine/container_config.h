@@ -53,12 +53,23 @@ struct ContainerConfig {
     std::optional<double> cpus;              ///< processors whose time they may use
     std::optional<uint32_t> pids;            ///< how many they may be
     bool has_network = true;
-    std::vector<std::string> extra_hosts;  ///< lines of /etc/hosts
+    /// Lines of /etc/hosts. Where one begins with kHostGateway, that is the host's address as the container's
+    /// network has it.
+    std::vector<std::string> extra_hosts;
+    static constexpr std::string_view kHostGateway = "host-gateway";
+    std::vector<std::string> name_servers;      ///< of resolv.conf; none: the network's own
+    std::vector<std::string> search_domains;    ///< likewise
+    std::vector<std::string> resolver_options;  ///< likewise
+    std::vector<std::string> sysctls;           ///< "net.ipv4.ip_forward=1"
+    /// Nothing of the guest's kernel is hidden or unwritable; the capabilities stand above.
+    bool is_privileged = false;
+    uint16_t rows = 0;  ///< of its terminal when it starts; 0: not known
+    uint16_t columns = 0;
 };
 
 /// What a user says beside an image; what is not said is the image's.
 struct ImageOverrides {
-    std::optional<std::string> entrypoint{};  ///< "": none
+    std::optional<std::vector<std::string>> entrypoint{};  ///< one empty text: none
     std::vector<std::string> command{};
     /// NAME=VALUE; NAME alone takes that variable away.
     std::vector<std::string> environment{};

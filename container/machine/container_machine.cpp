@@ -75,7 +75,7 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
     add("--bus", "mmio");  // what is up sooner, and sooner gone
     add("--cpus", std::to_string(cpus));
     add("--memory", memory_size_text(memory_of(config.memory)));
-    add("--disk", double_commas(writable) + ",overlay");
+    add("--disk", double_commas(writable) + (is_writable_kept ? "" : ",overlay"));
     if (!layers.empty()) {
         std::string disk;
         for (const fs::path& layer : layers) {

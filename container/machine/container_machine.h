@@ -17,7 +17,8 @@ struct ContainerMachine {
     std::filesystem::path kernel{};
     std::filesystem::path initramfs{};            ///< with the kernel's modules; empty: it needs none
     std::vector<std::filesystem::path> layers{};  ///< disks (EROFS), the lowest first
-    std::filesystem::path writable{};             ///< an ext4 disk, which is not changed
+    std::filesystem::path writable{};             ///< an ext4 disk
+    bool is_writable_kept = false;                ///< whether what is written stays there, or is thrown away
     uint32_t cpus = 1;
     std::vector<std::string> ports{};  ///< "HOSTIP:PORT:GUESTPORT[/udp]" of the user network
     std::vector<std::string> words{};  ///< further ones for `hull boot`

@@ -41,7 +41,8 @@ constexpr uint32_t kGuestAddress = 0x0a00'020f;
 constexpr const char* kGuestAddressText = "10.0.2.15";
 constexpr uint32_t kGateway = 0x0a00'0202;
 constexpr uint32_t kPrefix = 24;
-constexpr const char* kNameServer = "nameserver 10.0.2.3\n";
+constexpr const char* kGatewayText = "10.0.2.2";
+constexpr const char* kNameServer = "10.0.2.3";
 constexpr uint32_t kLoopback = 0x7f00'0001;
 
 /// As Docker's.
@@ -58,6 +59,29 @@ constexpr const char* kHidden[] = {"/proc/asound",
                                    "/sys/devices/virtual/powercap"};
 constexpr const char* kUnwritable[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
                                        "/proc/sysrq-trigger"};
+
+/// What resolv.conf is to be.
+std::string resolver_file(const ContainerConfig& config) {
+    std::string text;
+    const auto add_line = [&](const char* word, const std::vector<std::string>& values) {
+        if (!values.empty()) {
+            text += word;
+            for (const std::string& value : values) {
+                text += " " + value;
+            }
+            text += "\n";
+        }
+    };
+    for (const std::string& server : config.name_servers) {
+        add_line("nameserver", {server});
+    }
+    if (config.name_servers.empty()) {
+        add_line("nameserver", {kNameServer});
+    }
+    add_line("search", config.search_domains);
+    add_line("options", config.resolver_options);
+    return text;
+}
 
 }  // namespace
 
@@ -246,7 +270,8 @@ void ContainerSession::fill_dev() {
 }
 
 void ContainerSession::mount_rest() {
-    mount("sysfs", "sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "", kRoot);
+    mount("sysfs", "sysfs", "/sys",
+          MS_NOSUID | MS_NODEV | MS_NOEXEC | (config_.is_privileged ? 0 : MS_RDONLY), "", kRoot);
     for (const TmpfsMount& each : config_.tmpfs) {
         mount("tmpfs", "tmpfs", each.path, each.flags, each.options, kRoot);
     }
@@ -256,11 +281,13 @@ void ContainerSession::mount_rest() {
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
         "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
     for (const std::string& line : config_.extra_hosts) {
-        hosts += line + "\n";
+        constexpr std::string_view kGateway = ContainerConfig::kHostGateway;
+        hosts += line.starts_with(kGateway) ? kGatewayText + line.substr(kGateway.size()) : line;
+        hosts += "\n";
     }
     if (config_.has_network) {
         hosts += kGuestAddressText + ("\t" + config_.host_name + "\n");
-        make_file("/etc/resolv.conf", kNameServer, kRoot);
+        make_file("/etc/resolv.conf", resolver_file(config_), kRoot);
     }
     make_file("/etc/hosts", hosts, kRoot);
 }
@@ -274,6 +301,12 @@ void ContainerSession::set_up_network() {
     mount("proc", "proc", kProc, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
     write_to(std::string{kProc} + "/sys/net/ipv4/ip_unprivileged_port_start", "0");
     write_to(std::string{kProc} + "/sys/net/ipv4/ping_group_range", "0 2147483647");
+    for (const std::string& setting : config_.sysctls) {
+        const size_t sign = setting.find('=');
+        std::string path = setting.substr(0, sign);
+        std::ranges::replace(path, '.', '/');
+        write_to(kProc + ("/sys/" + path), setting.substr(sign + 1));
+    }
 }
 
 void ContainerSession::start_command() {
@@ -303,11 +336,13 @@ void ContainerSession::start_command() {
             }
             frame.add_bytes(agent::kLimit, bytes.data(), bytes.size());
         }
-        for (const char* path : kHidden) {
-            frame.add_text(agent::kHidden, path);
-        }
-        for (const char* path : kUnwritable) {
-            frame.add_text(agent::kUnwritable, path);
+        if (!config_.is_privileged) {
+            for (const char* path : kHidden) {
+                frame.add_text(agent::kHidden, path);
+            }
+            for (const char* path : kUnwritable) {
+                frame.add_text(agent::kUnwritable, path);
+            }
         }
         if (config_.is_read_only) {
             frame.add_text(agent::kUnwritable, "/");

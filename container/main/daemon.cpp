@@ -17,6 +17,7 @@
 #include "base/unique_fd.h"
 #include "container/api/engine.h"
 #include "container/api/http_server.h"
+#include "container/life/supervisor_process.h"
 #include "container/main/store_options.h"
 #include "container/main/usage.h"
 #include "vmm/main/made_files.h"
@@ -100,7 +101,9 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     Store store = open_store(values, Store::Use::alone);
     RegistryOptions registries = registry_options(values);
     registries.credentials.clear();  // those of whoever asks are used, and no others
-    Engine engine{store, std::move(registries)};
+    Events events;
+    Containers containers{store.root(), store, {}, events, start_supervisor};
+    Engine engine{store, std::move(registries), containers, events};
     const fs::path path =
         fs::absolute(values.count("socket") > 0 ? fs::path{value_of(values, "socket")} : default_socket());
     MadeFiles made;

@@ -248,7 +248,7 @@ void apply(RunOptions& result, const std::string& key, const OptionValues& value
     } else if (key == "user") {
         result.overrides.user = value;
     } else if (key == "entrypoint") {
-        result.overrides.entrypoint = value;
+        result.overrides.entrypoint = {value};
     } else if (key == "name") {
         check_name(value);
         result.name = value;

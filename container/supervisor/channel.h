@@ -55,7 +55,8 @@ class Channel {
         boost::json::object what;
         UniqueFd descriptor{};
     };
-    /// False where the other is gone. Throws Error (usage) where the message is too large.
+    /// False where the other is gone or, on a socket that does not block, takes no more. Throws Error (usage)
+    /// where the message is too large.
     bool send(const boost::json::object& what, int descriptor = -1);
     /// Waits for a message. None at the end, where the other sends what is none, or, on a socket that does
     /// not block, where there is none yet: is_at_end() tells.
@@ -64,6 +65,7 @@ class Channel {
 
   private:
     UniqueFd socket_;
+    std::string room_;  // for what comes
     bool is_at_end_ = false;
 };
 

@@ -1,11 +1,12 @@
 // What a container has on the host's disk, and how its daemon and its supervisor share that.
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
+#include <string_view>
 
 #include "container/machine/container_config.h"
 #include "container/machine/container_machine.h"
@@ -43,9 +44,14 @@ struct RunFile {
     bool input_ends_with_client = false;  ///< Docker's StdinOnce: the first client's end is the input's end
     bool is_thrown_away = false;          ///< nobody will look at its disk: it need not be synced
 
+    /// Throws Error (no_resources).
     void write(const ContainerFiles& files) const;
-    /// Both throw Error: no_resources or bad_file.
+    /// Throws Error (bad_file).
     static RunFile read(const ContainerFiles& files);
+
+    [[nodiscard]] boost::json::object to_json() const;
+    /// Throws Error (bad_file), which begins with `tried`, where it is none of these.
+    static RunFile from_json(const boost::json::object& object, const std::string& tried);
 };
 
 /// How a container's run stands, or how its last one ended.
@@ -64,12 +70,22 @@ struct RunState {
     bool is_out_of_memory = false;                     ///< the guest's kernel killed one for its memory
     std::string error;                                 ///< why it could not run; empty: it could
 
-    /// One object; from_json throws Error (bad_file) where it is none of these.
+    /// One object; from_json and from_object throw Error (bad_file) where it is none of these.
     [[nodiscard]] std::string to_json() const;
     static RunState from_json(const std::string& text);
+    [[nodiscard]] boost::json::object to_object() const;
+    static RunState from_object(const boost::json::object& object);
 };
 
+/// Puts a file of this text in the place of one that may be there: whoever reads finds one or the other,
+/// whole, and also after the host's death. Throws Error (no_resources).
+void replace_file(const std::filesystem::path& path, std::string_view text);
+
+/// All that is in a file of at most 64 MiB. Throws Error (bad_file).
+std::string file_text(const std::filesystem::path& path);
+
 /// RFC 3339 with nanoseconds in UTC, as Docker shows times; the year 1 for the epoch, which is no time.
+/// Nine digits behind the point.
 std::string time_text(std::chrono::system_clock::time_point time);
 
 }  // namespace hull::container

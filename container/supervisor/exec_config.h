@@ -16,6 +16,10 @@ struct ExecConfig {
     bool tty = false;
     bool has_input = false;
     bool is_privileged = false;
+    // For the daemon alone: a client says of itself what it gets (channel.h).
+    bool has_output = true;
+    bool has_errors = true;
+    std::string detach_keys{};  ///< as its user wrote them; empty: the usual ones
 
     [[nodiscard]] boost::json::object to_json() const;
     /// Throws Error (bad_file) where it is none.

@@ -1,6 +1,7 @@
 // What a container prints, kept on the host.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -34,6 +35,19 @@ class LogWriter {
     void add(LogStream stream, std::string_view bytes);
     /// Writes what waits for the end of its line.
     void flush();
+
+  private:
+    void add_entry(LogStream stream, std::string_view text, const std::string& time);
+    void write_entries();
+    void begin_next_file();
+    bool open_file();
+
+    std::filesystem::path path_;
+    LogConfig config_;
+    UniqueFd file_;
+    uint64_t size_ = 0;                   // of the file
+    std::string entries_;                 // that are to be written to it
+    std::array<std::string, 2> waiting_;  // for the end of its line, of each stream
 };
 
 /// Reads them, in files that are written to meanwhile. One thread.
@@ -45,6 +59,22 @@ class LogReader {
     /// The next entry; none where there is none yet. What cannot be understood (a host that died in the
     /// middle of a line) is passed over.
     std::optional<LogEntry> next();
+
+  private:
+    void open_oldest();
+    bool go_to_next_file();
+    void go_back_by(uint64_t entries);
+    bool fill();
+
+    std::filesystem::path path_;
+    UniqueFd file_;        // none: there has not been one
+    uint64_t offset_ = 0;  // in the file, of what lies in `read_`
+    std::string read_;
+    size_t at_ = 0;             // in `read_`, of the next line
+    bool is_too_long_ = false;  // the line at hand, whose rest is passed over
 };
+
+/// A line of a log's, without its end. None where it is none. Any thread.
+std::optional<LogEntry> parse_log_entry(std::string_view line);
 
 }  // namespace hull::container

@@ -27,7 +27,7 @@ TEST(ContainerConfig, EntryPointAndCommandAreComposedAsDockerDoes) {
         const char* name;
         Words entrypoint;
         Words command;
-        std::optional<std::string> given_entrypoint;
+        std::optional<Words> given_entrypoint;
         Words given_command;
         Words whole;
     } rows[] = {
@@ -50,7 +50,7 @@ TEST(ContainerConfig, EntryPointAndCommandAreComposedAsDockerDoes) {
     expect_error([&] { apply_image(config, {}, {}); }, ExitStatus::usage, {"the image names no command"});
     ImageConfig image;
     image.command = {"c"};
-    expect_error([&] { apply_image(config, image, {.entrypoint = ""}); }, ExitStatus::usage,
+    expect_error([&] { apply_image(config, image, {.entrypoint = Words{""}}); }, ExitStatus::usage,
                  {"names no command"});
 }
 

@@ -75,7 +75,7 @@ TEST(RunOptions, SayWhatDockersSay) {
     EXPECT_EQ(run.config.tmpfs.at(0).options, "size=1m");
     EXPECT_EQ(run.config.limits.at(0).soft, 0U);
     EXPECT_EQ(run.config.capabilities, 0U);
-    EXPECT_EQ(run.overrides.entrypoint, "");
+    EXPECT_EQ(run.overrides.entrypoint, std::vector<std::string>{""});
     EXPECT_THAT(run.config.extra_hosts, ElementsAre("10.0.0.1\tdb"));
     EXPECT_THAT(run.jail_words, ElementsAre("--jail", "strict"));
     EXPECT_EQ(parse_run_options({"-m", "8388608", "i"}).config.memory, uint64_t{8} << 20) << "bytes";

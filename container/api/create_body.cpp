@@ -1,0 +1,686 @@
+#include "container/api/create_body.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "container/api/api_error.h"
+#include "container/api/json_shapes.h"
+#include "container/api/signal_names.h"
+#include "container/api/unsupported.h"
+#include "container/image/json.h"
+#include "guest/agent/protocol.h"
+
+namespace hull::container {
+
+namespace json = boost::json;
+
+namespace {
+
+const std::string kTried = "cannot create the container";
+
+[[noreturn]] void refuse(const std::string& message) {
+    throw ApiError{400, message};
+}
+
+/// A text of the client's, for a message.
+std::string in_quotes(std::string_view text) {
+    return "\"" + printable(text) + "\"";
+}
+
+const json::object& object_of(const json::value& body) {
+    const json::object* const object = body.if_object();
+    if (object == nullptr) {
+        refuse("Config cannot be empty in order to create a container");
+    }
+    return *object;
+}
+
+/// A list of words, which may be one word: Docker's strslice.
+std::optional<std::vector<std::string>> words(const json::object& object, const JsonObject& read,
+                                              const char* key) {
+    if (!read.has(key)) {
+        return std::nullopt;
+    }
+    if (object.at(key).is_string()) {
+        return std::vector{read.text(key)};
+    }
+    return read.texts(key);
+}
+
+bool is_address(const std::string& text) {
+    in6_addr room{};
+    return inet_pton(AF_INET, text.c_str(), &room) == 1 || inet_pton(AF_INET6, text.c_str(), &room) == 1;
+}
+
+bool is_made_of(std::string_view text, std::string_view further) {
+    return std::ranges::all_of(text, [&](char each) {
+        return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || (each >= '0' && each <= '9') ||
+               further.find(each) != std::string_view::npos;
+    });
+}
+
+std::optional<uint64_t> number_of(std::string_view text, uint64_t most) {
+    uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_number = error == std::errc{} && end == text.data() + text.size() && value <= most;
+    return is_number ? std::optional{value} : std::nullopt;
+}
+
+/// Of "10m", with units of powers of 1000, as Docker has them here; none where it is no such size.
+std::optional<uint64_t> human_bytes(std::string_view text) {
+    while (text.ends_with('b') || text.ends_with('B')) {
+        text.remove_suffix(1);
+    }
+    constexpr std::string_view kUnits = "kmgt";
+    uint64_t unit = 1;
+    if (!text.empty()) {
+        const size_t found = kUnits.find(static_cast<char>(text.back() | 0x20));
+        for (size_t step = 0; found != std::string_view::npos && step <= found; ++step) {
+            unit *= 1000;
+        }
+        text.remove_suffix(unit > 1 ? 1 : 0);
+    }
+    const auto number = number_of(text, UINT64_MAX / unit);
+    return number ? std::optional{*number * unit} : std::nullopt;
+}
+
+/// The row of steps from a body to a specification. What a step shows of the container goes into `config` and
+/// `host`, beginning with what Docker has where nothing is said.
+class CreateBody {
+  public:
+    CreateBody(const json::object& body, const StoredImage& image)
+        : body_{body}, host_body_{member_of(body)}, image_{image} {}
+
+    ContainerSpec parse() {
+        refuse_unsupported(body_, host_body_);
+        take_process();
+        take_names();
+        take_network();
+        take_ports();
+        take_resources();
+        take_rights();
+        take_file_systems();
+        take_log();
+        take_life();
+        show();
+        check_size();
+        return std::move(spec_);
+    }
+
+  private:
+    static const json::object& member_of(const json::object& body) {
+        static const json::object none;
+        const json::value* const host = body.if_contains("HostConfig");
+        if (host == nullptr || host->is_null()) {
+            return none;
+        }
+        if (!host->is_object()) {
+            refuse("'HostConfig' is no object");
+        }
+        return host->get_object();
+    }
+
+    void take_process();
+    void take_names();
+    void take_network();
+    void take_ports();
+    void add_port(const std::string& port, const JsonObject* binding);
+    void take_resources();
+    void take_cpus();
+    void take_rights();
+    void take_sysctls();
+    void take_file_systems();
+    void take_log();
+    void take_life();
+    void show();
+    void check_size() const;
+
+    const json::object& body_;
+    const json::object& host_body_;
+    const StoredImage& image_;
+    JsonObject read_{body_, kTried, ""};
+    JsonObject host_{host_body_, kTried, ""};
+    ContainerSpec spec_;
+    ContainerConfig& config_ = spec_.run.config;
+    std::vector<std::string> entrypoint_;   // as inspect shows them
+    std::vector<std::string> command_;      //
+    std::vector<std::string> environment_;  //
+    std::vector<std::string> exposed_;      // "80/tcp"
+    std::map<std::string, std::string> labels_;
+};
+
+void CreateBody::take_process() {
+    config_.tty = read_.flag("Tty");
+    config_.has_input = read_.flag("OpenStdin");
+    spec_.run.input_ends_with_client = read_.flag("StdinOnce");
+    config_.host_name = read_.text("Hostname");
+    constexpr size_t kMostHostName = 63;
+    if (config_.host_name.size() > kMostHostName || !is_made_of(config_.host_name, "-_.")) {
+        refuse("invalid hostname format: " + printable(config_.host_name));
+    }
+
+    ImageOverrides overrides;
+    overrides.entrypoint = words(body_, read_, "Entrypoint");
+    overrides.command = words(body_, read_, "Cmd").value_or(std::vector<std::string>{});
+    overrides.environment = read_.texts("Env");
+    for (const std::string& variable : overrides.environment) {
+        if (variable.empty() || variable.front() == '=') {
+            refuse("invalid environment variable: " + printable(variable));
+        }
+    }
+    overrides.user = read_.text("User");
+    overrides.working_folder = read_.text("WorkingDir");
+    if (!overrides.working_folder.empty() && overrides.working_folder.front() != '/') {
+        refuse("the working directory '" + printable(overrides.working_folder) +
+               "' is invalid, it needs to be an absolute path");
+    }
+    try {
+        apply_image(config_, image_.config, overrides);
+    } catch (const Error&) {
+        refuse("No command specified");
+    }
+    if (config_.command.front().empty()) {
+        refuse("No command specified");  // but arguments
+    }
+
+    // What inspect shows is what was said, and not what follows from it.
+    entrypoint_ = overrides.entrypoint.value_or(image_.config.entrypoint);
+    if (entrypoint_.size() == 1 && entrypoint_.front().empty()) {
+        entrypoint_.clear();
+    }
+    command_.assign(config_.command.begin() + static_cast<ptrdiff_t>(entrypoint_.size()),
+                    config_.command.end());
+    environment_ = std::move(overrides.environment);
+    const auto name_of = [](std::string_view variable) { return variable.substr(0, variable.find('=')); };
+    for (const std::string& variable : image_.config.environment) {
+        if (std::ranges::find(environment_, name_of(variable), name_of) == environment_.end()) {
+            environment_.push_back(variable);
+        }
+    }
+    std::erase_if(environment_, [](const std::string& variable) {
+        return variable.find('=') == std::string::npos;  // which only takes another away
+    });
+
+    if (host_.has("ConsoleSize")) {
+        const json::array* const size = host_body_.at("ConsoleSize").if_array();
+        constexpr size_t kNumbers = 2;
+        constexpr int64_t kMost = 0xffff;
+        const auto is_number = [](const json::value& value) {
+            return value.is_int64() && value.get_int64() >= 0 && value.get_int64() <= kMost;
+        };
+        if (size == nullptr || size->size() != kNumbers || !std::ranges::all_of(*size, is_number)) {
+            refuse("'ConsoleSize' is not two numbers, its rows and columns");
+        }
+        config_.rows = static_cast<uint16_t>(size->at(0).get_int64());
+        config_.columns = static_cast<uint16_t>(size->at(1).get_int64());
+    }
+}
+
+void CreateBody::take_names() {
+    labels_ = read_.text_map("Labels");
+    labels_.insert(image_.config.labels.begin(), image_.config.labels.end());
+    for (const std::string& host : host_.texts("ExtraHosts")) {
+        const size_t colon = host.find(':');
+        std::string address = colon == std::string::npos ? "" : host.substr(colon + 1);
+        if (address.starts_with('[') && address.ends_with(']')) {
+            address = address.substr(1, address.size() - 2);
+        }
+        const std::string name = host.substr(0, colon);
+        if (colon == std::string::npos || name.empty() || !is_made_of(name, "-_.")) {
+            refuse("bad format for add-host: " + in_quotes(host));
+        }
+        if (address != ContainerConfig::kHostGateway && !is_address(address)) {
+            refuse("invalid IP address in add-host: " + in_quotes(address));
+        }
+        config_.extra_hosts.push_back(address + "\t" + name);
+    }
+    config_.name_servers = host_.texts("Dns");
+    for (const std::string& server : config_.name_servers) {
+        if (!is_address(server)) {
+            refuse("invalid IP address in dns: " + in_quotes(server));
+        }
+    }
+    config_.search_domains = host_.texts("DnsSearch");
+    if (std::ranges::find(config_.search_domains, ".") != config_.search_domains.end()) {
+        config_.search_domains = {"."};  // Docker's word for none at all, which the resolver knows, too
+    }
+    config_.resolver_options = host_.texts("DnsOptions");
+    for (const auto* list : {&config_.search_domains, &config_.resolver_options}) {
+        for (const std::string& word : *list) {
+            if (word.empty() || !is_made_of(word, "-_.:")) {
+                refuse("invalid word for the resolver: " + in_quotes(word));
+            }
+        }
+    }
+}
+
+void CreateBody::take_network() {
+    const std::string mode = host_.text("NetworkMode");
+    refuse_network(mode);
+    config_.has_network = mode != "none" && !read_.flag("NetworkDisabled");
+    const JsonObject endpoints = read_.object("NetworkingConfig").object("EndpointsConfig");
+    for (const std::string& name : endpoints.keys()) {
+        refuse_network(name);
+        const JsonObject endpoint = endpoints.object(name);
+        const JsonObject addresses = endpoint.object("IPAMConfig");
+        for (const char* key : {"IPv4Address", "IPv6Address"}) {
+            if (!addresses.text(key).empty()) {
+                refuse("user specified IP address is supported on user defined networks only");
+            }
+        }
+        if (!endpoint.texts("Aliases").empty()) {
+            refuse("network-scoped alias is supported only for containers in user defined networks");
+        }
+        if (!endpoint.texts("Links").empty() || !endpoint.text("MacAddress").empty()) {
+            throw ApiError{501, "links and MAC addresses (--link, --mac-address) are not supported"};
+        }
+    }
+}
+
+void CreateBody::add_port(const std::string& port, const JsonObject* binding) {
+    constexpr uint64_t kMost = 0xffff;
+    const size_t slash = port.find('/');
+    const std::string protocol = slash == std::string::npos ? "tcp" : port.substr(slash + 1);
+    const auto number = number_of(std::string_view{port}.substr(0, slash), kMost);
+    if (!number || *number == 0) {
+        refuse("invalid port specification: " + in_quotes(port));
+    }
+    if (protocol != "tcp" && protocol != "udp") {
+        refuse("invalid port specification: " + in_quotes(port) + ": only tcp and udp are supported");
+    }
+    PortBinding result{.protocol = protocol,
+                       .container_port = static_cast<uint16_t>(*number),
+                       .host_address = {},
+                       .host_port = 0};
+    if (binding != nullptr) {
+        result.host_address = binding->text("HostIp");
+        in_addr room{};
+        if (!result.host_address.empty() && inet_pton(AF_INET, result.host_address.c_str(), &room) != 1) {
+            refuse("invalid port specification: the address " + in_quotes(result.host_address) +
+                   " at the host is not one of IPv4");
+        }
+        const std::string host_port = binding->text("HostPort");
+        const auto host_number = number_of(host_port.empty() ? "0" : host_port, kMost);
+        if (!host_number) {
+            refuse("invalid port specification: " + in_quotes(host_port) +
+                   " at the host: it is not one number up to 65535 (ranges are not supported)");
+        }
+        result.host_port = static_cast<uint16_t>(*host_number);
+    }
+    spec_.ports.push_back(std::move(result));
+}
+
+void CreateBody::take_ports() {
+    exposed_ = read_.object("ExposedPorts").keys();
+    for (const std::string& port : image_.config.exposed_ports) {
+        if (std::ranges::find(exposed_, port) == exposed_.end()) {
+            exposed_.push_back(port);
+        }
+    }
+    const JsonObject bindings = host_.object("PortBindings");
+    for (const std::string& port : bindings.keys()) {
+        const std::vector<JsonObject> all = bindings.objects(port);
+        for (const JsonObject& binding : all) {
+            add_port(port, &binding);
+        }
+        if (all.empty()) {
+            add_port(port, nullptr);  // anywhere
+        }
+        if (std::ranges::find(exposed_, port) == exposed_.end()) {
+            exposed_.push_back(port);
+        }
+    }
+    const size_t bound = spec_.ports.size();
+    for (const std::string& port : exposed_) {
+        add_port(port, nullptr);  // looked at in any case
+        const PortBinding& added = spec_.ports.back();
+        const bool is_bound = std::any_of(
+            spec_.ports.begin(), spec_.ports.begin() + static_cast<ptrdiff_t>(bound), [&](const auto& each) {
+                return each.container_port == added.container_port && each.protocol == added.protocol;
+            });
+        if (is_bound || !host_.flag("PublishAllPorts") || !config_.has_network) {
+            spec_.ports.pop_back();
+        }
+    }
+    if (bound > 0 && !config_.has_network) {
+        refuse("conflicting options: port publishing and no network (--network none)");
+    }
+    constexpr size_t kMostPorts = 1024;
+    if (spec_.ports.size() > kMostPorts) {
+        refuse("more than 1024 ports are to be published");
+    }
+}
+
+void CreateBody::take_cpus() {
+    constexpr double kNanosecond = 1e-9;
+    constexpr int64_t kDefaultPeriod = 100'000;
+    const int64_t nanos = host_.integer("NanoCpus").value_or(0);
+    const int64_t period = host_.integer("CpuPeriod").value_or(0);
+    const int64_t quota = host_.integer("CpuQuota").value_or(0);
+    if (nanos != 0 && period != 0) {
+        refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    }
+    if (nanos != 0 && quota != 0) {
+        refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+    }
+    if (period != 0 && (period < 1'000 || period > 1'000'000)) {
+        refuse("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+    }
+    if (quota > 0 && quota < 1'000) {
+        refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+    }
+    const unsigned count = std::max(1U, std::thread::hardware_concurrency());
+    const double cpus = nanos != 0  ? static_cast<double>(nanos) * kNanosecond
+                        : quota > 0 ? static_cast<double>(quota) /
+                                          static_cast<double>(period != 0 ? period : kDefaultPeriod)
+                                    : 0;
+    if (nanos != 0 && (nanos < 0 || cpus < 0.01 || cpus > count)) {
+        const std::string all = std::to_string(count);
+        refuse("Range of CPUs is from 0.01 to " + all + ".00, as there are only " + all + " CPUs available");
+    }
+    if (cpus > 0) {
+        // More than there are is no limit; less than what a control group's can be is the least.
+        config_.cpus = std::clamp(cpus, 0.01, static_cast<double>(count));
+    }
+}
+
+void CreateBody::take_resources() {
+    constexpr int64_t kLeastMemory = int64_t{6} << 20;
+    constexpr int64_t kMostMemory = int64_t{1} << 44;
+    const int64_t memory = host_.integer("Memory").value_or(0);
+    if (memory != 0 && memory < kLeastMemory) {
+        refuse("Minimum memory limit allowed is 6MB");
+    }
+    if (memory > kMostMemory) {
+        refuse("Maximum memory limit allowed is 16TB");
+    }
+    if (memory != 0) {
+        config_.memory = static_cast<uint64_t>(memory);
+    }
+    // There is no swap in the guest, so what it may have of it need not be kept from it.
+    const int64_t swap = host_.integer("MemorySwap").value_or(0);
+    if (memory == 0 && swap > 0) {
+        refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
+    if (swap > 0 && swap < memory) {
+        refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    const int64_t swappiness = host_.integer("MemorySwappiness").value_or(-1);
+    if (swappiness < -1 || swappiness > 100) {
+        refuse("Invalid value: " + std::to_string(swappiness) + ", valid memory swappiness range is 0-100");
+    }
+    take_cpus();
+    constexpr int64_t kMostPids = int64_t{1} << 22;
+    const int64_t pids = host_.integer("PidsLimit").value_or(0);
+    if (pids > 0 && pids <= kMostPids) {
+        config_.pids = static_cast<uint32_t>(pids);
+    }
+    const int64_t shm = host_.integer("ShmSize").value_or(0);
+    if (shm < 0) {
+        refuse("SHM size can not be less than 0");
+    }
+    if (shm > 0) {
+        config_.shm_size = static_cast<uint64_t>(shm);
+    }
+    for (const JsonObject& limit : host_.objects("Ulimits")) {
+        const auto number = [&](const char* key) { return std::to_string(limit.integer(key).value_or(0)); };
+        config_.limits.push_back(
+            ProcessLimit::parse(limit.text("Name") + "=" + number("Soft") + ":" + number("Hard")));
+    }
+}
+
+void CreateBody::take_sysctls() {
+    for (const auto& [name, value] : host_.text_map("Sysctls")) {
+        const bool is_path = !name.empty() && is_made_of(name, "-_./") && !name.starts_with('.') &&
+                             !name.starts_with('/') && name.find("..") == std::string::npos &&
+                             name.find("//") == std::string::npos;
+        if (!is_path || value.find('\n') != std::string::npos) {
+            refuse("sysctl '" + printable(name) + "' is not allowed");
+        }
+        std::string dotted = name;
+        std::ranges::replace(dotted, '/', '.');
+        if (dotted.starts_with("kernel.shm") || dotted.starts_with("kernel.msg") || dotted == "kernel.sem" ||
+            dotted.starts_with("fs.mqueue.") || dotted == "kernel.hostname" ||
+            dotted == "kernel.domainname") {
+            throw ApiError{501, "sysctl '" + name +
+                                    "' is of the container's own namespaces for IPC and names, in which none "
+                                    "can be set"};
+        }
+        config_.sysctls.push_back(name + "=" + value);
+    }
+}
+
+void CreateBody::take_rights() {
+    config_.is_read_only = host_.flag("ReadonlyRootfs");
+    config_.is_privileged = host_.flag("Privileged");
+    config_.capabilities =
+        change_capabilities(ContainerConfig::kDefaultCapabilities, words(host_body_, host_, "CapAdd").value_or(std::vector<std::string>{}),
+                            words(host_body_, host_, "CapDrop").value_or(std::vector<std::string>{}));
+    if (config_.is_privileged) {
+        config_.capabilities = change_capabilities(0, {"ALL"}, {});
+    }
+    for (const std::string& option : host_.texts("SecurityOpt")) {
+        config_.no_new_privileges = asks_for_no_new_privileges(option).value_or(config_.no_new_privileges);
+    }
+    take_sysctls();
+}
+
+void CreateBody::take_file_systems() {
+    for (const auto& [path, options] : host_.text_map("Tmpfs")) {
+        config_.tmpfs.push_back(TmpfsMount::parse(options.empty() ? path : path + ":" + options));
+    }
+    for (const JsonObject& mount : host_.objects("Mounts")) {
+        if (mount.text("Type") != "tmpfs") {
+            refuse_mount(mount.text("Type"));
+        }
+        if (!mount.text("Source").empty()) {
+            refuse("invalid mount config for type \"tmpfs\": source must not be specified");
+        }
+        const JsonObject options = mount.object("TmpfsOptions");
+        std::string text = mount.text("Target") + ":" + (mount.flag("ReadOnly") ? "ro" : "rw");
+        if (const int64_t size = options.integer("SizeBytes").value_or(0); size != 0) {
+            text += ",size=" + std::to_string(size);
+        }
+        if (const int64_t mode = options.integer("Mode").value_or(0); mode != 0) {
+            char octal[16];
+            std::snprintf(octal, sizeof octal, "%o", static_cast<unsigned>(mode) & 07777U);
+            text += std::string{",mode="} + octal;
+        }
+        config_.tmpfs.push_back(TmpfsMount::parse(text));
+    }
+}
+
+void CreateBody::take_log() {
+    const JsonObject log = host_.object("LogConfig");
+    const std::string driver = log.text("Type");
+    if (!driver.empty() && driver != "json-file" && driver != "none") {
+        refuse("logger: no log driver named '" + printable(driver) + "' is registered");
+    }
+    spec_.run.log.is_kept = driver != "none";
+    for (const auto& [name, value] : log.text_map("Config")) {
+        if (name == "max-size") {
+            spec_.run.log.most_bytes = human_bytes(value).value_or(0);
+            if (spec_.run.log.most_bytes == 0) {
+                refuse("max-size must be a positive number: " + in_quotes(value));
+            }
+        } else if (name == "max-file") {
+            constexpr uint64_t kMost = 1000;
+            const auto number = number_of(value, kMost);
+            if (!number || *number == 0) {
+                refuse("max-file cannot be less than 1 (or above 1000): " + in_quotes(value));
+            }
+            spec_.run.log.most_files = static_cast<unsigned>(*number);
+        } else {
+            refuse("unknown log opt '" + printable(name) + "' for json-file log driver");
+        }
+    }
+}
+
+void CreateBody::take_life() {
+    const JsonObject policy = host_.object("RestartPolicy");
+    const std::string name = policy.text("Name");
+    const int64_t most = policy.integer("MaximumRetryCount").value_or(0);
+    using Kind = RestartPolicy::Kind;
+    const std::map<std::string, Kind> kinds{{"", Kind::no},
+                                            {"no", Kind::no},
+                                            {"always", Kind::always},
+                                            {"unless-stopped", Kind::unless_stopped},
+                                            {"on-failure", Kind::on_failure}};
+    const auto kind = kinds.find(name);
+    if (kind == kinds.end()) {
+        refuse("invalid restart policy '" + printable(name) + "'");
+    }
+    if (most < 0 || most > INT32_MAX) {
+        refuse("maximum retry count cannot be negative");
+    }
+    if (most != 0 && kind->second != Kind::on_failure) {
+        refuse("maximum retry count cannot be used with restart policy '" + name + "'");
+    }
+    spec_.restart = {.kind = kind->second, .most = static_cast<unsigned>(most)};
+    spec_.is_removed_at_end = spec_.run.is_thrown_away = host_.flag("AutoRemove");
+    if (spec_.is_removed_at_end && spec_.restart.kind != Kind::no) {
+        refuse("can't create 'AutoRemove' container with restart policy");
+    }
+
+    std::string signal = read_.text("StopSignal");
+    if (signal.empty()) {
+        signal = image_.config.stop_signal;
+    }
+    if (!signal.empty()) {
+        const auto number = signal_number(signal);
+        if (!number) {
+            refuse("Invalid signal: " + printable(signal));
+        }
+        spec_.stop_signal = *number;
+    }
+    if (const auto timeout = read_.integer("StopTimeout")) {
+        spec_.stop_timeout = std::chrono::seconds{std::clamp<int64_t>(*timeout, -1, INT32_MAX)};
+    }
+}
+
+/// What inspect shows: every member that Docker has.
+void CreateBody::show() {
+    spec_.image = image_.id.text();
+    spec_.image_name = read_.text("Image");
+    json::object& config = spec_.config = default_config();
+    config["Hostname"] = config_.host_name;
+    config["User"] = config_.user;
+    for (const char* flag : {"AttachStdin", "AttachStdout", "AttachStderr"}) {
+        config[flag] = read_.flag(flag);
+    }
+    config["Tty"] = config_.tty;
+    config["OpenStdin"] = config_.has_input;
+    config["StdinOnce"] = spec_.run.input_ends_with_client;
+    config["Env"] = array_of(environment_);
+    config["Cmd"] = or_null(array_of(command_));
+    config["Entrypoint"] = or_null(array_of(entrypoint_));
+    config["Image"] = spec_.image_name;
+    config["WorkingDir"] = read_.text("WorkingDir").empty() ? image_.config.working_folder
+                                                            : read_.text("WorkingDir");
+    json::object labels;
+    for (const auto& [key, value] : labels_) {
+        labels[key] = value;
+    }
+    config["Labels"] = std::move(labels);
+    if (!exposed_.empty()) {
+        config["ExposedPorts"] = set_of(exposed_);
+    }
+    if (const std::string signal = read_.text("StopSignal"); !signal.empty() || !image_.config.stop_signal.empty()) {
+        config["StopSignal"] = signal.empty() ? image_.config.stop_signal : signal;
+    }
+    if (const auto timeout = read_.integer("StopTimeout")) {
+        config["StopTimeout"] = *timeout;
+    }
+
+    json::object& host = spec_.host_config = default_host_config();
+    for (auto& member : host) {
+        const json::value* const said = host_body_.if_contains(member.key());
+        if (said != nullptr && !said->is_null()) {
+            member.value() = *said;
+        }
+    }
+    if (host_.text("NetworkMode").empty()) {
+        host["NetworkMode"] = "default";
+    }
+    if (host_.text("IpcMode").empty()) {
+        host["IpcMode"] = "private";
+    }
+    if (host_.integer("ShmSize").value_or(0) == 0) {
+        host["ShmSize"] = config_.shm_size;
+    }
+    host["LogConfig"] = {{"Type", spec_.run.log.is_kept ? "json-file" : "none"},
+                         {"Config", json::object{}}};
+    if (const json::value* const log = host_body_.if_contains("LogConfig"); log != nullptr && log->is_object()) {
+        const json::value* const options = log->get_object().if_contains("Config");
+        if (options != nullptr && options->is_object()) {
+            host["LogConfig"].get_object()["Config"] = *options;
+        }
+    }
+}
+
+/// What the agent is asked goes in frames of so many bytes at most.
+void CreateBody::check_size() const {
+    constexpr size_t kForEach = 8;  // beside its text
+    size_t size = 0;
+    for (const auto* list : {&config_.command, &config_.environment}) {
+        for (const std::string& text : *list) {
+            size += text.size() + kForEach + 1;
+        }
+    }
+    size += config_.limits.size() * 4 * kForEach;
+    constexpr size_t kRest = 4096;
+    if (size + kRest > agent::kMostRequest) {
+        refuse("the command's arguments and variables are more than " +
+               std::to_string((agent::kMostRequest - kRest) >> 10) + " KiB together");
+    }
+    size_t names = 0;
+    for (const auto* list : {&config_.extra_hosts, &config_.name_servers, &config_.search_domains,
+                             &config_.resolver_options, &config_.sysctls}) {
+        for (const std::string& text : *list) {
+            names += text.size() + kForEach * 2;
+        }
+    }
+    for (const TmpfsMount& mount : config_.tmpfs) {
+        constexpr size_t kMostPath = 4096;
+        if (mount.path.size() >= kMostPath || mount.options.size() >= kMostPath) {
+            refuse("a path or the options of a tmpfs are longer than 4095 bytes");
+        }
+        names += mount.path.size() + mount.options.size() + kForEach;
+    }
+    if (names + kRest > agent::kMostRequest || config_.user.size() >= kRest ||
+        config_.working_folder.size() >= kRest) {
+        refuse("the container's names and mounts are too long");
+    }
+}
+
+}  // namespace
+
+std::string image_named_by(const json::value& body) {
+    try {
+        const std::string name = JsonObject{object_of(body), kTried, ""}.text("Image");
+        if (name.empty()) {
+            refuse("no image is named (Image)");
+        }
+        return name;
+    } catch (const Error& error) {
+        refuse(error.what());
+    }
+}
+
+ContainerSpec parse_create_body(const json::value& body, const StoredImage& image) {
+    try {
+        return CreateBody{object_of(body), image}.parse();
+    } catch (const Error& error) {
+        refuse(error.what());
+    }
+}
+
+}  // namespace hull::container

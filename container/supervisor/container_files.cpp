@@ -1,0 +1,343 @@
+#include "container/supervisor/container_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/small_file.h"
+#include "base/unique_fd.h"
+#include "container/image/json.h"
+
+namespace hull::container {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+namespace {
+
+constexpr double kNano = 1e9;
+
+constexpr std::array<std::string_view, 3> kStages{"booting", "running", "ended"};
+
+template <class Range>
+json::array array_of(const Range& range) {
+    json::array all;
+    for (const auto& each : range) {
+        all.emplace_back(each);
+    }
+    return all;
+}
+
+/// All 64 bits of it: JSON's own numbers are for less.
+std::string wide(uint64_t number) {
+    return std::to_string(number);
+}
+
+uint64_t wide_number(const JsonObject& object, std::string_view key) {
+    const std::string text = object.text(key);
+    uint64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (text.empty() || error != std::errc{} || end != text.data() + text.size()) {
+        object.refuse("'" + std::string{key} + "' is no number");
+    }
+    return number;
+}
+
+uint32_t small_number(const JsonObject& object, std::string_view key) {
+    const uint64_t number = object.number(key);
+    if (number > UINT32_MAX) {
+        object.refuse("'" + std::string{key} + "' is too large");
+    }
+    return static_cast<uint32_t>(number);
+}
+
+std::vector<fs::path> paths(const JsonObject& object, std::string_view key) {
+    std::vector<fs::path> all;
+    for (std::string& text : object.texts(key)) {
+        all.emplace_back(std::move(text));
+    }
+    return all;
+}
+
+json::object to_json(const ContainerConfig& config) {
+    json::array limits;
+    for (const ProcessLimit& each : config.limits) {
+        limits.push_back(
+            json::object{{"resource", each.resource}, {"soft", wide(each.soft)}, {"hard", wide(each.hard)}});
+    }
+    json::array tmpfs;
+    for (const TmpfsMount& each : config.tmpfs) {
+        tmpfs.push_back(
+            json::object{{"path", each.path}, {"flags", wide(each.flags)}, {"options", each.options}});
+    }
+    json::object all{{"host_name", config.host_name},
+                     {"command", array_of(config.command)},
+                     {"environment", array_of(config.environment)},
+                     {"user", config.user},
+                     {"working_folder", config.working_folder},
+                     {"tty", config.tty},
+                     {"has_input", config.has_input},
+                     {"is_read_only", config.is_read_only},
+                     {"no_new_privileges", config.no_new_privileges},
+                     {"capabilities", wide(config.capabilities)},
+                     {"limits", std::move(limits)},
+                     {"tmpfs", std::move(tmpfs)},
+                     {"shm_size", wide(config.shm_size)},
+                     {"has_network", config.has_network},
+                     {"extra_hosts", array_of(config.extra_hosts)},
+                     {"name_servers", array_of(config.name_servers)},
+                     {"search_domains", array_of(config.search_domains)},
+                     {"resolver_options", array_of(config.resolver_options)},
+                     {"sysctls", array_of(config.sysctls)},
+                     {"is_privileged", config.is_privileged},
+                     {"rows", config.rows},
+                     {"columns", config.columns}};
+    if (config.memory) {
+        all["memory"] = wide(*config.memory);
+    }
+    if (config.cpus) {
+        all["nano_cpus"] = std::llround(*config.cpus * kNano);
+    }
+    if (config.pids) {
+        all["pids"] = *config.pids;
+    }
+    return all;
+}
+
+ContainerConfig config_from(const JsonObject& object) {
+    ContainerConfig config{.host_name = object.text("host_name"),
+                           .command = object.texts("command"),
+                           .environment = object.texts("environment"),
+                           .user = object.text("user"),
+                           .working_folder = object.text("working_folder"),
+                           .tty = object.flag("tty"),
+                           .has_input = object.flag("has_input"),
+                           .is_read_only = object.flag("is_read_only"),
+                           .no_new_privileges = object.flag("no_new_privileges"),
+                           .capabilities = wide_number(object, "capabilities"),
+                           .limits = {},
+                           .tmpfs = {},
+                           .shm_size = wide_number(object, "shm_size"),
+                           .memory = std::nullopt,
+                           .cpus = std::nullopt,
+                           .pids = std::nullopt,
+                           .has_network = object.flag("has_network"),
+                           .extra_hosts = object.texts("extra_hosts"),
+                           .name_servers = object.texts("name_servers"),
+                           .search_domains = object.texts("search_domains"),
+                           .resolver_options = object.texts("resolver_options"),
+                           .sysctls = object.texts("sysctls"),
+                           .is_privileged = object.flag("is_privileged"),
+                           .rows = static_cast<uint16_t>(small_number(object, "rows")),
+                           .columns = static_cast<uint16_t>(small_number(object, "columns"))};
+    if (config.command.empty()) {
+        object.refuse("it has no command");
+    }
+    for (const JsonObject& each : object.objects("limits")) {
+        config.limits.push_back(
+            {small_number(each, "resource"), wide_number(each, "soft"), wide_number(each, "hard")});
+    }
+    for (const JsonObject& each : object.objects("tmpfs")) {
+        config.tmpfs.push_back({each.text("path"), wide_number(each, "flags"), each.text("options")});
+    }
+    if (object.has("memory")) {
+        config.memory = wide_number(object, "memory");
+    }
+    if (object.has("nano_cpus")) {
+        config.cpus = static_cast<double>(object.number("nano_cpus")) / kNano;
+    }
+    if (object.has("pids")) {
+        config.pids = small_number(object, "pids");
+    }
+    return config;
+}
+
+json::object to_json(const ContainerMachine& machine) {
+    json::array layers;
+    for (const fs::path& layer : machine.layers) {
+        layers.emplace_back(layer.native());
+    }
+    return {{"kernel", machine.kernel.native()},
+            {"initramfs", machine.initramfs.native()},
+            {"layers", std::move(layers)},
+            {"writable", machine.writable.native()},
+            {"is_writable_kept", machine.is_writable_kept},
+            {"cpus", machine.cpus},
+            {"ports", array_of(machine.ports)},
+            {"words", array_of(machine.words)}};
+}
+
+ContainerMachine machine_from(const JsonObject& object) {
+    return {.kernel = object.text("kernel"),
+            .initramfs = object.text("initramfs"),
+            .layers = paths(object, "layers"),
+            .writable = object.text("writable"),
+            .is_writable_kept = object.flag("is_writable_kept"),
+            .cpus = small_number(object, "cpus"),
+            .ports = object.texts("ports"),
+            .words = object.texts("words")};
+}
+
+[[noreturn]] void fail(const fs::path& path, int cause) {
+    throw Error{ExitStatus::no_resources, "cannot write '" + path.string() + "'", errno_text(cause),
+                "check who may write there, and that there is room"};
+}
+
+int64_t nanoseconds(std::chrono::system_clock::time_point time) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+std::chrono::system_clock::time_point time_from(const JsonObject& object, std::string_view key) {
+    return std::chrono::system_clock::time_point{
+        std::chrono::nanoseconds{static_cast<int64_t>(object.number(key))}};
+}
+
+}  // namespace
+
+void replace_file(const fs::path& path, std::string_view text) {
+    const std::string fresh = path.string() + ".new";
+    const UniqueFd file{open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+    if (!file.valid()) {
+        fail(path, errno);
+    }
+    for (std::string_view left = text; !left.empty();) {
+        const ssize_t written = write(file.get(), left.data(), left.size());
+        if (written < 0 && errno != EINTR) {
+            fail(path, errno);
+        }
+        left.remove_prefix(written < 0 ? 0 : static_cast<size_t>(written));
+    }
+    if (fsync(file.get()) != 0 || std::rename(fresh.c_str(), path.c_str()) != 0) {
+        fail(path, errno);
+    }
+    const UniqueFd folder{open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder.valid() || fsync(folder.get()) != 0) {
+        fail(path, errno);
+    }
+}
+
+std::string file_text(const fs::path& path) {
+    constexpr off_t kMost = off_t{64} << 20;
+    const UniqueFd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    struct stat status {};
+    if (!file.valid() || fstat(file.get(), &status) != 0) {
+        throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'", errno_text(errno)};
+    }
+    if (!S_ISREG(status.st_mode) || status.st_size > kMost) {
+        throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'",
+                    "it is no file of Hull's, or is too large"};
+    }
+    return read_all(file.get());
+}
+
+json::object RunFile::to_json() const {
+    return {{"config", container::to_json(config)},
+            {"machine", container::to_json(machine)},
+            {"log", json::object{{"is_kept", log.is_kept},
+                                 {"most_bytes", wide(log.most_bytes)},
+                                 {"most_files", log.most_files}}},
+            {"input_ends_with_client", input_ends_with_client},
+            {"is_thrown_away", is_thrown_away}};
+}
+
+RunFile RunFile::from_json(const json::object& object, const std::string& tried) {
+    const JsonObject given{object, tried};
+    const JsonObject log = given.object("log");
+    RunFile file{.config = config_from(given.object("config")),
+                 .machine = machine_from(given.object("machine")),
+                 .log = {.is_kept = log.flag("is_kept"),
+                         .most_bytes = wide_number(log, "most_bytes"),
+                         .most_files = small_number(log, "most_files")},
+                 .input_ends_with_client = given.flag("input_ends_with_client"),
+                 .is_thrown_away = given.flag("is_thrown_away")};
+    if (file.log.most_files == 0) {
+        log.refuse("a log has no files");
+    }
+    return file;
+}
+
+void RunFile::write(const ContainerFiles& files) const {
+    replace_file(files.run(), json::serialize(to_json()));
+}
+
+RunFile RunFile::read(const ContainerFiles& files) {
+    const std::string tried = "cannot use '" + files.run().string() + "'";
+    return from_json(parse_json_object(file_text(files.run()), tried), tried);
+}
+
+json::object RunState::to_object() const {
+    return {{"stage", kStages.at(static_cast<size_t>(stage))},
+            {"is_paused", is_paused},
+            {"supervisor", supervisor},
+            {"started", nanoseconds(started)},
+            {"finished", nanoseconds(finished)},
+            {"exit_status", exit_status},
+            {"is_out_of_memory", is_out_of_memory},
+            {"error", error}};
+}
+
+std::string RunState::to_json() const {
+    return json::serialize(to_object());
+}
+
+RunState RunState::from_json(const std::string& text) {
+    return from_object(parse_json_object(text, "cannot use a container's state"));
+}
+
+RunState RunState::from_object(const json::object& object) {
+    const std::string tried = "cannot use a container's state";
+    const JsonObject given{object, tried};
+    const std::string stage = given.text("stage");
+    size_t number = 0;
+    while (number < kStages.size() && kStages[number] != stage) {
+        ++number;
+    }
+    if (number == kStages.size()) {
+        given.refuse("there is no stage '" + stage + "'");
+    }
+    constexpr uint64_t kMost = 255;
+    const uint64_t supervisor = given.number("supervisor");
+    const uint64_t exit_status = given.number("exit_status");
+    if (supervisor > INT32_MAX || exit_status > kMost) {
+        given.refuse("a number is too large");
+    }
+    return {.stage = static_cast<Stage>(number),
+            .is_paused = given.flag("is_paused"),
+            .supervisor = static_cast<int>(supervisor),
+            .started = time_from(given, "started"),
+            .finished = time_from(given, "finished"),
+            .exit_status = static_cast<int>(exit_status),
+            .is_out_of_memory = given.flag("is_out_of_memory"),
+            .error = given.text("error")};
+}
+
+std::string time_text(std::chrono::system_clock::time_point time) {
+    if (time == std::chrono::system_clock::time_point{}) {
+        return "0001-01-01T00:00:00Z";
+    }
+    constexpr int64_t kSecond = 1'000'000'000;
+    const int64_t all = nanoseconds(time);
+    const int64_t part = (all % kSecond + kSecond) % kSecond;
+    const time_t seconds = (all - part) / kSecond;
+    std::tm parts{};
+    gmtime_r(&seconds, &parts);
+    std::array<char, 40> day{};
+    std::array<char, 16> rest{};
+    std::strftime(day.data(), day.size(), "%Y-%m-%dT%H:%M:%S", &parts);
+    std::snprintf(rest.data(), rest.size(), ".%09dZ", static_cast<int>(part));
+    return std::string{day.data()} + rest.data();
+}
+
+}  // namespace hull::container
