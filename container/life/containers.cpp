@@ -23,7 +23,6 @@
 #include "base/small_file.h"
 #include "container/life/container_name.h"
 #include "container/life/container_record.h"
-#include "container/life/supervisor_process.h"
 #include "container/supervisor/channel.h"
 
 namespace hull::container {
@@ -188,8 +187,13 @@ struct Containers::Exec {
     std::optional<int> exit_status;
 };
 
-Containers::Containers(fs::path root, Store& store, GuestKernel kernel, Events& events)
-    : root_{std::move(root)}, store_{store}, kernel_{std::move(kernel)}, events_{events} {
+Containers::Containers(fs::path root, Store& store, GuestKernel kernel, Events& events,
+                       StartSupervisor start_supervisor)
+    : root_{std::move(root)},
+      store_{store},
+      kernel_{std::move(kernel)},
+      events_{events},
+      start_supervisor_{std::move(start_supervisor)} {
     std::error_code error;
     std::vector<fs::path> folders;
     for (const fs::directory_entry& entry : fs::directory_iterator{root_ / "containers", error}) {
@@ -596,13 +600,15 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         ports.push_back(take_port(port, container->name));
         run.machine.ports.push_back(forward_word(ports.back()));
     }
-    run.machine.kernel = kernel_.kernel;
-    run.machine.initramfs = kernel_.initramfs;
+    const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
+    run.machine.kernel = kernel.kernel;
+    run.machine.initramfs = kernel.initramfs;
     run.machine.layers = image->layers;
     run.machine.writable = files.disk();
+    run.machine.is_writable_kept = true;
     run.machine.cpus = ContainerMachine::cpus_for(run.config.cpus);
     run.write(files);
-    start_supervisor(files);
+    start_supervisor_(files);
     Channel watch = Channel::connect(files.socket());
     std::optional<json::object> answer;
     if (watch.valid() && watch.send({{"do", "watch"}})) {
@@ -678,6 +684,7 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
         }
         if (container->was_stopped ||
             !wants_restart(container->spec->restart, container->state.exit_status, container->restarts)) {
+            container->stage = Stage::exited;
             if (container->spec->is_removed_at_end && !container->is_kept) {
                 forget(container);
                 lock.unlock();
@@ -796,8 +803,8 @@ bool Containers::stop_now(const std::shared_ptr<Container>& container, std::opti
     changed_.notify_all();
     const auto send = [&](int number) {
         lock.unlock();
+        tell(*container, "kill", {{"signal", std::to_string(number)}});  // before what comes of it is told
         ask(container->files, {{"do", "signal"}, {"value", number}});
-        tell(*container, "kill", {{"signal", std::to_string(number)}});
         lock.lock();
     };
     const auto has_ended = [&] { return !container->is_followed || is_stopping_; };
@@ -852,8 +859,8 @@ void Containers::send_signal(const std::string& name, int signal) {
             container->was_stopped = true;  // its policy does not start it again, as with Docker
         }
     }
-    ask(container->files, {{"do", "signal"}, {"value", signal}});
     tell(*container, "kill", {{"signal", std::to_string(signal)}});
+    ask(container->files, {{"do", "signal"}, {"value", signal}});
 }
 
 void Containers::freeze(const std::string& name, bool is_on) {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -53,8 +54,8 @@ struct ExecView {
 
 /// A client of a command's, on a connection that was taken out of HTTP.
 struct AttachedClient {
-    UniqueFd socket;
-    std::string first;  ///< what it has sent already
+    UniqueFd socket{};
+    std::string first{};  ///< what it has sent already
     bool input = false;
     bool output = true;
     bool errors = true;
@@ -67,9 +68,13 @@ struct AttachedClient {
 /// and Error, where the host is in the way. Any thread.
 class Containers {
   public:
+    /// Starts the supervisor of a container whose run.json is there, and returns when it listens.
+    using StartSupervisor = std::function<void(const ContainerFiles&)>;
+
     /// Loads what is below `root`/containers, and starts again what is to be. All outlive it. `kernel` is
-    /// what guests get.
-    Containers(std::filesystem::path root, Store& store, GuestKernel kernel, Events& events);
+    /// what guests get; where it is empty, what find_guest_kernel() finds at each start.
+    Containers(std::filesystem::path root, Store& store, GuestKernel kernel, Events& events,
+               StartSupervisor start_supervisor);
     Containers(const Containers&) = delete;
     Containers& operator=(const Containers&) = delete;
     /// Those that run go on without this.
@@ -86,9 +91,9 @@ class Containers {
     /// Sends `signal` (none: the container's own), and after `timeout` (negative: never; none: the
     /// container's own) SIGKILL. Returns when it has ended. 304 where it does not run.
     void stop(const std::string& name, std::optional<std::chrono::seconds> timeout,
-              std::optional<int> signal);
+              std::optional<int> signal = std::nullopt);
     void restart(const std::string& name, std::optional<std::chrono::seconds> timeout,
-                 std::optional<int> signal);
+                 std::optional<int> signal = std::nullopt);
     void send_signal(const std::string& name, int signal);
     void pause(const std::string& name);
     void resume(const std::string& name);
@@ -141,6 +146,7 @@ class Containers {
     Store& store_;
     const GuestKernel kernel_;
     Events& events_;
+    const StartSupervisor start_supervisor_;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;                               // a container, or its follower

@@ -17,9 +17,9 @@
 #include "base/unique_fd.h"
 #include "container/api/engine.h"
 #include "container/api/http_server.h"
+#include "container/life/supervisor_process.h"
 #include "container/main/store_options.h"
 #include "container/main/usage.h"
-#include "vmm/main/fetched_files.h"
 #include "vmm/main/made_files.h"
 
 namespace hull::container {
@@ -102,7 +102,7 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     RegistryOptions registries = registry_options(values);
     registries.credentials.clear();  // those of whoever asks are used, and no others
     Events events;
-    Containers containers{store.root(), store, find_guest_kernel({}, "a container"), events};
+    Containers containers{store.root(), store, {}, events, start_supervisor};
     Engine engine{store, std::move(registries), containers, events};
     const fs::path path =
         fs::absolute(values.count("socket") > 0 ? fs::path{value_of(values, "socket")} : default_socket());

@@ -32,11 +32,6 @@ extern "C" size_t __sanitizer_get_current_allocated_bytes() __attribute__((weak)
 namespace hull {
 namespace {
 
-size_t entries_of(const char* folder) {
-    return static_cast<size_t>(
-        std::distance(std::filesystem::directory_iterator{folder}, std::filesystem::directory_iterator{}));
-}
-
 size_t allocated_bytes() {
     return __sanitizer_get_current_allocated_bytes != nullptr ? __sanitizer_get_current_allocated_bytes() : 0;
 }
@@ -47,8 +42,8 @@ struct Footprint {
     size_t threads = 0;
     size_t bytes = 0;
     void look() {
-        descriptors = std::max(descriptors, entries_of("/proc/self/fd"));
-        threads = std::max(threads, entries_of("/proc/self/task"));
+        descriptors = std::max(descriptors, test::entries_of("/proc/self/fd"));
+        threads = std::max(threads, test::entries_of("/proc/self/task"));
         bytes = std::max(bytes, allocated_bytes());
     }
 };

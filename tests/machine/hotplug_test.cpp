@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,11 +38,6 @@ class HotplugMachineTest : public test::MachineTest {
         links.push_back({test::make_pipe().read_end, UniqueFd{}});
         return links;
     }
-    static size_t entries_of(const char* folder) {
-        return static_cast<size_t>(std::distance(std::filesystem::directory_iterator{folder},
-                                                 std::filesystem::directory_iterator{}));
-    }
-
     const test::TemporaryFolder folder_;
     const std::string path_ = folder_.file("disk", std::string(65536, '\0'));
 };
@@ -78,12 +72,12 @@ TEST_F(HotplugMachineTest, ComeAndGoUnderAGuestThatHammersThem) {
             add(path_ + ",id=disk,queues=64");
             machine_->remove("disk");
             if (round == 0) {
-                descriptors = entries_of("/proc/self/fd");
-                threads = entries_of("/proc/self/task");
+                descriptors = test::entries_of("/proc/self/fd");
+                threads = test::entries_of("/proc/self/task");
             }
         }
-        EXPECT_EQ(entries_of("/proc/self/fd"), descriptors);
-        EXPECT_EQ(entries_of("/proc/self/task"), threads);
+        EXPECT_EQ(test::entries_of("/proc/self/fd"), descriptors);
+        EXPECT_LE(test::threads_down_to(threads), threads);
         tell_machine(KeeperMessage::stop_now);
     });
     EXPECT_EQ(status, ExitStatus::forced_stop);
@@ -97,7 +91,7 @@ TEST_F(HotplugMachineTest, WhatCannotBeDoneIsToldAndChangesNothing) {
     files.disks.push_back(open_disk(config_.disks.front(), "disk0"));
     run(std::move(files), [this] {
         using test::expect_error;
-        const size_t descriptors = entries_of("/proc/self/fd");
+        const size_t descriptors = test::entries_of("/proc/self/fd");
         expect_error([&] { add(path_); }, ExitStatus::usage, {"cannot add disk", "no id"});
         expect_error([&] { add(path_ + ",id=disk0"); }, ExitStatus::usage, {"'disk0'", "the same id"});
         expect_error([&] { add(path_ + ",id=rng"); }, ExitStatus::usage, {"'rng'", "the same id"});
@@ -106,20 +100,20 @@ TEST_F(HotplugMachineTest, WhatCannotBeDoneIsToldAndChangesNothing) {
                      {"'disk0'", "the same id"});
         expect_error([&] { machine_->remove("x"); }, ExitStatus::usage, {"cannot remove", "'x'"});
         expect_error([&] { machine_->remove("rng"); }, ExitStatus::usage, {"cannot remove", "'rng'"});
-        EXPECT_EQ(entries_of("/proc/self/fd"), descriptors);
+        EXPECT_EQ(test::entries_of("/proc/self/fd"), descriptors);
         add(path_ + ",id=x");
         expect_error([&] { add(path_ + ",id=y"); }, ExitStatus::bad_file, {path_, "another"});
         machine_->remove("x");
         machine_->remove("disk0");
-        EXPECT_LT(entries_of("/proc/self/fd"), descriptors);
+        EXPECT_LT(test::entries_of("/proc/self/fd"), descriptors);
         // The random numbers' device has one slot, and all others are free.
         const auto nth = [this](uint32_t number) { return path_ + ",readonly,id=" + std::to_string(number); };
         for (uint32_t number = 2; number < pci::PciBus::kSlots; ++number) {
             add(nth(number));
         }
-        const size_t full = entries_of("/proc/self/fd");
+        const size_t full = test::entries_of("/proc/self/fd");
         expect_error([&] { add(nth(99)); }, ExitStatus::no_resources, {"'99'", "31 slots", "taken"});
-        EXPECT_EQ(entries_of("/proc/self/fd"), full);
+        EXPECT_EQ(test::entries_of("/proc/self/fd"), full);
         machine_->remove("7");
         add(nth(99));
         tell_machine(KeeperMessage::stop_now);

@@ -8,13 +8,16 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "base/unique_fd.h"
@@ -97,7 +100,25 @@ inline void write_all(int fd, std::string_view text) {
     }
 }
 
-/// Reads until `size` bytes have come, the other end is closed, or nothing comes for `timeout_ms`.
+/// How many names a folder has: "/proc/self/fd".
+inline size_t entries_of(const char* folder) {
+    return static_cast<size_t>(
+        std::distance(std::filesystem::directory_iterator{folder}, std::filesystem::directory_iterator{}));
+}
+
+/// How many threads this process has, once they are no more than `most` or some seconds have passed: one that
+/// was waited for may still be listed.
+inline size_t threads_down_to(size_t most) {
+    size_t count = entries_of("/proc/self/task");
+    for (int tries = 0; tries < 500 && count > most; ++tries) {
+        std::this_thread::sleep_for(std::chrono::milliseconds{10});
+        count = entries_of("/proc/self/task");
+    }
+    return count;
+}
+
+/// Reads until `size` bytes have come, the other end is closed, or nothing comes for `timeout_ms` (-1:
+/// however long that takes).
 inline std::string read_up_to(int fd, size_t size, int timeout_ms = 10'000) {
     std::string text;
     while (text.size() < size) {

@@ -62,4 +62,31 @@ inline UniqueFd listen_unix(const std::string& path, int flags = 0) {
     return fd;
 }
 
+/// Two ends of one stream.
+inline std::array<UniqueFd, 2> make_socket_pair() {
+    std::array<int, 2> ends{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+        throw std::system_error{errno, std::generic_category(), "cannot make a pair of sockets"};
+    }
+    return {UniqueFd{ends[0]}, UniqueFd{ends[1]}};
+}
+
+/// A TCP socket that listens at the loopback, at a port that was free.
+struct TcpListener {
+    UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    uint16_t port = 0;
+};
+inline TcpListener listen_tcp() {
+    TcpListener listener;
+    sockaddr_in address = at("127.0.0.1", 0);
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    socklen_t size = sizeof address;
+    if (bind(listener.fd.get(), generic, size) != 0 || listen(listener.fd.get(), 16) != 0 ||
+        getsockname(listener.fd.get(), generic, &size) != 0) {
+        throw std::system_error{errno, std::generic_category(), "cannot listen at the loopback"};
+    }
+    listener.port = ntohs(address.sin_port);
+    return listener;
+}
+
 }  // namespace hull::test

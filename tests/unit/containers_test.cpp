@@ -1,0 +1,374 @@
+// The daemon's containers, with supervisors that have no machines.
+#include "container/life/containers.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include "tests/support/fake_supervisor.h"
+#include "tests/support/files.h"
+#include "tests/support/image_store.h"
+#include "tests/support/sockets.h"
+
+namespace hull::container {
+namespace {
+
+using namespace std::chrono_literals;
+using test::FakeSupervisor;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using Stage = ContainerView::Stage;
+
+class ContainersTest : public testing::Test {
+  protected:
+    ContainersTest() {
+        test::store_image(store_, "box", {std::string(1024, '\0')}, R"("config":{})");
+        begin();
+    }
+    ~ContainersTest() override { containers_.reset(); }
+
+    /// A daemon that finds what another has left.
+    void begin() {
+        containers_.emplace(folder_.path(), store_, GuestKernel{"/kernel", {}}, events_,
+                            [this](const ContainerFiles& files) { supervisors_.start(files); });
+    }
+
+    static ExecConfig exec_of(const char* program) {
+        ExecConfig config;
+        config.command = {program};
+        return config;
+    }
+    ContainerSpec spec() {
+        ContainerSpec spec;
+        spec.image = store_.find("box").value().id.text();
+        spec.image_name = "box";
+        spec.run.config.command = {"sleep", "9"};
+        spec.config = {{"Labels", {{"of", "test"}}}};
+        return spec;
+    }
+    std::string started(const std::string& name, ContainerSpec of) {
+        std::string id = containers_->create(name, std::move(of));
+        containers_->start(id);
+        return id;
+    }
+    ContainerView wait_for(const std::string& id, Stage stage) {
+        for (int tries = 0; tries < 2000; ++tries) {
+            const ContainerView view = containers_->find(id);
+            if (view.stage == stage) {
+                return view;
+            }
+            std::this_thread::sleep_for(10ms);
+        }
+        ADD_FAILURE() << id << " is " << containers_->find(id).stage_word();
+        return containers_->find(id);
+    }
+    /// All that was told by the time at which this was, the action itself last.
+    std::vector<std::string> actions_up_to(const std::string& last) {
+        std::vector<std::string> all;
+        for (int tries = 0; tries < 2000 && (all.empty() || all.back() != last); ++tries) {
+            std::ranges::move(actions(), std::back_inserter(all));
+            std::this_thread::sleep_for(10ms);
+        }
+        return all;
+    }
+    static unsigned status_of(const std::function<void()>& call) {
+        try {
+            call();
+            return 200;
+        } catch (const ApiError& error) {
+            told() = error.what();
+            return error.status();
+        }
+    }
+    static std::string& told() {
+        static std::string text;
+        return text;
+    }
+    /// The actions that were told since the last look.
+    std::vector<std::string> actions() {
+        std::vector<std::string> all;
+        for (const Event& event : listener_->take()) {
+            all.push_back(event.action);
+        }
+        return all;
+    }
+    bool has_folder(const std::string& id) const {
+        return std::filesystem::exists(folder_.path() / "containers" / id.substr(0, 12));
+    }
+
+    const test::TemporaryFolder folder_;
+    Store store_{folder_.path(), Store::Use::shared};
+    Events events_;
+    std::shared_ptr<Events::Listener> listener_ = events_.listen();
+    test::FakeSupervisors supervisors_;
+    std::optional<Containers> containers_;
+};
+
+TEST_F(ContainersTest, HaveNamesOfTheirOwn) {
+    const std::string id = containers_->create("one", spec());
+    EXPECT_EQ(id.size(), 64U);
+    EXPECT_EQ(containers_->find("one").id, id);
+    EXPECT_EQ(containers_->find("/one").id, id);
+    EXPECT_EQ(containers_->find(id.substr(0, 6)).name, "one");
+    EXPECT_EQ(containers_->find("one").spec->run.config.host_name, id.substr(0, 12));
+    EXPECT_EQ(status_of([&] { containers_->create("one", spec()); }), 409U);
+    EXPECT_THAT(told(), HasSubstr("is already in use by container \"" + id));
+    for (const char* name : {"a", "-a", "a b", "../a", "a/b", "ä"}) {
+        EXPECT_EQ(status_of([&] { containers_->create(name, spec()); }), 400U) << name;
+    }
+    const std::string other = containers_->create("", spec());
+    EXPECT_GE(containers_->find(other).name.size(), 2U);
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->find("nobody")); }), 404U);
+    EXPECT_EQ(told(), "No such container: nobody");
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->find("")); }), 404U);
+
+    containers_->rename("one", "two");
+    EXPECT_EQ(containers_->find("two").id, id);
+    EXPECT_EQ(status_of([&] { containers_->rename(other, "two"); }), 409U);
+    EXPECT_EQ(status_of([&] { containers_->rename(other, "no/name"); }), 400U);
+    containers_.reset();
+    begin();
+    EXPECT_EQ(containers_->find("two").id, id);
+}
+
+TEST_F(ContainersTest, RunAndEnd) {
+    const std::string id = containers_->create("one", spec());
+    EXPECT_EQ(containers_->find(id).stage, Stage::created);
+    containers_->start("one");
+    EXPECT_EQ(containers_->find(id).stage, Stage::running);
+    EXPECT_EQ(status_of([&] { containers_->start("one"); }), 304U);
+    EXPECT_EQ(supervisors_.last_run().machine.kernel, "/kernel");
+    EXPECT_EQ(supervisors_.last_run().machine.layers.size(), 1U);
+    EXPECT_EQ(supervisors_.last_run().config.command, (std::vector<std::string>{"sleep", "9"}));
+
+    supervisors_.wait_for(1).end(3, true);
+    const ContainerView ended = wait_for(id, Stage::exited);
+    EXPECT_EQ(ended.state.exit_status, 3);
+    EXPECT_TRUE(ended.state.is_out_of_memory);
+    EXPECT_EQ(ended.restarts, 0U);
+    containers_->start("one");
+    EXPECT_EQ(supervisors_.count(), 2U);
+    EXPECT_EQ(containers_->find(id).stage, Stage::running);
+    EXPECT_THAT(actions(), ElementsAre("create", "start", "oom", "die", "start"));
+}
+
+TEST_F(ContainersTest, SayWhyTheyCannotRun) {
+    supervisors_.start_status = 127;
+    const std::string id = containers_->create("one", spec());
+    EXPECT_EQ(status_of([&] { containers_->start(id); }), 400U);
+    EXPECT_THAT(told(), HasSubstr("executable file not found in $PATH"));
+    EXPECT_EQ(containers_->find(id).stage, Stage::created);
+    EXPECT_EQ(containers_->find(id).state.exit_status, 127);
+    ContainerSpec passing = spec();
+    passing.is_removed_at_end = true;
+    const std::string other = containers_->create("two", passing);
+    EXPECT_EQ(status_of([&] { containers_->start(other); }), 400U);
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->find(other)); }), 404U);
+    EXPECT_FALSE(has_folder(other));
+
+    ContainerSpec strange = spec();
+    strange.image = "sha256:" + std::string(64, '0');
+    strange.image_name = "gone";
+    containers_->create("three", strange);
+    EXPECT_EQ(status_of([&] { containers_->start("three"); }), 404U);
+    EXPECT_EQ(told(), "No such image: gone");
+}
+
+TEST_F(ContainersTest, StopBySignalOrByForce) {
+    const std::string id = started("one", spec());
+    containers_->stop(id, std::nullopt);
+    EXPECT_THAT(supervisors_.wait_for(1).asked(), ElementsAre("start", "signal 15"));
+    EXPECT_EQ(containers_->find(id).stage, Stage::exited);
+    EXPECT_EQ(containers_->find(id).state.exit_status, 143);
+    EXPECT_EQ(status_of([&] { containers_->stop(id, std::nullopt); }), 304U);
+
+    supervisors_.obeys = FakeSupervisor::Obeys::kill_only;
+    ContainerSpec own = spec();
+    own.stop_signal = SIGQUIT;
+    const std::string other = started("two", own);
+    containers_->stop(other, 0s);
+    EXPECT_THAT(supervisors_.wait_for(2).asked(), ElementsAre("start", "signal 3", "signal 9"));
+    EXPECT_EQ(containers_->find(other).state.exit_status, 137);
+}
+
+TEST_F(ContainersTest, StartAgainByTheirPolicy) {
+    ContainerSpec trying = spec();
+    trying.restart = {RestartPolicy::Kind::on_failure, 2};
+    const std::string id = started("one", trying);
+    for (size_t run = 1; run <= 3; ++run) {
+        supervisors_.wait_for(run).end(1);
+    }
+    EXPECT_EQ(wait_for(id, Stage::exited).restarts, 2U);
+    std::this_thread::sleep_for(300ms);
+    EXPECT_EQ(supervisors_.count(), 3U);
+
+    ContainerSpec always = spec();
+    always.restart.kind = RestartPolicy::Kind::always;
+    const std::string other = started("two", always);
+    supervisors_.wait_for(4).end(0);
+    supervisors_.wait_for(5);
+    wait_for(other, Stage::running);
+    containers_->stop(other, std::nullopt);
+    EXPECT_EQ(containers_->find(other).stage, Stage::exited);
+    std::this_thread::sleep_for(300ms);
+    EXPECT_EQ(supervisors_.count(), 5U);
+
+    containers_->start(other);
+    supervisors_.wait_for(6).end(0);
+    wait_for(other, Stage::restarting);
+    containers_->remove(other, true);
+    EXPECT_FALSE(has_folder(other));
+}
+
+TEST_F(ContainersTest, GoWhenTheyAreToldTo) {
+    const std::string id = started("one", spec());
+    EXPECT_EQ(status_of([&] { containers_->remove(id, false); }), 409U);
+    EXPECT_THAT(told(), HasSubstr("stop the container before removing or force remove"));
+    containers_->remove(id, true);
+    EXPECT_THAT(supervisors_.wait_for(1).asked(), Contains("end"));
+    EXPECT_FALSE(has_folder(id));
+    EXPECT_EQ(status_of([&] { containers_->remove(id, true); }), 404U);
+    EXPECT_THAT(actions_up_to("destroy"), ElementsAre("create", "start", "die", "destroy"));
+
+    ContainerSpec passing = spec();
+    passing.is_removed_at_end = true;
+    const std::string other = started("two", passing);
+    containers_->restart(other, 1s);
+    EXPECT_EQ(containers_->find(other).stage, Stage::running);
+    supervisors_.wait_for(3).end(0);
+    EXPECT_THAT(actions_up_to("destroy"),
+                ElementsAre("create", "start", "kill", "die", "stop", "start", "restart", "die", "destroy"));
+    EXPECT_FALSE(has_folder(other));
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->find(other)); }), 404U);
+}
+
+TEST_F(ContainersTest, AreFoundAgain) {
+    ContainerSpec open = spec();
+    open.ports = {{.container_port = 80, .host_address = "127.0.0.1"}};
+    const std::string runs = started("runs", open);
+    const uint16_t port = containers_->find(runs).ports.at(0).host_port;
+    EXPECT_GT(port, 0U);
+    const std::string ends = started("ends", spec());
+    const std::string is_killed = started("is_killed", spec());
+    ContainerSpec always = spec();
+    always.restart.kind = RestartPolicy::Kind::unless_stopped;
+    const std::string is_up = started("is_up", always);
+    const std::string is_stopped = started("is_stopped", always);
+    containers_->stop(is_stopped, std::nullopt);
+    containers_->create("never", always);
+    containers_.reset();
+    supervisors_.wait_for(2).end(5);
+    supervisors_.wait_for(3).die();
+    supervisors_.wait_for(4).end(0);
+    const std::filesystem::path below = folder_.path() / "containers";
+    std::filesystem::create_directory(below / "unfinished");
+    std::filesystem::create_directory(below / "broken");
+    std::ofstream{below / "broken/config.json"} << "{\"Id\":";
+    std::this_thread::sleep_for(50ms);
+
+    begin();
+    EXPECT_EQ(wait_for(runs, Stage::running).ports.at(0).host_port, port);
+    EXPECT_EQ(wait_for(ends, Stage::exited).state.exit_status, 5);
+    EXPECT_EQ(wait_for(is_killed, Stage::exited).state.exit_status, 137);
+    EXPECT_EQ(containers_->find(is_killed).state.error, "its supervisor was killed");
+    wait_for(is_up, Stage::running);
+    EXPECT_EQ(containers_->find(is_stopped).stage, Stage::exited);
+    EXPECT_EQ(containers_->find("never").stage, Stage::created);
+    EXPECT_EQ(supervisors_.count(), 6U);
+    EXPECT_FALSE(std::filesystem::exists(below / "unfinished"));
+    EXPECT_TRUE(std::filesystem::exists(below / "broken/config.json"));
+    supervisors_.wait_for(1).end(7);
+    EXPECT_EQ(wait_for(runs, Stage::exited).state.exit_status, 7);
+}
+
+TEST_F(ContainersTest, OutliveTheirSupervisor) {
+    const std::string id = started("one", spec());
+    supervisors_.wait_for(1).die();
+    const ContainerView view = wait_for(id, Stage::exited);
+    EXPECT_EQ(view.state.exit_status, 137);
+    EXPECT_THAT(RunState::from_json(test::contents_of(view.files.state())).error,
+                HasSubstr("its supervisor was killed"));
+}
+
+TEST_F(ContainersTest, TakeClientsBeforeTheyRun) {
+    const std::string id = containers_->create("one", spec());
+    auto [client, end] = test::make_socket_pair();
+    containers_->attach(id, {.socket = std::move(end), .input = true});
+    containers_->start(id);
+    std::vector<UniqueFd> clients = supervisors_.wait_for(1).clients();
+    ASSERT_EQ(clients.size(), 1U);
+    ASSERT_EQ(write(clients[0].get(), "hi", 2), 2);
+    EXPECT_EQ(test::read_up_to(client.get(), 2), "hi");
+    clients.clear();
+    EXPECT_EQ(test::read_up_to(client.get(), 1), "") << "the daemon has kept its client";
+}
+
+TEST_F(ContainersTest, RunFurtherCommands) {
+    const std::string id = containers_->create("one", spec());
+    EXPECT_EQ(status_of([&] { containers_->make_exec(id, exec_of("ls")); }), 409U);
+    containers_->start(id);
+    const std::string exec = containers_->make_exec(id, exec_of("ls"));
+    EXPECT_FALSE(containers_->find_exec(exec).is_running);
+    auto [client, end] = test::make_socket_pair();
+    containers_->start_exec(exec, AttachedClient{.socket = std::move(end)});
+    EXPECT_TRUE(containers_->find_exec(exec).is_running);
+    EXPECT_EQ(status_of([&] { containers_->start_exec(exec, std::nullopt); }), 409U);
+    supervisors_.wait_for(1).end_exec(1, 4);
+    EXPECT_EQ(containers_->find_exec(exec).exit_status, 4);
+    EXPECT_FALSE(containers_->find_exec(exec).is_running);
+
+    const std::string missing = containers_->make_exec(id, exec_of("nosuch"));
+    auto [other, others_end] = test::make_socket_pair();
+    containers_->start_exec(missing, AttachedClient{.socket = std::move(others_end)});
+    const std::string told = test::read_up_to(other.get(), 4096);
+    EXPECT_EQ(told.substr(0, 4), std::string({'\1', '\0', '\0', '\0'}));
+    EXPECT_THAT(told, HasSubstr("exec: \"nosuch\": not found"));
+    EXPECT_EQ(containers_->find_exec(missing).exit_status, 127);
+    EXPECT_EQ(status_of([&] {
+                  containers_->start_exec(containers_->make_exec(id, exec_of("nosuch")), std::nullopt);
+              }),
+              400U);
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->find_exec("none")); }), 404U);
+
+    const std::string last = containers_->make_exec(id, exec_of("ls"));
+    containers_->start_exec(last, std::nullopt);
+    containers_->stop(id, std::nullopt);
+    EXPECT_EQ(containers_->find_exec(last).exit_status, 137) << "it ended with its container";
+}
+
+TEST_F(ContainersTest, PauseAndSayHowTheyAre) {
+    const std::string id = started("one", spec());
+    containers_->pause(id);
+    EXPECT_EQ(containers_->find(id).stage, Stage::paused);
+    EXPECT_EQ(status_of([&] { containers_->pause(id); }), 409U);
+    EXPECT_EQ(status_of([&] { containers_->start(id); }), 409U);
+    EXPECT_EQ(status_of([&] { containers_->make_exec(id, exec_of("ls")); }), 409U);
+    containers_->resume(id);
+    EXPECT_EQ(containers_->find(id).stage, Stage::running);
+    EXPECT_EQ(containers_->group(id), (std::map<std::string, std::string>{{"pids.current", "3\n"}}));
+    containers_->send_signal(id, SIGHUP);
+    wait_for(id, Stage::exited);
+    EXPECT_EQ(status_of([&] { containers_->send_signal(id, SIGHUP); }), 409U);
+    EXPECT_EQ(status_of([&] { containers_->pause(id); }), 409U);
+    EXPECT_TRUE(containers_->group(id).empty());
+}
+
+TEST_F(ContainersTest, DoNotTakeAPortThatSomebodyHas) {
+    const test::TcpListener taken = test::listen_tcp();
+    ContainerSpec open = spec();
+    open.ports = {{.container_port = 80, .host_address = "127.0.0.1", .host_port = taken.port}};
+    const std::string id = containers_->create("one", open);
+    EXPECT_EQ(status_of([&] { containers_->start(id); }), 500U);
+    EXPECT_THAT(told(), HasSubstr("failed: port is already allocated"));
+    EXPECT_EQ(supervisors_.count(), 0U);
+}
+
+}  // namespace
+}  // namespace hull::container
