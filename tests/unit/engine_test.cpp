@@ -50,7 +50,7 @@ class EngineTest : public testing::Test {
     const test::TemporaryFolder folder_;
     Store store_{folder_.path() / "root", Store::Use::alone};
     Events events_;
-    Containers containers_{store_.root(), store_, {"/kernel", {}}, events_};
+    Containers containers_{store_.root(), store_, {"/kernel", {}}, events_, {}};  // none is started
     Engine engine_{
         store_, {.insecure = {}, .mirrors = {"http://127.0.0.1:1"}, .credentials = {}}, containers_, events_};
     test::ApiRig rig_{[this](ApiCall& call) { engine_.answer(call); }};
