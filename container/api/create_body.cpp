@@ -3,15 +3,14 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <map>
-#include <thread>
 #include <utility>
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "container/api/api_error.h"
+#include "container/api/create_limits.h"
+#include "container/api/create_ports.h"
 #include "container/api/json_shapes.h"
 #include "container/api/signal_names.h"
 #include "container/api/unsupported.h"
@@ -67,13 +66,6 @@ bool is_made_of(std::string_view text, std::string_view further) {
     });
 }
 
-std::optional<uint64_t> number_of(std::string_view text, uint64_t most) {
-    uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool is_number = error == std::errc{} && end == text.data() + text.size() && value <= most;
-    return is_number ? std::optional{value} : std::nullopt;
-}
-
 /// Of "10m", with units of powers of 1000, as Docker has them here; none where it is no such size.
 std::optional<uint64_t> human_bytes(std::string_view text) {
     while (text.ends_with('b') || text.ends_with('B')) {
@@ -88,8 +80,24 @@ std::optional<uint64_t> human_bytes(std::string_view text) {
         }
         text.remove_suffix(unit > 1 ? 1 : 0);
     }
-    const auto number = number_of(text, UINT64_MAX / unit);
+    const auto number = decimal(text, UINT64_MAX / unit);
     return number ? std::optional{*number * unit} : std::nullopt;
+}
+
+/// What the agent is asked goes in frames of so many bytes at most.
+void check_words(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
+    constexpr size_t kForEach = 8;  // beside its text
+    constexpr size_t kRest = 16384;
+    size_t size = 0;
+    for (const auto* list : {&command, &environment}) {
+        for (const std::string& text : *list) {
+            size += text.size() + kForEach + 1;
+        }
+    }
+    if (size + kRest > agent::kMostRequest) {
+        refuse("the command's arguments and variables are more than " +
+               std::to_string((agent::kMostRequest - kRest) >> 10) + " KiB together");
+    }
 }
 
 /// The row of steps from a body to a specification. What a step shows of the container goes into `config` and
@@ -104,8 +112,14 @@ class CreateBody {
         take_process();
         take_names();
         take_network();
-        take_ports();
-        take_resources();
+        exposed_ = read_.object("ExposedPorts").keys();
+        for (const std::string& port : image_.config.exposed_ports) {
+            if (std::ranges::find(exposed_, port) == exposed_.end()) {
+                exposed_.push_back(port);
+            }
+        }
+        spec_.ports = parse_ports(host_, exposed_, config_.has_network);
+        parse_limits(host_, config_);
         take_rights();
         take_file_systems();
         take_log();
@@ -131,10 +145,6 @@ class CreateBody {
     void take_process();
     void take_names();
     void take_network();
-    void take_ports();
-    void add_port(const std::string& port, const JsonObject* binding);
-    void take_resources();
-    void take_cpus();
     void take_rights();
     void take_sysctls();
     void take_file_systems();
@@ -176,6 +186,7 @@ void CreateBody::take_process() {
             refuse("invalid environment variable: " + printable(variable));
         }
     }
+    check_words(overrides.command, overrides.environment);  // before they are compared with each other
     overrides.user = read_.text("User");
     overrides.working_folder = read_.text("WorkingDir");
     if (!overrides.working_folder.empty() && overrides.working_folder.front() != '/') {
@@ -285,158 +296,6 @@ void CreateBody::take_network() {
     }
 }
 
-void CreateBody::add_port(const std::string& port, const JsonObject* binding) {
-    constexpr uint64_t kMost = 0xffff;
-    const size_t slash = port.find('/');
-    const std::string protocol = slash == std::string::npos ? "tcp" : port.substr(slash + 1);
-    const auto number = number_of(std::string_view{port}.substr(0, slash), kMost);
-    if (!number || *number == 0) {
-        refuse("invalid port specification: " + in_quotes(port));
-    }
-    if (protocol != "tcp" && protocol != "udp") {
-        refuse("invalid port specification: " + in_quotes(port) + ": only tcp and udp are supported");
-    }
-    PortBinding result{.protocol = protocol,
-                       .container_port = static_cast<uint16_t>(*number),
-                       .host_address = {},
-                       .host_port = 0};
-    if (binding != nullptr) {
-        result.host_address = binding->text("HostIp");
-        in_addr room{};
-        if (!result.host_address.empty() && inet_pton(AF_INET, result.host_address.c_str(), &room) != 1) {
-            refuse("invalid port specification: the address " + in_quotes(result.host_address) +
-                   " at the host is not one of IPv4");
-        }
-        const std::string host_port = binding->text("HostPort");
-        const auto host_number = number_of(host_port.empty() ? "0" : host_port, kMost);
-        if (!host_number) {
-            refuse("invalid port specification: " + in_quotes(host_port) +
-                   " at the host: it is not one number up to 65535 (ranges are not supported)");
-        }
-        result.host_port = static_cast<uint16_t>(*host_number);
-    }
-    spec_.ports.push_back(std::move(result));
-}
-
-void CreateBody::take_ports() {
-    exposed_ = read_.object("ExposedPorts").keys();
-    for (const std::string& port : image_.config.exposed_ports) {
-        if (std::ranges::find(exposed_, port) == exposed_.end()) {
-            exposed_.push_back(port);
-        }
-    }
-    const JsonObject bindings = host_.object("PortBindings");
-    for (const std::string& port : bindings.keys()) {
-        const std::vector<JsonObject> all = bindings.objects(port);
-        for (const JsonObject& binding : all) {
-            add_port(port, &binding);
-        }
-        if (all.empty()) {
-            add_port(port, nullptr);  // anywhere
-        }
-        if (std::ranges::find(exposed_, port) == exposed_.end()) {
-            exposed_.push_back(port);
-        }
-    }
-    const size_t bound = spec_.ports.size();
-    for (const std::string& port : exposed_) {
-        add_port(port, nullptr);  // looked at in any case
-        const PortBinding& added = spec_.ports.back();
-        const bool is_bound = std::any_of(
-            spec_.ports.begin(), spec_.ports.begin() + static_cast<ptrdiff_t>(bound), [&](const auto& each) {
-                return each.container_port == added.container_port && each.protocol == added.protocol;
-            });
-        if (is_bound || !host_.flag("PublishAllPorts") || !config_.has_network) {
-            spec_.ports.pop_back();
-        }
-    }
-    if (bound > 0 && !config_.has_network) {
-        refuse("conflicting options: port publishing and no network (--network none)");
-    }
-    constexpr size_t kMostPorts = 1024;
-    if (spec_.ports.size() > kMostPorts) {
-        refuse("more than 1024 ports are to be published");
-    }
-}
-
-void CreateBody::take_cpus() {
-    constexpr double kNanosecond = 1e-9;
-    constexpr int64_t kDefaultPeriod = 100'000;
-    const int64_t nanos = host_.integer("NanoCpus").value_or(0);
-    const int64_t period = host_.integer("CpuPeriod").value_or(0);
-    const int64_t quota = host_.integer("CpuQuota").value_or(0);
-    if (nanos != 0 && period != 0) {
-        refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
-    }
-    if (nanos != 0 && quota != 0) {
-        refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
-    }
-    if (period != 0 && (period < 1'000 || period > 1'000'000)) {
-        refuse("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
-    }
-    if (quota > 0 && quota < 1'000) {
-        refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-    }
-    const unsigned count = std::max(1U, std::thread::hardware_concurrency());
-    const double cpus =
-        nanos != 0  ? static_cast<double>(nanos) * kNanosecond
-        : quota > 0 ? static_cast<double>(quota) / static_cast<double>(period != 0 ? period : kDefaultPeriod)
-                    : 0;
-    if (nanos != 0 && (nanos < 0 || cpus < 0.01 || cpus > count)) {
-        const std::string all = std::to_string(count);
-        refuse("Range of CPUs is from 0.01 to " + all + ".00, as there are only " + all + " CPUs available");
-    }
-    if (cpus > 0) {
-        // More than there are is no limit; less than what a control group's can be is the least.
-        config_.cpus = std::clamp(cpus, 0.01, static_cast<double>(count));
-    }
-}
-
-void CreateBody::take_resources() {
-    constexpr int64_t kLeastMemory = int64_t{6} << 20;
-    constexpr int64_t kMostMemory = int64_t{1} << 44;
-    const int64_t memory = host_.integer("Memory").value_or(0);
-    if (memory != 0 && memory < kLeastMemory) {
-        refuse("Minimum memory limit allowed is 6MB");
-    }
-    if (memory > kMostMemory) {
-        refuse("Maximum memory limit allowed is 16TB");
-    }
-    if (memory != 0) {
-        config_.memory = static_cast<uint64_t>(memory);
-    }
-    // There is no swap in the guest, so what it may have of it need not be kept from it.
-    const int64_t swap = host_.integer("MemorySwap").value_or(0);
-    if (memory == 0 && swap > 0) {
-        refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
-    }
-    if (swap > 0 && swap < memory) {
-        refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    const int64_t swappiness = host_.integer("MemorySwappiness").value_or(-1);
-    if (swappiness < -1 || swappiness > 100) {
-        refuse("Invalid value: " + std::to_string(swappiness) + ", valid memory swappiness range is 0-100");
-    }
-    take_cpus();
-    constexpr int64_t kMostPids = int64_t{1} << 22;
-    const int64_t pids = host_.integer("PidsLimit").value_or(0);
-    if (pids > 0 && pids <= kMostPids) {
-        config_.pids = static_cast<uint32_t>(pids);
-    }
-    const int64_t shm = host_.integer("ShmSize").value_or(0);
-    if (shm < 0) {
-        refuse("SHM size can not be less than 0");
-    }
-    if (shm > 0) {
-        config_.shm_size = static_cast<uint64_t>(shm);
-    }
-    for (const JsonObject& limit : host_.objects("Ulimits")) {
-        const auto number = [&](const char* key) { return std::to_string(limit.integer(key).value_or(0)); };
-        config_.limits.push_back(
-            ProcessLimit::parse(limit.text("Name") + "=" + number("Soft") + ":" + number("Hard")));
-    }
-}
-
 void CreateBody::take_sysctls() {
     for (const auto& [name, value] : host_.text_map("Sysctls")) {
         const bool is_path = !name.empty() && is_made_of(name, "-_./") && !name.starts_with('.') &&
@@ -514,7 +373,7 @@ void CreateBody::take_log() {
             }
         } else if (name == "max-file") {
             constexpr uint64_t kMost = 1000;
-            const auto number = number_of(value, kMost);
+            const auto number = decimal(value, kMost);
             if (!number || *number == 0) {
                 refuse("max-file cannot be less than 1 (or above 1000): " + in_quotes(value));
             }
@@ -631,19 +490,9 @@ void CreateBody::show() {
 /// What the agent is asked goes in frames of so many bytes at most.
 void CreateBody::check_size() const {
     constexpr size_t kForEach = 8;  // beside its text
-    size_t size = 0;
-    for (const auto* list : {&config_.command, &config_.environment}) {
-        for (const std::string& text : *list) {
-            size += text.size() + kForEach + 1;
-        }
-    }
-    size += config_.limits.size() * 4 * kForEach;
     constexpr size_t kRest = 4096;
-    if (size + kRest > agent::kMostRequest) {
-        refuse("the command's arguments and variables are more than " +
-               std::to_string((agent::kMostRequest - kRest) >> 10) + " KiB together");
-    }
-    size_t names = 0;
+    check_words(config_.command, config_.environment);
+    size_t names = config_.limits.size() * 4 * kForEach;
     for (const auto* list : {&config_.extra_hosts, &config_.name_servers, &config_.search_domains,
                              &config_.resolver_options, &config_.sysctls}) {
         for (const std::string& text : *list) {

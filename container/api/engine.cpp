@@ -279,10 +279,14 @@ void Engine::show_info(ApiCall& call) const {
 }
 
 void Engine::show_use(ApiCall& call) const {
+    const std::vector<ContainerView> all = containers_.list();
     json::array images;
     std::set<std::filesystem::path> layers;
     for (const StoredImage& image : store_.list()) {
-        images.push_back(list_json(image));
+        json::object shown = list_json(image);
+        shown["Containers"] = std::ranges::count_if(
+            all, [&](const ContainerView& container) { return container.spec->image == image.id.text(); });
+        images.push_back(std::move(shown));
         layers.insert(image.layers.begin(), image.layers.end());
     }
     uint64_t size = 0;
@@ -293,7 +297,7 @@ void Engine::show_use(ApiCall& call) const {
     }
     json::array containers;
     const auto now = std::chrono::system_clock::now();
-    for (const ContainerView& container : containers_.list()) {
+    for (const ContainerView& container : all) {
         json::object shown = container::list_json(container, now);
         struct stat disk {};
         const bool is_there = stat(container.files.disk().c_str(), &disk) == 0;

@@ -36,6 +36,27 @@ void set_variable(std::vector<std::string>& environment, const std::string& vari
     }
 }
 
+/// They go in a message to the supervisor, and in a frame to the agent.
+void check_size(const std::vector<std::string>& command, const std::vector<std::string>& own,
+                const std::vector<std::string>& containers) {
+    constexpr size_t kForEach = 16;
+    constexpr size_t kMostOwn = size_t{64} << 10;
+    constexpr size_t kMost = size_t{128} << 10;
+    const auto size_of = [](const std::vector<std::string>& texts) {
+        size_t size = 0;
+        for (const std::string& text : texts) {
+            size += text.size() + kForEach;
+        }
+        return size;
+    };
+    const size_t of_own = size_of(command) + size_of(own);
+    if (of_own > kMostOwn || of_own + size_of(containers) > kMost) {
+        throw ApiError{400, kTried +
+                                ": its arguments and variables are more than 64 KiB together, or more than "
+                                "128 KiB with the container's"};
+    }
+}
+
 }  // namespace
 
 ExecConfig parse_exec_body(const json::value& body, const ContainerConfig& config) {
@@ -47,12 +68,13 @@ ExecConfig parse_exec_body(const json::value& body, const ContainerConfig& confi
             throw ApiError{400, "No exec command specified"};
         }
         exec.environment = config.environment;
+        const std::vector<std::string> own = read.texts("Env");
+        check_size(exec.command, own, exec.environment);
         exec.tty = read.flag("Tty");
         if (exec.tty) {
             set_variable(exec.environment, "TERM=xterm");
         }
-        size_t size = 0;
-        for (const std::string& variable : read.texts("Env")) {
+        for (const std::string& variable : own) {
             set_variable(exec.environment, variable);
         }
         exec.user = read.text("User");
@@ -66,17 +88,6 @@ ExecConfig parse_exec_body(const json::value& body, const ContainerConfig& confi
         exec.has_errors = read.flag("AttachStderr");
         exec.is_privileged = read.flag("Privileged");
         exec.detach_keys = read.text("DetachKeys");
-        constexpr size_t kForEach = 16;
-        constexpr size_t kMost = size_t{64}
-                                 << 10;  // in a message to the supervisor, and in hexadecimal there
-        for (const auto* list : {&exec.command, &exec.environment}) {
-            for (const std::string& text : *list) {
-                size += text.size() + kForEach;
-            }
-        }
-        if (size + exec.user.size() + exec.working_folder.size() > kMost) {
-            throw ApiError{400, kTried + ": its arguments and variables are more than 64 KiB together"};
-        }
         return exec;
     } catch (const Error& error) {
         throw ApiError{400, error.what()};

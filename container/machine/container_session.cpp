@@ -281,8 +281,8 @@ void ContainerSession::mount_rest() {
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
         "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
     for (const std::string& line : config_.extra_hosts) {
-        constexpr std::string_view kGateway = ContainerConfig::kHostGateway;
-        hosts += line.starts_with(kGateway) ? kGatewayText + line.substr(kGateway.size()) : line;
+        constexpr std::string_view kWord = ContainerConfig::kHostGateway;
+        hosts += line.starts_with(kWord) ? kGatewayText + line.substr(kWord.size()) : line;
         hosts += "\n";
     }
     if (config_.has_network) {

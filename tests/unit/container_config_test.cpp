@@ -33,9 +33,11 @@ TEST(ContainerConfig, EntryPointAndCommandAreComposedAsDockerDoes) {
     } rows[] = {
         {"all of the image's", {"e", "f"}, {"c"}, {}, {}, {"e", "f", "c"}},
         {"another command", {"e"}, {"c"}, {}, {"x", "y"}, {"e", "x", "y"}},
-        {"another entry point, which the image's command is not for", {"e"}, {"c"}, "n", {}, {"n"}},
-        {"both", {"e"}, {"c"}, "n", {"x"}, {"n", "x"}},
-        {"no entry point", {"e"}, {"c"}, "", {"x"}, {"x"}},
+        {"another entry point, which the image's command is not for", {"e"}, {"c"}, Words{"n"}, {}, {"n"}},
+        {"both", {"e"}, {"c"}, Words{"n"}, {"x"}, {"n", "x"}},
+        {"no entry point", {"e"}, {"c"}, Words{""}, {"x"}, {"x"}},
+        {"an entry point of several words", {"e"}, {"c"}, Words{"n", "m"}, {}, {"n", "m"}},
+        {"an entry point of none, and no command", {"e"}, {"c"}, Words{}, {}, {"c"}},
         {"a command alone", {}, {"c"}, {}, {}, {"c"}},
     };
     for (const auto& row : rows) {
