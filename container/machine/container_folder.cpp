@@ -17,11 +17,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A folder that its user alone may enter, and that is this user's.
-void make_private(const fs::path& path) {
+/// A folder that its user alone may enter, and that is this user's. False where it was removed meanwhile.
+bool make_private(const fs::path& path) {
     constexpr mode_t kMode = 0700;
     struct stat status {};
-    if ((mkdir(path.c_str(), kMode) != 0 && errno != EEXIST) || lstat(path.c_str(), &status) != 0) {
+    const bool is_there = mkdir(path.c_str(), kMode) == 0 || errno == EEXIST;
+    if (!is_there || lstat(path.c_str(), &status) != 0) {
+        if (is_there && errno == ENOENT) {
+            return false;
+        }
         throw Error{ExitStatus::no_resources, "cannot make the folder '" + path.string() + "'",
                     errno_text(errno), "let XDG_RUNTIME_DIR name a folder that you may write to"};
     }
@@ -29,6 +33,7 @@ void make_private(const fs::path& path) {
         throw Error{ExitStatus::no_resources, "cannot use the folder '" + path.string() + "'",
                     "it is another user's, or others may enter it", "remove it"};
     }
+    return true;
 }
 
 /// Locked; none where it is not there, or is somebody's and `how` has LOCK_NB.
@@ -46,9 +51,10 @@ UniqueFd lock_folder(const fs::path& path, int how) {
 UniqueFd lock_parent(const fs::path& parent) {
     constexpr int kTries = 1000;  // each as often as the last container of a row removes it
     for (int tries = 0; tries < kTries; ++tries) {
-        make_private(parent);
-        if (UniqueFd lock = lock_folder(parent, LOCK_EX); lock.valid()) {
-            return lock;
+        if (make_private(parent)) {
+            if (UniqueFd lock = lock_folder(parent, LOCK_EX); lock.valid()) {
+                return lock;
+            }
         }
     }
     throw Error{ExitStatus::no_resources, "cannot lock the folder '" + parent.string() + "'",
