@@ -109,9 +109,6 @@ int run_container(const ContainerConfig& config, const ContainerMachine& machine
     files.layers = machine.layers.size();
     files.is_up = std::move(is_up);
     RawTerminal terminal{STDIN_FILENO};
-    if (config.tty && config.has_input) {
-        terminal.enter();
-    }
     const HelperProcess boot{
         {.name = "hull",
          .file = own_file("hull"),
@@ -123,7 +120,12 @@ int run_container(const ContainerConfig& config, const ContainerMachine& machine
         terminal.restore();
     };
     try {
-        const int status = ContainerSession{config, std::move(files)}.run();
+        ContainerSession session{config, std::move(files)};
+        // Not before it has blocked the signals that would end this process and leave the terminal so.
+        if (config.tty && config.has_input) {
+            terminal.enter();
+        }
+        const int status = session.run();
         tidy_up();
         return status;
     } catch (...) {

@@ -132,7 +132,10 @@ int ContainerSession::run() {
 }
 
 void ContainerSession::request(agent::Type type, const std::string& what, const AgentClient::Fill& fill) {
-    client_.request(type, kFirstSetUp + static_cast<uint32_t>(set_up_.size()), fill);
+    if (!client_.request(type, kFirstSetUp + static_cast<uint32_t>(set_up_.size()), fill)) {
+        fail("what the guest is to be told of '" + what + "' is more than " +
+             std::to_string(agent::kMostRequest >> 10) + " KiB");
+    }
     set_up_.push_back(what);
 }
 

@@ -26,11 +26,8 @@ struct Command {
 };
 
 constexpr std::array kCommands{
-    Command{"daemon", run_daemon},
-    Command{"images", run_images},
-    Command{"pull", run_pull},
-    Command{"rmi", run_rmi},
-    Command{"run", run_run},
+    Command{"daemon", run_daemon}, Command{"images", run_images}, Command{"pull", run_pull},
+    Command{"rmi", run_rmi},       Command{"run", run_run},
 };
 
 ExitStatus run(const std::vector<std::string>& arguments) {
