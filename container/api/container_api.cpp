@@ -157,8 +157,7 @@ void ContainerApi::list(ApiCall& call, const std::string& /*name*/) {
     const auto now = Clock::now();
     json::array all;
     for (const ContainerView& container : containers_.list()) {
-        const bool is_alive =
-            container.is_running() || container.stage == ContainerView::Stage::restarting;
+        const bool is_alive = container.is_running() || container.stage == ContainerView::Stage::restarting;
         if ((shows_all || is_alive) && filter.passes(container)) {
             all.push_back(list_json(container, now));
         }
@@ -183,7 +182,8 @@ void ContainerApi::create(ApiCall& call, const std::string& /*name*/) {
     const std::string platform = target.find("platform").value_or("");
     const Platform here = Platform::of_this_host();
     if (!platform.empty() && platform != here.text() && platform != here.os) {
-        throw ApiError{400, "containers for '" + printable(platform) + "' do not run here: this is " + here.text()};
+        throw ApiError{
+            400, "containers for '" + printable(platform) + "' do not run here: this is " + here.text()};
     }
     const std::string id =
         containers_.create(target.find("name").value_or(""), parse_create_body(body, *image));
@@ -216,8 +216,10 @@ void ContainerApi::start(ApiCall& call, const std::string& name) {
         // What Docker had before 1.24, and a null that some clients send for nothing.
         const json::value body = call.body();
         if (!body.is_null() && !(body.is_object() && body.get_object().empty())) {
-            throw ApiError{400, "starting container with non-empty request body was deprecated since API v1.22 and "
-                                "removed in v1.24"};
+            throw ApiError{
+                400,
+                "starting container with non-empty request body was deprecated since API v1.22 and "
+                "removed in v1.24"};
         }
     }
     if (const auto checkpoint = call.target().find("checkpoint"); checkpoint && !checkpoint->empty()) {
@@ -305,8 +307,7 @@ void ContainerApi::attach(ApiCall& call, const std::string& name) {
     if (!client.socket.valid()) {
         return;
     }
-    if (target.is_set("logs") &&
-        !replay_log(client.socket.get(), container, client.output, client.errors)) {
+    if (target.is_set("logs") && !replay_log(client.socket.get(), container, client.output, client.errors)) {
         return;
     }
     if (target.is_set("stream")) {
@@ -324,8 +325,9 @@ void ContainerApi::stats(ApiCall& call, const std::string& name) {
 
 void ContainerApi::top(ApiCall& /*call*/, const std::string& name) {
     static_cast<void>(containers_.find(name));
-    throw ApiError{501, "listing a container's processes from outside (top) is not supported: "
-                        "run ps in it (docker exec)"};
+    throw ApiError{501,
+                   "listing a container's processes from outside (top) is not supported: "
+                   "run ps in it (docker exec)"};
 }
 
 void ContainerApi::events(ApiCall& call, const std::string& /*name*/) {
@@ -396,7 +398,8 @@ std::vector<uint8_t> parse_detach_keys(const std::string& text) {
         const char last = key.empty() ? '\0' : key.back();
         if (key.size() == 1) {
             keys.push_back(static_cast<uint8_t>(last));
-        } else if (key.size() == kControl.size() + 1 && key.starts_with(kControl) && last >= 'a' && last <= 'z') {
+        } else if (key.size() == kControl.size() + 1 && key.starts_with(kControl) && last >= 'a' &&
+                   last <= 'z') {
             keys.push_back(static_cast<uint8_t>(last - 'a' + 1));
         } else if (key == "ctrl-@") {
             keys.push_back(0);

@@ -19,11 +19,11 @@ using Clock = std::chrono::system_clock;
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kStatuses{"created", "running", "paused", "restarting",
-                                                    "removing", "exited", "dead"};
-constexpr std::array<std::string_view, 15> kFilters{"ancestor", "before", "exited",  "expose", "health",
-                                                    "id",       "is-task", "isolation", "label", "name",
-                                                    "network",  "publish", "since",  "status", "volume"};
+constexpr std::array<std::string_view, 7> kStatuses{"created",  "running", "paused", "restarting",
+                                                    "removing", "exited",  "dead"};
+constexpr std::array<std::string_view, 15> kFilters{"ancestor", "before",  "exited",    "expose", "health",
+                                                    "id",       "is-task", "isolation", "label",  "name",
+                                                    "network",  "publish", "since",     "status", "volume"};
 
 [[noreturn]] void refuse(const std::string& filter, const std::string& value) {
     throw ApiError{400, "invalid filter '" + printable(filter) + "=[" + printable(value) + "]'"};
@@ -47,8 +47,8 @@ struct PortRange {
         const std::string_view numbers = std::string_view{text}.substr(0, slash);
         const size_t dash = numbers.find('-');
         const auto first = number_of<uint16_t>(numbers.substr(0, dash));
-        const auto last = dash == std::string_view::npos ? first
-                                                         : number_of<uint16_t>(numbers.substr(dash + 1));
+        const auto last =
+            dash == std::string_view::npos ? first : number_of<uint16_t>(numbers.substr(dash + 1));
         if (!first || !last || *first > *last) {
             return std::nullopt;
         }
@@ -61,10 +61,11 @@ struct PortRange {
 
 void check(const std::string& filter, const std::string& value) {
     const bool is_known =
-        filter == "status"                            ? std::ranges::find(kStatuses, value) != kStatuses.end()
-        : filter == "exited"                          ? number_of<int>(value).has_value()
-        : filter == "publish" || filter == "expose"   ? PortRange::parse(value).has_value()
-        : filter == "health" ? value == "none" || value == "healthy" || value == "unhealthy" || value == "starting"
+        filter == "status"                          ? std::ranges::find(kStatuses, value) != kStatuses.end()
+        : filter == "exited"                        ? number_of<int>(value).has_value()
+        : filter == "publish" || filter == "expose" ? PortRange::parse(value).has_value()
+        : filter == "health"
+            ? value == "none" || value == "healthy" || value == "unhealthy" || value == "starting"
         : filter == "is-task" ? value == "true" || value == "false" || value == "1" || value == "0"
                               : true;
     if (!is_known) {
@@ -181,8 +182,9 @@ bool ContainerFilter::passes_one(const ContainerView& container, const std::stri
         return any([&](const std::string& each) { return each == container.stage_word(); });
     }
     if (filter == "exited") {
-        return container.stage == ContainerView::Stage::exited &&
-               any([&](const std::string& each) { return number_of<int>(each) == container.state.exit_status; });
+        return container.stage == ContainerView::Stage::exited && any([&](const std::string& each) {
+                   return number_of<int>(each) == container.state.exit_status;
+               });
     }
     if (filter == "ancestor") {
         return any([&](const std::string& each) { return each == spec.image; });

@@ -10,8 +10,8 @@
 
 namespace hull::container {
 
-/// The filters of GET /containers/json, and those of POST /containers/prune, of which there are fewer. For one
-/// thread.
+/// The filters of GET /containers/json, and those of POST /containers/prune, of which there are fewer. For
+/// one thread.
 class ContainerFilter {
   public:
     /// What names mean here.
@@ -21,8 +21,8 @@ class ContainerFilter {
         /// The id of an image; none where there is no such image.
         std::function<std::optional<std::string>(const std::string&)> image;
     };
-    /// Throws ApiError: 400 where a filter or its value is unknown, 404 where it names a container that is not
-    /// there.
+    /// Throws ApiError: 400 where a filter or its value is unknown, 404 where it names a container that is
+    /// not there.
     ContainerFilter(Filters filters, const Lookup& lookup);
 
     [[nodiscard]] bool passes(const ContainerView& container) const;

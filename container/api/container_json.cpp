@@ -220,8 +220,7 @@ json::object list_json(const ContainerView& container, Clock::time_point now) {
             {"State", container.stage_word()},
             {"Status", status_text(container, now)},
             {"HostConfig", {{"NetworkMode", text_of(spec.host_config, "NetworkMode")}}},
-            {"NetworkSettings",
-             {{"Networks", json::object{{network_of(spec), network_json(container)}}}}},
+            {"NetworkSettings", {{"Networks", json::object{{network_of(spec), network_json(container)}}}}},
             {"Mounts", mounts_of(spec.host_config)}};
 }
 

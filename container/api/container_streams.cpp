@@ -138,16 +138,16 @@ std::optional<uint64_t> tail_of(const RequestTarget& target) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     // Docker's way: what is no number means all.
     return error == std::errc{} && end == text.data() + text.size() && !text.empty() ? std::optional{value}
-                                                                                    : std::nullopt;
+                                                                                     : std::nullopt;
 }
 
 /// What events a client wants.
 class EventFilter {
   public:
     explicit EventFilter(Filters filters) : filters_{std::move(filters)} {
-        constexpr std::array<std::string_view, 14> kKnown{
-            "config", "container", "daemon", "event",  "image",   "label", "network",
-            "node",   "plugin",    "scope",  "secret", "service", "type",  "volume"};
+        constexpr std::array<std::string_view, 14> kKnown{"config", "container", "daemon", "event",  "image",
+                                                          "label",  "network",   "node",   "plugin", "scope",
+                                                          "secret", "service",   "type",   "volume"};
         for (const auto& filter : filters_) {
             if (std::ranges::find(kKnown, filter.first) == kKnown.end()) {
                 throw ApiError{400, "invalid filter '" + printable(filter.first) + "'"};

@@ -378,10 +378,10 @@ void CreateBody::take_cpus() {
         refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
     }
     const unsigned count = std::max(1U, std::thread::hardware_concurrency());
-    const double cpus = nanos != 0  ? static_cast<double>(nanos) * kNanosecond
-                        : quota > 0 ? static_cast<double>(quota) /
-                                          static_cast<double>(period != 0 ? period : kDefaultPeriod)
-                                    : 0;
+    const double cpus =
+        nanos != 0  ? static_cast<double>(nanos) * kNanosecond
+        : quota > 0 ? static_cast<double>(quota) / static_cast<double>(period != 0 ? period : kDefaultPeriod)
+                    : 0;
     if (nanos != 0 && (nanos < 0 || cpus < 0.01 || cpus > count)) {
         const std::string all = std::to_string(count);
         refuse("Range of CPUs is from 0.01 to " + all + ".00, as there are only " + all + " CPUs available");
@@ -462,7 +462,8 @@ void CreateBody::take_rights() {
     config_.is_read_only = host_.flag("ReadonlyRootfs");
     config_.is_privileged = host_.flag("Privileged");
     config_.capabilities =
-        change_capabilities(ContainerConfig::kDefaultCapabilities, words(host_body_, host_, "CapAdd").value_or(std::vector<std::string>{}),
+        change_capabilities(ContainerConfig::kDefaultCapabilities,
+                            words(host_body_, host_, "CapAdd").value_or(std::vector<std::string>{}),
                             words(host_body_, host_, "CapDrop").value_or(std::vector<std::string>{}));
     if (config_.is_privileged) {
         config_.capabilities = change_capabilities(0, {"ALL"}, {});
@@ -583,8 +584,8 @@ void CreateBody::show() {
     config["Cmd"] = or_null(array_of(command_));
     config["Entrypoint"] = or_null(array_of(entrypoint_));
     config["Image"] = spec_.image_name;
-    config["WorkingDir"] = read_.text("WorkingDir").empty() ? image_.config.working_folder
-                                                            : read_.text("WorkingDir");
+    config["WorkingDir"] =
+        read_.text("WorkingDir").empty() ? image_.config.working_folder : read_.text("WorkingDir");
     json::object labels;
     for (const auto& [key, value] : labels_) {
         labels[key] = value;
@@ -593,7 +594,8 @@ void CreateBody::show() {
     if (!exposed_.empty()) {
         config["ExposedPorts"] = set_of(exposed_);
     }
-    if (const std::string signal = read_.text("StopSignal"); !signal.empty() || !image_.config.stop_signal.empty()) {
+    if (const std::string signal = read_.text("StopSignal");
+        !signal.empty() || !image_.config.stop_signal.empty()) {
         config["StopSignal"] = signal.empty() ? image_.config.stop_signal : signal;
     }
     if (const auto timeout = read_.integer("StopTimeout")) {
@@ -616,9 +618,9 @@ void CreateBody::show() {
     if (host_.integer("ShmSize").value_or(0) == 0) {
         host["ShmSize"] = config_.shm_size;
     }
-    host["LogConfig"] = {{"Type", spec_.run.log.is_kept ? "json-file" : "none"},
-                         {"Config", json::object{}}};
-    if (const json::value* const log = host_body_.if_contains("LogConfig"); log != nullptr && log->is_object()) {
+    host["LogConfig"] = {{"Type", spec_.run.log.is_kept ? "json-file" : "none"}, {"Config", json::object{}}};
+    if (const json::value* const log = host_body_.if_contains("LogConfig");
+        log != nullptr && log->is_object()) {
         const json::value* const options = log->get_object().if_contains("Config");
         if (options != nullptr && options->is_object()) {
             host["LogConfig"].get_object()["Config"] = *options;

@@ -15,8 +15,8 @@ std::string image_named_by(const boost::json::value& body);
 
 /// Of such a body and that image, what the container is to be, by Docker's rules and with its words. What
 /// Hull cannot do is refused by name, whatever the client means by it; keys that Docker does not know are
-/// passed over, as Docker does. The host name may be empty: see give_host_name(). Throws ApiError: 400, or 501
-/// for what is not done here. Any thread.
+/// passed over, as Docker does. The host name may be empty: see give_host_name(). Throws ApiError: 400, or
+/// 501 for what is not done here. Any thread.
 ContainerSpec parse_create_body(const boost::json::value& body, const StoredImage& image);
 
 }  // namespace hull::container

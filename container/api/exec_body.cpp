@@ -67,7 +67,8 @@ ExecConfig parse_exec_body(const json::value& body, const ContainerConfig& confi
         exec.is_privileged = read.flag("Privileged");
         exec.detach_keys = read.text("DetachKeys");
         constexpr size_t kForEach = 16;
-        constexpr size_t kMost = size_t{64} << 10;  // in a message to the supervisor, and in hexadecimal there
+        constexpr size_t kMost = size_t{64}
+                                 << 10;  // in a message to the supervisor, and in hexadecimal there
         for (const auto* list : {&exec.command, &exec.environment}) {
             for (const std::string& text : *list) {
                 size += text.size() + kForEach;

@@ -27,11 +27,11 @@ bool has_label(const std::map<std::string, std::string>& labels, const std::stri
 }
 
 json::object default_config() {
-    return {{"Hostname", ""},       {"Domainname", ""},         {"User", ""},
-            {"AttachStdin", false}, {"AttachStdout", false},    {"AttachStderr", false},
-            {"Tty", false},         {"OpenStdin", false},       {"StdinOnce", false},
-            {"Env", json::array{}}, {"Cmd", nullptr},           {"Image", ""},
-            {"Volumes", nullptr},   {"WorkingDir", ""},         {"Entrypoint", nullptr},
+    return {{"Hostname", ""},       {"Domainname", ""},        {"User", ""},
+            {"AttachStdin", false}, {"AttachStdout", false},   {"AttachStderr", false},
+            {"Tty", false},         {"OpenStdin", false},      {"StdinOnce", false},
+            {"Env", json::array{}}, {"Cmd", nullptr},          {"Image", ""},
+            {"Volumes", nullptr},   {"WorkingDir", ""},        {"Entrypoint", nullptr},
             {"OnBuild", nullptr},   {"Labels", json::object{}}};
 }
 

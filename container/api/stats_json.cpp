@@ -100,14 +100,13 @@ StatsSample StatsSample::take(const ContainerView& container, const Group& group
 }
 
 json::object StatsSample::cpu_json() const {
-    json::object shown{{"cpu_usage",
-                        {{"total_usage", cpu_},
-                         {"usage_in_kernelmode", cpu_kernel_},
-                         {"usage_in_usermode", cpu_user_}}},
-                       {"throttling_data",
-                        {{"periods", periods_},
-                         {"throttled_periods", throttled_periods_},
-                         {"throttled_time", throttled_time_}}}};
+    json::object shown{
+        {"cpu_usage",
+         {{"total_usage", cpu_}, {"usage_in_kernelmode", cpu_kernel_}, {"usage_in_usermode", cpu_user_}}},
+        {"throttling_data",
+         {{"periods", periods_},
+          {"throttled_periods", throttled_periods_},
+          {"throttled_time", throttled_time_}}}};
     if (host_cpu_ > 0) {
         shown["system_cpu_usage"] = host_cpu_;
         shown["online_cpus"] = count_cpus();

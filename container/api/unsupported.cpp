@@ -148,8 +148,9 @@ void refuse_unsupported(const json::object& body, const json::object& host_confi
     }
     const json::value& runtime = member(host_config, "Runtime");
     if (!is_nothing(runtime)) {
-        throw ApiError{400, "unknown or invalid runtime name: " +
-                                (runtime.is_string() ? printable(std::string_view{runtime.get_string()}) : "?")};
+        throw ApiError{400,
+                       "unknown or invalid runtime name: " +
+                           (runtime.is_string() ? printable(std::string_view{runtime.get_string()}) : "?")};
     }
     // Lists of other paths than the usual ones, be they empty, are what --security-opt systempaths is.
     for (const char* key : {"MaskedPaths", "ReadonlyPaths"}) {
@@ -192,10 +193,9 @@ std::optional<bool> asks_for_no_new_privileges(const std::string& option) {
         }
     }
     // The guest's kernel has none of these, so that who wants none has what he wants.
-    constexpr std::array<std::string_view, 7> kSo{"seccomp=unconfined",  "seccomp:unconfined",
-                                                  "apparmor=unconfined", "apparmor:unconfined",
-                                                  "label=disable",       "label:disable",
-                                                  "apparmor=docker-default"};
+    constexpr std::array<std::string_view, 7> kSo{
+        "seccomp=unconfined", "seccomp:unconfined", "apparmor=unconfined",    "apparmor:unconfined",
+        "label=disable",      "label:disable",      "apparmor=docker-default"};
     if (std::ranges::find(kSo, option) != kSo.end()) {
         return std::nullopt;
     }

@@ -105,11 +105,17 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
         std::function<bool(const ContainerSpec&)> is_so;
     } rows[] = {
         {"COMMAND", R"({"Image":"box","Cmd":["a","b"]})",
-         [](const auto& s) { return s.run.config.command == Words{"/enter", "a", "b"}; }},
+         [](const auto& s) {
+             return s.run.config.command == Words{"/enter", "a", "b"};
+         }},
         {"COMMAND as one text", R"({"Image":"box","Cmd":"a b"})",
-         [](const auto& s) { return s.run.config.command == Words{"/enter", "a b"}; }},
+         [](const auto& s) {
+             return s.run.config.command == Words{"/enter", "a b"};
+         }},
         {"--entrypoint", R"({"Image":"box","Entrypoint":["/own"],"Cmd":["a"]})",
-         [](const auto& s) { return s.run.config.command == Words{"/own", "a"}; }},
+         [](const auto& s) {
+             return s.run.config.command == Words{"/own", "a"};
+         }},
         {"--entrypoint without a command", R"({"Image":"box","Entrypoint":["/own"],"Cmd":null})",
          [](const auto& s) { return s.run.config.command == Words{"/own"} && s.config.at("Cmd").is_null(); }},
         {"--entrypoint ''", R"({"Image":"box","Entrypoint":[""],"Cmd":["a"]})",
@@ -125,7 +131,9 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
                     json::serialize(s.config.at("Env")) == R"(["LANG=de","X="])";
          }},
         {"-w", R"({"Image":"box","WorkingDir":"/w"})",
-         [](const auto& s) { return s.run.config.working_folder == "/w" && s.config.at("WorkingDir") == "/w"; }},
+         [](const auto& s) {
+             return s.run.config.working_folder == "/w" && s.config.at("WorkingDir") == "/w";
+         }},
         {"-u", R"({"Image":"box","User":"1:2"})", [](const auto& s) { return s.run.config.user == "1:2"; }},
         {"-t -i", R"({"Image":"box","Tty":true,"OpenStdin":true,"StdinOnce":true})",
          [](const auto& s) {
@@ -162,8 +170,7 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
          [](const auto& s) { return s.run.config.has_network; }},
         {"--add-host", host(R"("ExtraHosts":["a:10.0.0.1","b:host-gateway","c:::1","d:[::1]"])"),
          [](const auto& s) {
-             return s.run.config.extra_hosts ==
-                    Words{"10.0.0.1\ta", "host-gateway\tb", "::1\tc", "::1\td"};
+             return s.run.config.extra_hosts == Words{"10.0.0.1\ta", "host-gateway\tb", "::1\tc", "::1\td"};
          }},
         {"--dns", host(R"("Dns":["9.9.9.9"],"DnsSearch":["a.b"],"DnsOptions":["ndots:2"])"),
          [](const auto& s) {
@@ -179,13 +186,15 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
         {"--cpu-quota -1", host(R"("CpuQuota":-1)"), [](const auto& s) { return !s.run.config.cpus; }},
         {"--pids-limit", host(R"("PidsLimit":100)"), [](const auto& s) { return s.run.config.pids == 100U; }},
         {"--pids-limit -1", host(R"("PidsLimit":-1)"), [](const auto& s) { return !s.run.config.pids; }},
-        {"--ulimit", host(R"("Ulimits":[{"Name":"nofile","Soft":10,"Hard":20},{"Name":"core","Soft":-1,"Hard":-1}])"),
+        {"--ulimit",
+         host(R"("Ulimits":[{"Name":"nofile","Soft":10,"Hard":20},{"Name":"core","Soft":-1,"Hard":-1}])"),
          [](const auto& s) {
              const auto& limits = s.run.config.limits;
              return limits.size() == 2 && limits[0].resource == RLIMIT_NOFILE && limits[0].soft == 10 &&
                     limits[0].hard == 20 && limits[1].hard == RLIM_INFINITY;
          }},
-        {"--read-only", host(R"("ReadonlyRootfs":true)"), [](const auto& s) { return s.run.config.is_read_only; }},
+        {"--read-only", host(R"("ReadonlyRootfs":true)"),
+         [](const auto& s) { return s.run.config.is_read_only; }},
         {"--tmpfs", host(R"("Tmpfs":{"/a":"size=1m,exec"})"),
          [](const auto& s) {
              const auto& mount = s.run.config.tmpfs.at(0);
@@ -219,7 +228,8 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
          [](const auto& s) {
              return s.run.config.is_privileged && s.run.config.capabilities == (uint64_t{1} << 41) - 1;
          }},
-        {"--security-opt", host(R"("SecurityOpt":["no-new-privileges","seccomp=unconfined","label=disable"])"),
+        {"--security-opt",
+         host(R"("SecurityOpt":["no-new-privileges","seccomp=unconfined","label=disable"])"),
          [](const auto& s) { return s.run.config.no_new_privileges; }},
         {"--security-opt no-new-privileges=false", host(R"("SecurityOpt":["no-new-privileges=false"])"),
          [](const auto& s) { return !s.run.config.no_new_privileges; }},
@@ -232,7 +242,9 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
         {"nulls everywhere",
          R"({"Image":"box","Cmd":null,"Env":null,"Labels":null,"ExposedPorts":null,"HostConfig":{"Binds":null,)"
          R"("PortBindings":null,"RestartPolicy":null,"LogConfig":null,"Ulimits":null,"ConsoleSize":null}})",
-         [](const auto& s) { return s.run.config.command == Words{"/enter", "default"}; }},
+         [](const auto& s) {
+             return s.run.config.command == Words{"/enter", "default"};
+         }},
     };
     for (const auto& row : rows) {
         try {
@@ -254,7 +266,8 @@ TEST(CreateBody, ShowsWhatWasSaidAndNothingElse) {
               R"({"Type":"json-file","Config":{"max-size":"1m"}})");
     EXPECT_EQ(spec.config.at("AttachStdout"), true);
     EXPECT_EQ(spec.config.at("AttachStdin"), false);
-    EXPECT_EQ(json::serialize(spec.host_config.at("RestartPolicy")), R"({"Name":"no","MaximumRetryCount":0})");
+    EXPECT_EQ(json::serialize(spec.host_config.at("RestartPolicy")),
+              R"({"Name":"no","MaximumRetryCount":0})");
 }
 
 TEST(CreateBody, RefusesByNameWhatIsNotDone) {
@@ -447,12 +460,13 @@ TEST(ExecBody, HasTheContainersVariablesAndItsOwn) {
 
 TEST(SignalNames, AreLinuxs) {
     const std::pair<const char*, std::optional<int>> rows[] = {
-        {"TERM", 15},      {"SIGTERM", 15},   {"sigkill", 9},   {"9", 9},          {"64", 64},
-        {"HUP", 1},        {"WINCH", 28},     {"CLD", 17},      {"CHLD", 17},      {"IOT", 6},
-        {"RTMIN", 34},     {"RTMIN+3", 37},   {"RTMAX", 64},    {"RTMAX-14", 50},  {"SIGRTMIN+1", 35},
-        {"", {}},          {"0", {}},         {"65", {}},       {"-9", {}},        {"NOPE", {}},
-        {"RTMIN+31", {}},  {"RTMAX-31", {}},  {"RTMIN+", {}},   {"RTMIN-1", {}},   {"9 ", {}},
-        {"99999999999", {}}, {"SIG", {}},     {"RTMIN+99999999", {}},
+        {"TERM", 15},     {"SIGTERM", 15},     {"sigkill", 9},     {"9", 9},
+        {"64", 64},       {"HUP", 1},          {"WINCH", 28},      {"CLD", 17},
+        {"CHLD", 17},     {"IOT", 6},          {"RTMIN", 34},      {"RTMIN+3", 37},
+        {"RTMAX", 64},    {"RTMAX-14", 50},    {"SIGRTMIN+1", 35}, {"", {}},
+        {"0", {}},        {"65", {}},          {"-9", {}},         {"NOPE", {}},
+        {"RTMIN+31", {}}, {"RTMAX-31", {}},    {"RTMIN+", {}},     {"RTMIN-1", {}},
+        {"9 ", {}},       {"99999999999", {}}, {"SIG", {}},        {"RTMIN+99999999", {}},
     };
     for (const auto& [text, number] : rows) {
         EXPECT_EQ(signal_number(text), number) << text;

@@ -49,7 +49,10 @@ class EngineTest : public testing::Test {
 
     const test::TemporaryFolder folder_;
     Store store_{folder_.path() / "root", Store::Use::alone};
-    Engine engine_{store_, {.insecure = {}, .mirrors = {"http://127.0.0.1:1"}, .credentials = {}}};
+    Events events_;
+    Containers containers_{store_.root(), store_, {"/kernel", {}}, events_};
+    Engine engine_{
+        store_, {.insecure = {}, .mirrors = {"http://127.0.0.1:1"}, .credentials = {}}, containers_, events_};
     test::ApiRig rig_{[this](ApiCall& call) { engine_.answer(call); }};
 };
 
@@ -146,6 +149,40 @@ TEST_F(EngineTest, NamesComeAndGo) {
     EXPECT_THAT(rig_.request("DELETE /v1.44/images/box:1"), HasSubstr(" 404 "));
     EXPECT_TRUE(store_.list().empty());
     EXPECT_FALSE(std::filesystem::exists(store_.layer(*Digest::parse(image.unpacked.front()))));
+}
+
+TEST_F(EngineTest, LeavesImagesThatContainersAreOf) {
+    const BuiltImage image = put({"box:1", "box:2"});
+    const std::string made = rig_.ask(
+        "POST /v1.44/containers/create?name=user HTTP/1.1\r\nContent-Length: "
+        "17\r\n\r\n{\"Image\":\"box:1\"}");
+    ASSERT_THAT(made, HasSubstr(" 201 "));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/images/box:1"), HasSubstr(R"({"Untagged":"box:1"})"))
+        << "there is another name";
+    EXPECT_THAT(rig_.request("DELETE /v1.44/images/box:2"),
+                AllOf(HasSubstr(" 409 "), HasSubstr("is using its referenced image")));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/images/" + image.id() + "?force=1"),
+                AllOf(HasSubstr(" 409 "), HasSubstr("is being used by stopped container")));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D"),
+                HasSubstr(R"("ImagesDeleted":null)"));
+    EXPECT_THAT(rig_.request("GET /v1.44/info"), HasSubstr(R"("Containers":1,"ContainersRunning":0)"));
+    EXPECT_THAT(rig_.request("GET /v1.44/system/df"),
+                AllOf(HasSubstr(R"("LayersSize":)"), HasSubstr(R"("Names":["/user"])")));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/containers/user"), HasSubstr(" 204 "));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/images/box:2"), HasSubstr("Deleted"));
+}
+
+TEST_F(EngineTest, HasTwoNetworksAndNoVolumes) {
+    EXPECT_THAT(rig_.request("GET /v1.44/networks"),
+                AllOf(HasSubstr(R"("Name":"bridge")"), HasSubstr(R"("Name":"none")")));
+    EXPECT_THAT(rig_.request("GET /v1.44/networks/bridge"), HasSubstr(R"("Driver":"bridge")"));
+    EXPECT_THAT(rig_.request("GET /v1.44/networks/x"),
+                AllOf(HasSubstr(" 404 "), HasSubstr("network x not found")));
+    EXPECT_THAT(rig_.request("GET /v1.44/volumes"), HasSubstr(R"({"Volumes":[],"Warnings":null})"));
+    EXPECT_THAT(rig_.request("GET /v1.44/volumes/x"),
+                AllOf(HasSubstr(" 404 "), HasSubstr("get x: no such volume")));
+    EXPECT_THAT(rig_.request("POST /v1.44/networks/create"), HasSubstr(" 501 "));
+    EXPECT_THAT(rig_.request("GET /v1.44/plugins/x/json"), HasSubstr(" 404 "));
 }
 
 TEST_F(EngineTest, PrunesWhatNobodyNames) {

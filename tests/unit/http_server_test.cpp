@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <string_view>
@@ -109,6 +110,8 @@ TEST(RegistryLogin, IsANameAndAPassword) {
     EXPECT_THROW(parse_registry_login(std::string(100'000, 'A')), ApiError);
 }
 
+std::atomic<int> ended_waits = 0;
+
 void answer(ApiCall& call) {
     const std::string& path = call.target().path;
     if (path == "/echo" && call.is("POST")) {
@@ -129,6 +132,28 @@ void answer(ApiCall& call) {
     } else if (path == "/late") {
         call.begin("text/plain");
         throw ApiError{500, "too late to tell"};
+    } else if (path == "/same") {
+        throw ApiError{304, ""};
+    } else if (path == "/stream") {
+        const ApiCall::Hijacked client = call.hijack(call.target().is_set("frames"));
+        test::write_all(client.socket.get(), "[" + client.first + "]");
+        char part[100];
+        for (ssize_t got = 0; (got = recv(client.socket.get(), part, sizeof part, 0)) > 0;) {
+            test::write_all(client.socket.get(), std::string(part, static_cast<size_t>(got)));
+        }
+        test::write_all(client.socket.get(), "end");
+    } else if (path == "/broken-stream") {
+        const ApiCall::Hijacked client = call.hijack(false);
+        throw ApiError{500, "too late to tell"};
+    } else if (path == "/wait" || path == "/wait-a-little") {
+        const UniqueFd never = make_eventfd();
+        constexpr std::chrono::milliseconds kLittle{20};
+        const auto until =
+            path == "/wait" ? Connection::Clock::time_point::max() : Connection::Clock::now() + kLittle;
+        call.begin("text/plain");
+        const Connection::Wake wake = call.wait_for(never.get(), until);
+        ended_waits += wake == Connection::Wake::ended ? 1 : 0;
+        call.write(wake == Connection::Wake::timed_out ? "time is up" : "nobody is there");
     } else if (path == "/error") {
         throw Error{ExitStatus::bad_file, "cannot do it", "it is broken"};
     } else {
@@ -221,6 +246,70 @@ TEST_F(HttpServerTest, AsksForABodyThatWaitsToBeAskedFor) {
     got = recv(fd.get(), part, sizeof part, 0);
     EXPECT_THAT(std::string(part, static_cast<size_t>(std::max<ssize_t>(got, 0))),
                 HasSubstr("HTTP/1.1 200 OK"));
+}
+
+TEST_F(HttpServerTest, GivesAConnectionUp) {
+    const std::string upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: TCP\r\n";
+    const std::string body = "Content-Length: 2\r\n\r\n{}";
+    const std::pair<std::string, std::vector<const char*>> rows[] = {
+        {"POST /v1.41/stream HTTP/1.1\r\n" + upgrade + body,
+         {"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+          "Connection: Upgrade\r\nUpgrade: tcp\r\n"}},
+        {"POST /v1.42/stream?frames=1 HTTP/1.1\r\n" + upgrade + body,
+         {"101 UPGRADED", "application/vnd.docker.multiplexed-stream\r\n"}},
+        {"POST /v1.41/stream?frames=1 HTTP/1.1\r\n" + upgrade + body,
+         {"101 UPGRADED", "application/vnd.docker.raw-stream\r\n"}},
+        {"POST /v1.42/stream HTTP/1.1\r\n" + upgrade + body,
+         {"101 UPGRADED", "application/vnd.docker.raw-stream\r\n"}},
+        {"POST /v1.44/stream?frames=1 HTTP/1.1\r\n" + body,
+         {"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n"}},
+        {"POST /v1.44/stream HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n" + body, {" 200 OK\r\n"}},
+    };
+    for (const auto& [request, told] : rows) {
+        const std::string text = ask(request + "GET /text HTTP/1.1\r\n\r\n");
+        for (const char* each : told) {
+            EXPECT_THAT(text, HasSubstr(each)) << request;
+        }
+        EXPECT_THAT(text, HasSubstr("Api-Version: 1.44\r\n\r\n[")) << request;
+        // What came behind the request is the stream's, at once or later, and nobody answers it.
+        const std::string stream = text.substr(text.find("\r\n\r\n[") + 5);
+        std::string plain;
+        std::ranges::copy_if(stream, std::back_inserter(plain), [](char each) { return each != ']'; });
+        EXPECT_EQ(plain, "GET /text HTTP/1.1\r\n\r\nend") << request;
+    }
+    EXPECT_THAT(ask("POST /broken-stream HTTP/1.1\r\n" + upgrade + body),
+                testing::AllOf(HasSubstr("101 UPGRADED"), Not(HasSubstr("too late"))));
+    EXPECT_THAT(
+        ask("GET /same HTTP/1.1\r\n\r\nGET /text HTTP/1.1\r\n\r\n"),
+        testing::AllOf(HasSubstr("304 Not Modified"), Not(HasSubstr("message")), HasSubstr("some text")));
+}
+
+TEST_F(HttpServerTest, WaitsNoLongerThanSomebodyDoes) {
+    EXPECT_THAT(ask("GET /text HTTP/1.1\r\n\r\n"), HasSubstr("some text"));
+    ended_waits = 0;
+    {
+        // Its answer begins at once, and more requests do not end the wait.
+        const UniqueFd fd = connect();
+        test::write_all(fd.get(), "GET /wait-a-little HTTP/1.1\r\n\r\nGET /wait HTTP/1.1\r\n\r\n");
+        std::string text;
+        while (text.find("time is up") == std::string::npos || text.find("200 OK") == text.rfind("200 OK")) {
+            char part[4096];
+            const ssize_t got = recv(fd.get(), part, sizeof part, 0);
+            ASSERT_GT(got, 0) << text;
+            text.append(part, static_cast<size_t>(got));
+        }
+        EXPECT_EQ(ended_waits, 0);
+    }
+    for (int tries = 0; ended_waits == 0 && tries < 500; ++tries) {
+        std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    }
+    EXPECT_EQ(ended_waits, 1) << "its client has gone";
+    const UniqueFd waits = connect();
+    test::write_all(waits.get(), "GET /wait HTTP/1.1\r\n\r\n");
+    char byte = 0;
+    EXPECT_EQ(recv(waits.get(), &byte, 1, 0), 1);
+    rig_.end();
+    EXPECT_EQ(ended_waits, 2) << "the server has stopped";
 }
 
 TEST_F(HttpServerTest, ManyAreServedAtOnceAndTheRestWait) {

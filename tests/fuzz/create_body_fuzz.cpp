@@ -1,0 +1,84 @@
+// What a client may want of a container. Input: the body of POST /containers/create.
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "container/api/api_error.h"
+#include "container/api/create_body.h"
+#include "container/api/exec_body.h"
+#include "container/supervisor/container_files.h"
+
+using namespace hull;
+using namespace hull::container;
+
+namespace {
+
+StoredImage make_image() {
+    StoredImage image{.id = *Digest::parse("sha256:" + std::string(64, 'a')),
+                      .manifest = *Digest::parse("sha256:" + std::string(64, 'b')),
+                      .config = {},
+                      .layers = {},
+                      .names = {},
+                      .size = 0};
+    image.config.command = {"sh"};
+    image.config.exposed_ports = {"80/tcp"};
+    return image;
+}
+
+void require(bool is_so) {
+    if (!is_so) {
+        std::abort();
+    }
+}
+
+bool has_nul(const std::string& text) {
+    return text.find('\0') != std::string::npos;
+}
+
+}  // namespace
+
+// NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    static const StoredImage image = make_image();
+    boost::system::error_code error;
+    const boost::json::value body =
+        boost::json::parse(std::string_view{reinterpret_cast<const char*>(data), size}, error);
+    if (error) {
+        return 0;
+    }
+    try {
+        const ContainerSpec spec = parse_create_body(body, image);
+        const ContainerConfig& config = spec.run.config;
+        require(!config.command.empty() && !config.command.front().empty());
+        require(std::ranges::none_of(config.command, has_nul) &&
+                std::ranges::none_of(config.environment, has_nul) &&
+                std::ranges::none_of(config.extra_hosts, has_nul) && !has_nul(config.user));
+        require(config.working_folder.starts_with('/'));
+        require(config.has_network || spec.ports.empty());
+        require(std::ranges::all_of(spec.ports, [](const PortBinding& port) {
+            return port.container_port != 0 && (port.protocol == "tcp" || port.protocol == "udp");
+        }));
+        require(!config.cpus || *config.cpus > 0);
+        require(spec.run.log.most_files >= 1);
+        // What its supervisor reads is what was meant.
+        static const std::string tried = "cannot read it back";
+        const RunFile again = RunFile::from_json(spec.run.to_json(), tried);
+        require(again.config.command == config.command && again.config.sysctls == config.sysctls);
+        static_cast<void>(boost::json::serialize(spec.config));
+        static_cast<void>(boost::json::serialize(spec.host_config));
+    } catch (const ApiError& refused) {
+        require(refused.status() == 400 || refused.status() == 501);
+    }
+    try {
+        require(!parse_exec_body(body, {}).command.front().empty());
+    } catch (const ApiError& refused) {
+        require(refused.status() == 400);
+    }
+    return 0;
+}
