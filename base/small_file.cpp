@@ -1,6 +1,7 @@
 #include "base/small_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -17,7 +18,7 @@ bool write_file(const std::filesystem::path& path, const std::string& text) {
     return file.valid() && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
-void replace_file(const std::filesystem::path& path, const std::string& text) {
+void replace_file(const std::filesystem::path& path, std::string_view text) {
     const auto fail = [&](int cause) {
         const bool is_full = cause == ENOSPC || cause == EDQUOT || cause == EMFILE || cause == ENFILE;
         throw Error{is_full ? ExitStatus::no_resources : ExitStatus::bad_file,
@@ -44,6 +45,20 @@ void replace_file(const std::filesystem::path& path, const std::string& text) {
     if (!parent.valid() || fsync(parent.get()) != 0) {
         fail(errno);
     }
+}
+
+std::string file_text(const std::filesystem::path& path) {
+    constexpr off_t kMost = off_t{64} << 20;
+    const UniqueFd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    struct stat status {};
+    if (!file.valid() || fstat(file.get(), &status) != 0) {
+        throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'", errno_text(errno)};
+    }
+    if (!S_ISREG(status.st_mode) || status.st_size > kMost) {
+        throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'",
+                    "it is no regular file, or is too large"};
+    }
+    return read_all(file.get());
 }
 
 std::string read_all(int fd) {

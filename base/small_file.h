@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace hull {
 
@@ -12,7 +13,10 @@ bool write_file(const std::filesystem::path& path, const std::string& text);
 /// Puts a file of this content, for this user alone, where another or none was: at any moment, whoever dies,
 /// one of the two is there and whole, and afterwards this one. Throws Error: no_resources where the disk is
 /// full, else bad_file.
-void replace_file(const std::filesystem::path& path, const std::string& text);
+void replace_file(const std::filesystem::path& path, std::string_view text);
+
+/// All that is in a regular file of at most 64 MiB. Throws Error (bad_file).
+std::string file_text(const std::filesystem::path& path);
 
 /// Everything to the end; what there is where reading fails.
 std::string read_all(int fd);

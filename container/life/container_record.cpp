@@ -1,20 +1,16 @@
 #include "container/life/container_record.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
-#include <sstream>
 #include <string_view>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/small_file.h"
-#include "base/unique_fd.h"
 #include "container/image/json.h"
 #include "container/life/container_name.h"
 #include "container/machine/writable_disk.h"
@@ -65,14 +61,6 @@ json::object object_in(const json::object& record, std::string_view key) {
     return value != nullptr && value->is_object() ? value->get_object() : json::object{};
 }
 
-std::string read_file(const fs::path& path) {
-    const UniqueFd fd{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!fd.valid()) {
-        throw Error{ExitStatus::bad_file, "cannot open '" + path.string() + "'", errno_text(errno)};
-    }
-    return read_all(fd.get());
-}
-
 }  // namespace
 
 void ContainerRecord::write(const ContainerFiles& files) const {
@@ -116,7 +104,7 @@ void ContainerRecord::create_files(const fs::path& root, const ContainerFiles& f
 
 ContainerRecord ContainerRecord::read(const ContainerFiles& files) {
     const std::string tried = "cannot use '" + files.record().string() + "'";
-    const json::object whole = parse_json_object(read_file(files.record()), tried);
+    const json::object whole = parse_json_object(file_text(files.record()), tried);
     const JsonObject object{whole, tried};
     ContainerRecord record;
     record.id = object.text("Id");

@@ -28,12 +28,10 @@ namespace {
 constexpr const char* kVsock = "vsock";
 constexpr const char* kConsole = "console";
 
-/// Asks it to end, so that it tidies up; it is killed where it takes too long.
-void end(const HelperProcess& boot) {
-    constexpr int kPatienceMs = 10'000;
-    syscall(SYS_pidfd_send_signal, boot.pidfd(), SIGTERM, nullptr, 0);
-    pollfd entry{boot.pidfd(), POLLIN, 0};
-    poll(&entry, 1, kPatienceMs);
+/// What its guest's console prints. One that somebody who was killed has left would not be removed again.
+UniqueFd make_console(MadeFiles& made, const fs::path& path) {
+    unlink(path.c_str());
+    return made.open_pipe(path);
 }
 
 }  // namespace
@@ -98,32 +96,46 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
     return all;
 }
 
+StartedMachine::StartedMachine(const ContainerConfig& config, const ContainerMachine& machine,
+                               const fs::path& folder, int errors)
+    : listener{made.listen_at(folder / (std::string{kVsock} + "_" + std::to_string(agent::kPort)))},
+      console{make_console(made, folder / kConsole)},
+      boot{{.name = "hull",
+            .file = own_file("hull"),
+            .arguments = machine.boot_words(config, folder, own_file("hull-agent.initramfs")),
+            .descriptors = {},
+            .prepare = [=]() -> std::string {
+                return dup2(errors, STDERR_FILENO) < 0 ? "its errors have no place" : "";
+            }}} {}
+
+void StartedMachine::ask_to_end() const {
+    syscall(SYS_pidfd_send_signal, boot.pidfd(), SIGTERM, nullptr, 0);
+}
+
 int run_container(const ContainerConfig& config, const ContainerMachine& machine, const std::string& name,
                   std::function<void()> is_up) {
     const ContainerFolder folder{runtime_folder(), name};
-    MadeFiles made;
-    ContainerSession::Files files;
-    files.listener =
-        made.listen_at(folder.path() / (std::string{kVsock} + "_" + std::to_string(agent::kPort)));
-    files.console = made.open_pipe(folder.path() / kConsole);
-    files.layers = machine.layers.size();
-    files.is_up = std::move(is_up);
     RawTerminal terminal{STDIN_FILENO};
-    if (config.tty && config.has_input) {
-        terminal.enter();
-    }
-    const HelperProcess boot{
-        {.name = "hull",
-         .file = own_file("hull"),
-         .arguments = machine.boot_words(config, folder.path(), own_file("hull-agent.initramfs")),
-         .descriptors = {}}};
-    files.pidfd = boot.pidfd();
+    StartedMachine started{config, machine, folder.path(), STDERR_FILENO};
     const auto tidy_up = [&] {
-        end(boot);
+        constexpr int kPatienceMs = 10'000;
+        started.ask_to_end();
+        pollfd entry{started.boot.pidfd(), POLLIN, 0};
+        poll(&entry, 1, kPatienceMs);
         terminal.restore();
     };
     try {
-        const int status = ContainerSession{config, std::move(files)}.run();
+        ContainerSession session{config,
+                                 {.listener = std::move(started.listener),
+                                  .console = std::move(started.console),
+                                  .layers = machine.layers.size(),
+                                  .pidfd = started.boot.pidfd(),
+                                  .is_up = std::move(is_up)}};
+        // Not before it has blocked the signals that would end this process and leave the terminal so.
+        if (config.tty && config.has_input) {
+            terminal.enter();
+        }
+        const int status = session.run();
         tidy_up();
         return status;
     } catch (...) {

@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "container/machine/container_config.h"
+#include "vmm/main/helper_process.h"
+#include "vmm/main/made_files.h"
 
 namespace hull::container {
 
@@ -33,6 +36,22 @@ struct ContainerMachine {
     [[nodiscard]] std::vector<std::string> boot_words(const ContainerConfig& config,
                                                       const std::filesystem::path& folder,
                                                       const std::filesystem::path& agent) const;
+};
+
+/// A machine that boots as a child process, which does not outlive this object or its process.
+struct StartedMachine {
+    /// What it meets this process at is made in `folder`, and removed with this. What it says when it fails
+    /// goes to the descriptor `errors`. The calling process has one thread. Throws Error.
+    StartedMachine(const ContainerConfig& config, const ContainerMachine& machine,
+                   const std::filesystem::path& folder, int errors);
+
+    /// At once, without its guest's consent, and tidying up: `boot` ends then.
+    void ask_to_end() const;
+
+    MadeFiles made;
+    UniqueFd listener;   ///< where the agent's connections arrive; does not block
+    UniqueFd console;    ///< what the guest's console prints; does not block
+    HelperProcess boot;  ///< keeps the machine
 };
 
 /// Boots the machine as a child process that does not outlive this one, runs the command with this process's

@@ -1,14 +1,8 @@
 #include "container/machine/container_session.h"
 
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -23,75 +17,16 @@ constexpr int kNotExecutable = 126;
 constexpr int kNotFound = 127;
 constexpr int kBySignal = 128;
 
-// The numbers of requests: the command, and from here on the guest's preparation.
-constexpr uint32_t kCommand = 1;
-constexpr uint32_t kFirstSetUp = 100;
-
-// In the guest, outside of the container's root. Short ones, since an overlay's options, with the places of
-// all layers in them, are a page at most.
-constexpr const char* kRoot = "/r";
-constexpr const char* kWritable = "/w";
-constexpr const char* kLayers = "/l/";
-constexpr const char* kGroups = "/c";
-constexpr const char* kGroup = "/c/container";
-constexpr const char* kProc = "/p";
-
-// The user network's addresses (devices/net/user/user_network.h).
-constexpr uint32_t kGuestAddress = 0x0a00'020f;
-constexpr const char* kGuestAddressText = "10.0.2.15";
-constexpr uint32_t kGateway = 0x0a00'0202;
-constexpr uint32_t kPrefix = 24;
-constexpr const char* kGatewayText = "10.0.2.2";
-constexpr const char* kNameServer = "10.0.2.3";
-constexpr uint32_t kLoopback = 0x7f00'0001;
-
-/// As Docker's.
-constexpr const char* kHidden[] = {"/proc/asound",
-                                   "/proc/acpi",
-                                   "/proc/kcore",
-                                   "/proc/keys",
-                                   "/proc/latency_stats",
-                                   "/proc/timer_list",
-                                   "/proc/timer_stats",
-                                   "/proc/sched_debug",
-                                   "/proc/scsi",
-                                   "/sys/firmware",
-                                   "/sys/devices/virtual/powercap"};
-constexpr const char* kUnwritable[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
-                                       "/proc/sysrq-trigger"};
-
-/// What resolv.conf is to be.
-std::string resolver_file(const ContainerConfig& config) {
-    std::string text;
-    const auto add_line = [&](const char* word, const std::vector<std::string>& values) {
-        if (!values.empty()) {
-            text += word;
-            for (const std::string& value : values) {
-                text += " " + value;
-            }
-            text += "\n";
-        }
-    };
-    for (const std::string& server : config.name_servers) {
-        add_line("nameserver", {server});
-    }
-    if (config.name_servers.empty()) {
-        add_line("nameserver", {kNameServer});
-    }
-    add_line("search", config.search_domains);
-    add_line("options", config.resolver_options);
-    return text;
-}
+constexpr uint32_t kCommand = ContainerGuest::kCommand;
 
 }  // namespace
 
 ContainerSession::ContainerSession(const ContainerConfig& config, Files files)
     : config_{config},
-      layers_{files.layers},
       is_up_{std::move(files.is_up)},
       client_{loop_,
               std::move(files.listener),
-              {.hello = [this] { prepare_guest(); },
+              {.hello = [this] { start(); },
                .failed = [this](uint32_t number, int error,
                                 const std::string& what) { take_failure(number, error, what); },
                .exited =
@@ -105,6 +40,7 @@ ContainerSession::ContainerSession(const ContainerConfig& config, Files files)
                        streams_.take(kind, number, connection);  // or nobody has asked for it
                    },
                .lost = [this](const std::string& why) { fail(why); }}},
+      guest_{config, files.layers, client_},
       streams_{loop_,
                client_,
                {.command = kCommand, .tty = config.tty, .has_input = config.has_input, .has_escape = false},
@@ -131,225 +67,13 @@ int ContainerSession::run() {
     return status_;
 }
 
-void ContainerSession::request(agent::Type type, const std::string& what, const AgentClient::Fill& fill) {
-    client_.request(type, kFirstSetUp + static_cast<uint32_t>(set_up_.size()), fill);
-    set_up_.push_back(what);
-}
-
-void ContainerSession::mount(const std::string& kind, const std::string& source, const std::string& path,
-                             uint64_t flags, const std::string& options, const char* root) {
-    request(agent::kMount, path, [&](agent::FrameWriter& frame) {
-        frame.add_text(agent::kKind, kind.c_str());
-        frame.add_text(agent::kSource, source.c_str());
-        frame.add_text(agent::kPath, path.c_str());
-        frame.add_number(agent::kFlags, flags);
-        frame.add_text(agent::kOptions, options.c_str());
-        if (root != nullptr) {
-            frame.add_text(agent::kRoot, root);
-        }
-    });
-}
-
-void ContainerSession::make_folder(const std::string& path, const char* root) {
-    request(agent::kFolder, path, [&](agent::FrameWriter& frame) {
-        frame.add_text(agent::kPath, path.c_str());
-        if (root != nullptr) {
-            frame.add_text(agent::kRoot, root);
-        }
-    });
-}
-
-void ContainerSession::make_file(const std::string& path, const std::string& content, const char* root) {
-    request(agent::kFile, path, [&](agent::FrameWriter& frame) {
-        frame.add_text(agent::kPath, path.c_str());
-        frame.add_number(agent::kMode, 0644);
-        frame.add_bytes(agent::kContent, content.data(), content.size());
-        frame.add_text(agent::kRoot, root);
-    });
-}
-
-void ContainerSession::write_to(const std::string& path, const std::string& content) {
-    request(agent::kFile, path, [&](agent::FrameWriter& frame) {
-        frame.add_text(agent::kPath, path.c_str());
-        frame.add_bytes(agent::kContent, content.data(), content.size());
-    });
-}
-
-void ContainerSession::set_address(const char* interface, uint64_t address, uint64_t prefix,
-                                   uint64_t gateway) {
-    request(agent::kAddress, interface, [&](agent::FrameWriter& frame) {
-        frame.add_text(agent::kSource, interface);
-        frame.add_number(agent::kIp, address);
-        frame.add_number(agent::kPrefix, prefix);
-        frame.add_number(agent::kGateway, gateway);
-    });
-}
-
-/// All in one go: what the agent has done it does not answer, and what it cannot do ends the session.
-void ContainerSession::prepare_guest() {
+void ContainerSession::start() {
     is_up_();
-    limit_resources();
-    mount_layers();
-    fill_dev();
-    mount_rest();
-    set_up_network();
-    start_command();
-}
-
-void ContainerSession::limit_resources() {
-    mount("cgroup2", "cgroup", kGroups, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
-    write_to(std::string{kGroups} + "/cgroup.subtree_control", "+cpu +memory +pids");
-    make_folder(kGroup);
-    const auto limit = [&](const char* name, const std::string& value) {
-        write_to(std::string{kGroup} + "/" + name, value);
-    };
-    if (config_.memory) {
-        limit("memory.max", std::to_string(*config_.memory));
+    if (const std::string too_large = guest_.prepare(); !too_large.empty()) {
+        fail(too_large);
+        return;
     }
-    if (config_.cpus) {
-        constexpr double kPeriod = 100'000;  // microseconds
-        limit("cpu.max", std::to_string(std::lround(*config_.cpus * kPeriod)) + " " +
-                             std::to_string(std::lround(kPeriod)));
-    }
-    if (config_.pids) {
-        limit("pids.max", std::to_string(*config_.pids));
-    }
-}
-
-void ContainerSession::mount_layers() {
-    mount("ext4", "/dev/vda", kWritable, 0, "");
-    make_folder(std::string{kWritable} + "/u");
-    make_folder(std::string{kWritable} + "/w");
-    std::string lower;
-    for (size_t layer = 1; layer <= layers_; ++layer) {
-        const std::string number = std::to_string(layer);
-        mount("erofs", "/dev/vdb" + number, kLayers + number, MS_RDONLY, "");
-        lower.insert(0, kLayers + number + (lower.empty() ? "" : ":"));  // the topmost comes first
-    }
-    if (layers_ == 0) {
-        lower = std::string{kLayers} + "0";
-        make_folder(lower);
-    }
-    mount("overlay", "overlay", kRoot, 0,
-          "lowerdir=" + lower + ",upperdir=" + kWritable + "/u,workdir=" + kWritable + "/w");
-}
-
-void ContainerSession::fill_dev() {
-    mount("tmpfs", "tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k", kRoot);
-    constexpr struct {
-        const char* path;
-        unsigned major;
-        unsigned minor;
-    } kNodes[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
-                  {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
-    for (const auto& node : kNodes) {
-        request(agent::kNode, node.path, [&](agent::FrameWriter& frame) {
-            frame.add_text(agent::kPath, node.path);
-            frame.add_number(agent::kMode, S_IFCHR | 0666);
-            frame.add_number(agent::kDevice, makedev(node.major, node.minor));
-            frame.add_text(agent::kRoot, kRoot);
-        });
-    }
-    constexpr struct {
-        const char* path;
-        const char* target;
-    } kLinks[] = {{"/dev/fd", "/proc/self/fd"},       {"/dev/stdin", "/proc/self/fd/0"},
-                  {"/dev/stdout", "/proc/self/fd/1"}, {"/dev/stderr", "/proc/self/fd/2"},
-                  {"/dev/core", "/proc/kcore"},       {"/dev/ptmx", "pts/ptmx"}};
-    for (const auto& link : kLinks) {
-        request(agent::kLink, link.path, [&](agent::FrameWriter& frame) {
-            frame.add_text(agent::kPath, link.path);
-            frame.add_text(agent::kTarget, link.target);
-            frame.add_text(agent::kRoot, kRoot);
-        });
-    }
-    mount("devpts", "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5",
-          kRoot);
-    mount("tmpfs", "shm", "/dev/shm", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-          "mode=1777,size=" + std::to_string(config_.shm_size), kRoot);
-}
-
-void ContainerSession::mount_rest() {
-    mount("sysfs", "sysfs", "/sys",
-          MS_NOSUID | MS_NODEV | MS_NOEXEC | (config_.is_privileged ? 0 : MS_RDONLY), "", kRoot);
-    for (const TmpfsMount& each : config_.tmpfs) {
-        mount("tmpfs", "tmpfs", each.path, each.flags, each.options, kRoot);
-    }
-    make_folder("/etc", kRoot);
-    make_file("/etc/hostname", config_.host_name + "\n", kRoot);
-    std::string hosts =
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
-        "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-    for (const std::string& line : config_.extra_hosts) {
-        constexpr std::string_view kWord = ContainerConfig::kHostGateway;
-        hosts += line.starts_with(kWord) ? kGatewayText + line.substr(kWord.size()) : line;
-        hosts += "\n";
-    }
-    if (config_.has_network) {
-        hosts += kGuestAddressText + ("\t" + config_.host_name + "\n");
-        make_file("/etc/resolv.conf", resolver_file(config_), kRoot);
-    }
-    make_file("/etc/hosts", hosts, kRoot);
-}
-
-void ContainerSession::set_up_network() {
-    set_address("lo", kLoopback, 8, 0);
-    if (config_.has_network) {
-        set_address("eth0", kGuestAddress, kPrefix, kGateway);
-    }
-    // As Docker: what any user may do in a container.
-    mount("proc", "proc", kProc, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
-    write_to(std::string{kProc} + "/sys/net/ipv4/ip_unprivileged_port_start", "0");
-    write_to(std::string{kProc} + "/sys/net/ipv4/ping_group_range", "0 2147483647");
-    for (const std::string& setting : config_.sysctls) {
-        const size_t sign = setting.find('=');
-        std::string path = setting.substr(0, sign);
-        std::ranges::replace(path, '.', '/');
-        write_to(kProc + ("/sys/" + path), setting.substr(sign + 1));
-    }
-}
-
-void ContainerSession::start_command() {
-    const bool fits = client_.request(agent::kRun, kCommand, [&](agent::FrameWriter& frame) {
-        for (const std::string& word : config_.command) {
-            frame.add_text(agent::kArgument, word.c_str());
-        }
-        for (const std::string& variable : config_.environment) {
-            frame.add_text(agent::kEnvironment, variable.c_str());
-        }
-        frame.add_text(agent::kRoot, kRoot);
-        frame.add_text(agent::kPath, config_.working_folder.c_str());
-        frame.add_number(agent::kNamespaces,
-                         CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP);
-        frame.add_text(agent::kHostName, config_.host_name.c_str());
-        frame.add_text(agent::kGroup, kGroup);
-        frame.add_text(agent::kUser, config_.user.empty() ? "0" : config_.user.c_str());
-        frame.add_number(agent::kCapabilities, config_.capabilities);
-        frame.add_number(agent::kNoNewPrivileges, config_.no_new_privileges ? 1 : 0);
-        for (const ProcessLimit& each : config_.limits) {
-            std::vector<uint8_t> bytes(3 * sizeof(uint64_t));
-            size_t at = 0;
-            for (const uint64_t value : {uint64_t{each.resource}, each.soft, each.hard}) {
-                agent::store_word(&bytes[at], static_cast<uint32_t>(value));
-                agent::store_word(&bytes[at + 4], static_cast<uint32_t>(value >> 32));
-                at += sizeof value;
-            }
-            frame.add_bytes(agent::kLimit, bytes.data(), bytes.size());
-        }
-        if (!config_.is_privileged) {
-            for (const char* path : kHidden) {
-                frame.add_text(agent::kHidden, path);
-            }
-            for (const char* path : kUnwritable) {
-                frame.add_text(agent::kUnwritable, path);
-            }
-        }
-        if (config_.is_read_only) {
-            frame.add_text(agent::kUnwritable, "/");
-        }
-        streams_.add_terminal(frame);
-    });
-    if (!fits) {
+    if (!guest_.run_command([this](agent::FrameWriter& frame) { streams_.add_terminal(frame); })) {
         fail("the command's arguments and variables are more than " +
              std::to_string(agent::kMostRequest >> 10) + " KiB together");
         return;
@@ -367,8 +91,8 @@ void ContainerSession::take_failure(uint32_t number, int error, const std::strin
         } else {
             fail("the agent fails " + what + ": " + errno_text(error));
         }
-    } else if (number >= kFirstSetUp && number - kFirstSetUp < set_up_.size()) {
-        fail("the agent fails " + what + ", '" + set_up_[number - kFirstSetUp] + "': " + errno_text(error));
+    } else if (const std::string why = guest_.what_failed(number, error, what); !why.empty()) {
+        fail(why);
     }
 }
 

@@ -4,20 +4,19 @@
 #include <cstddef>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "base/event_loop.h"
 #include "base/unique_fd.h"
 #include "container/machine/container_config.h"
+#include "container/machine/container_guest.h"
 #include "vmm/agent/agent_client.h"
 #include "vmm/main/user_streams.h"
 #include "vmm/main/watched_machine.h"
 
 namespace hull::container {
 
-/// Makes a guest ready through its agent, runs the container's command in it, and carries its streams and
-/// signals. The guest has a writable disk (ext4) and, if the image has layers, a second one with them as
-/// partitions (EROFS), the lowest first. It is held for hostile. One thread.
+/// Makes a guest ready through its agent (ContainerGuest), runs the container's command in it, and carries
+/// its streams and signals. The guest is held for hostile. One thread.
 class ContainerSession {
   public:
     struct Files {
@@ -39,22 +38,7 @@ class ContainerSession {
     int run();
 
   private:
-    void prepare_guest();
-    void limit_resources();
-    void mount_layers();
-    void fill_dev();
-    void mount_rest();
-    void set_up_network();
-    void start_command();
-
-    void mount(const std::string& kind, const std::string& source, const std::string& path, uint64_t flags,
-               const std::string& options, const char* root = nullptr);
-    void make_folder(const std::string& path, const char* root = nullptr);
-    void make_file(const std::string& path, const std::string& content, const char* root);
-    void write_to(const std::string& path, const std::string& content);
-    void set_address(const char* interface, uint64_t address, uint64_t prefix, uint64_t gateway);
-    void request(agent::Type type, const std::string& what, const AgentClient::Fill& fill);
-
+    void start();
     void take_failure(uint32_t number, int error, const std::string& what);
     void take_end(CommandEnd end);
     void take_signal(int number);
@@ -63,19 +47,18 @@ class ContainerSession {
     void fail(const std::string& why);
 
     const ContainerConfig& config_;
-    size_t layers_;
     std::function<void()> is_up_;
     EventLoop loop_;
     AgentClient client_;
+    ContainerGuest guest_;
     UserStreams streams_;
     WatchedMachine machine_;
     bool is_running_ = false;
     bool is_done_ = false;
     bool has_ended_ = false;  // the command
     int status_ = 0;
-    unsigned asked_to_end_ = 0;        // signals that were carried already
-    std::string failure_;              // why there is no status
-    std::vector<std::string> set_up_;  // what requests of their numbers are for
+    unsigned asked_to_end_ = 0;  // signals that were carried already
+    std::string failure_;        // why there is no status
 };
 
 }  // namespace hull::container

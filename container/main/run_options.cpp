@@ -219,7 +219,12 @@ bool apply_list(RunOptions& result, const std::string& key, const OptionValues& 
     } else if (key == "tmpfs") {
         std::ranges::transform(values, std::back_inserter(config.tmpfs), TmpfsMount::parse);
     } else if (key == "ulimit") {
-        std::ranges::transform(values, std::back_inserter(config.limits), ProcessLimit::parse);
+        for (const std::string& value : values) {
+            const ProcessLimit limit = ProcessLimit::parse(value);
+            std::erase_if(config.limits,
+                          [&](const ProcessLimit& each) { return each.resource == limit.resource; });
+            config.limits.push_back(limit);  // the last of its name counts
+        }
     } else if (key == "security-opt") {
         for (const std::string& value : values) {
             if (value != "no-new-privileges" && value != "no-new-privileges:true" &&

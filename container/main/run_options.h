@@ -25,8 +25,8 @@ struct RunOptions {
     bool help = false;
 };
 
-/// Reads the arguments behind `hull run`: options, an image, and whatever follows it. `environment` looks a
-/// variable of the user's up (getenv(3)). Throws Error (usage, or bad_file for a file of variables).
+/// Reads the arguments behind `hull run`: options, an image, and whatever follows it. Variables without a
+/// value are this process's. Throws Error (usage, or bad_file for a file of variables).
 RunOptions parse_run_options(const std::vector<std::string>& arguments);
 
 /// The text of `hull run --help`.

@@ -1,9 +1,5 @@
 #include "container/supervisor/container_files.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -11,13 +7,11 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <ctime>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/small_file.h"
-#include "base/unique_fd.h"
 #include "container/image/json.h"
 
 namespace hull::container {
@@ -190,11 +184,6 @@ ContainerMachine machine_from(const JsonObject& object) {
             .words = object.texts("words")};
 }
 
-[[noreturn]] void fail(const fs::path& path, int cause) {
-    throw Error{ExitStatus::no_resources, "cannot write '" + path.string() + "'", errno_text(cause),
-                "check who may write there, and that there is room"};
-}
-
 int64_t nanoseconds(std::chrono::system_clock::time_point time) {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
@@ -205,42 +194,6 @@ std::chrono::system_clock::time_point time_from(const JsonObject& object, std::s
 }
 
 }  // namespace
-
-void replace_file(const fs::path& path, std::string_view text) {
-    const std::string fresh = path.string() + ".new";
-    const UniqueFd file{open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
-    if (!file.valid()) {
-        fail(path, errno);
-    }
-    for (std::string_view left = text; !left.empty();) {
-        const ssize_t written = write(file.get(), left.data(), left.size());
-        if (written < 0 && errno != EINTR) {
-            fail(path, errno);
-        }
-        left.remove_prefix(written < 0 ? 0 : static_cast<size_t>(written));
-    }
-    if (fsync(file.get()) != 0 || std::rename(fresh.c_str(), path.c_str()) != 0) {
-        fail(path, errno);
-    }
-    const UniqueFd folder{open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!folder.valid() || fsync(folder.get()) != 0) {
-        fail(path, errno);
-    }
-}
-
-std::string file_text(const fs::path& path) {
-    constexpr off_t kMost = off_t{64} << 20;
-    const UniqueFd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    struct stat status {};
-    if (!file.valid() || fstat(file.get(), &status) != 0) {
-        throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'", errno_text(errno)};
-    }
-    if (!S_ISREG(status.st_mode) || status.st_size > kMost) {
-        throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'",
-                    "it is no file of Hull's, or is too large"};
-    }
-    return read_all(file.get());
-}
 
 json::object RunFile::to_json() const {
     return {{"config", container::to_json(config)},

@@ -77,13 +77,6 @@ struct RunState {
     static RunState from_object(const boost::json::object& object);
 };
 
-/// Puts a file of this text in the place of one that may be there: whoever reads finds one or the other,
-/// whole, and also after the host's death. Throws Error (no_resources).
-void replace_file(const std::filesystem::path& path, std::string_view text);
-
-/// All that is in a file of at most 64 MiB. Throws Error (bad_file).
-std::string file_text(const std::filesystem::path& path);
-
 /// RFC 3339 with nanoseconds in UTC, as Docker shows times; the year 1 for the epoch, which is no time.
 /// Nine digits behind the point.
 std::string time_text(std::chrono::system_clock::time_point time);

@@ -214,7 +214,7 @@ void LogWriter::write_entries() {
         const ssize_t done = write(file_.get(), entries.data() + written, entries.size() - written);
         if (done < 0 && errno != EINTR) {
             // What was written in part would spoil the next line.
-            static_cast<void>(ftruncate(file_.get(), static_cast<off_t>(size_)));
+            [[maybe_unused]] const int cut = ftruncate(file_.get(), static_cast<off_t>(size_));
             return;
         }
         written += static_cast<size_t>(std::max<ssize_t>(done, 0));

@@ -118,6 +118,9 @@ bool Agent::take(const Frame& frame) {
         case kSendTree:
             send_tree_of(frame.number, request.path);
             break;
+        case kRead:
+            read_file(frame.number, request.path);
+            break;
         case kRelay:
             relay(frame.number, request);
             break;
@@ -174,7 +177,9 @@ bool Agent::run(const Frame& frame) {
     if (!connect_streams(frame.number, streams)) {
         kill(-process, SIGKILL);
         report_failure(frame.number, {errno, "to connect its streams"});
+        return true;
     }
+    report(FrameWriter{report_, sizeof report_, kStarted, frame.number});
     return true;
 }
 
@@ -243,6 +248,26 @@ void Agent::send_tree_of(uint32_t number, const char* path) {
     if (process < 0) {
         report_failure(number, {errno, "to make a process"});
     }
+}
+
+void Agent::read_file(uint32_t number, const char* path) {
+    static uint8_t bytes[kMostRead];
+    const int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    size_t have = 0;
+    ssize_t got = file < 0 ? -1 : 1;
+    while (got > 0 && have < sizeof bytes) {
+        got = read(file, bytes + have, sizeof bytes - have);
+        have += got > 0 ? static_cast<size_t>(got) : 0;
+    }
+    const int error = errno;
+    close(file);
+    if (got < 0) {
+        report_failure(number, {error, "to read a file"});
+        return;
+    }
+    FrameWriter contents{report_, sizeof report_, kContents, number};
+    contents.add_bytes(kContent, bytes, have);
+    report(contents);
 }
 
 void Agent::relay(uint32_t number, const Request& request) {

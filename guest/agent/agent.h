@@ -45,6 +45,7 @@ class Agent {
     void send_signal(uint32_t number, int signal);
     void resize(uint32_t number, const Request& request);
     void send_tree_of(uint32_t number, const char* path);
+    void read_file(uint32_t number, const char* path);
     void relay(uint32_t number, const Request& request);
     void take_relayed(const Relay& relay);
     bool connect_streams(uint32_t number, const CommandStreams& streams);
@@ -67,7 +68,7 @@ class Agent {
     pollfd entries_[2 + kMostRelays + 2 * Pumps::kMost];
     uint8_t room_[kHeaderSize + kMostRequest];
     FrameReader reader_{room_, sizeof room_};
-    uint8_t report_[kHeaderSize + 4096];
+    uint8_t report_[kHeaderSize + 8 + kMostRead];
 };
 
 }  // namespace hull::agent

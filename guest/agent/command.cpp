@@ -5,7 +5,6 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -251,8 +250,22 @@ const char* become_user(RunRequest& request, User& user, char (&home)[sizeof Use
     return nullptr;
 }
 
-/// What failed, in the new process, before it could become the program.
-const char* become(RunRequest& request, int joined, const CommandStreams& theirs) {
+/// All but the standard streams and these two, of which one may be -1.
+bool close_all_but(int one, int other) {
+    const int both[] = {one < other ? one : other, one < other ? other : one};
+    unsigned first = STDERR_FILENO + 1;
+    for (const int kept : both) {
+        const auto number = static_cast<unsigned>(kept);
+        if (kept > STDERR_FILENO && number > first && syscall(SYS_close_range, first, number - 1, 0) != 0) {
+            return false;
+        }
+        first = kept > STDERR_FILENO ? number + 1 : first;
+    }
+    return syscall(SYS_close_range, first, ~0U, 0) == 0;
+}
+
+/// What failed, in the new process, before it could become the program. `told` is where that will be said.
+const char* become(RunRequest& request, int joined, const CommandStreams& theirs, int told) {
     setsid();
     if (theirs.terminal >= 0) {
         if (ioctl(theirs.terminal, TIOCSCTTY, 0) != 0) {
@@ -265,6 +278,11 @@ const char* become(RunRequest& request, int joined, const CommandStreams& theirs
         dup2(theirs.input, STDIN_FILENO);
         dup2(theirs.output, STDOUT_FILENO);
         dup2(theirs.errors, STDERR_FILENO);
+    }
+    // Before any name of the root's is followed: as /proc/self/fd/N, which an image may call its working
+    // folder, an open folder of the agent's would lead out of it.
+    if (!close_all_but(joined, told)) {
+        return "to close the agent's files";
     }
     if (const char* failed = enter_namespaces(request, joined)) {
         return failed;
@@ -283,8 +301,6 @@ const char* become(RunRequest& request, int joined, const CommandStreams& theirs
     if (const char* failed = become_user(request, user, home)) {
         return failed;
     }
-    constexpr unsigned kFirst = STDERR_FILENO + 1;
-    syscall(SYS_close_range, kFirst, ~0U, CLOSE_RANGE_CLOEXEC);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -450,7 +466,7 @@ Failure start(RunRequest& request, pid_t joined, int root, pid_t& process, Comma
     process = static_cast<pid_t>(syscall(SYS_clone, (request.namespaces & CLONE_NEWPID) | SIGCHLD, nullptr,
                                          nullptr, nullptr, nullptr));
     if (process == 0) {
-        const char* what = become(request, others.target, theirs);
+        const char* what = become(request, others.target, theirs, told.theirs);
         const Told failure{errno, what};
         [[maybe_unused]] const ssize_t written = write(told.theirs, &failure, sizeof failure);
         _exit(127);

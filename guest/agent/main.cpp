@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "guest/agent/agent.h"
@@ -72,6 +74,10 @@ int main() {
     static hull::agent::Agent agent{connect_to_host};
     if (!agent.serve()) {
         fprintf(stderr, "hull-agent: cannot serve the host: %s\n", strerror(errno));
+    }
+    // Nobody writes to a disk any more while it is brought up to date.
+    kill(-1, SIGKILL);
+    while (waitpid(-1, nullptr, 0) > 0) {
     }
     sync();
     reboot(RB_POWER_OFF);

@@ -23,36 +23,42 @@
 namespace hull::agent {
 
 constexpr uint32_t kPort = 1024;  ///< of the host's, that the agent connects to
-constexpr uint64_t kVersion = 2;  ///< of this protocol
+constexpr uint64_t kVersion = 3;  ///< of this protocol
 constexpr uint32_t kHeaderSize = 12;
 constexpr uint32_t kMostRequest = 256 << 10;     ///< the most bytes of payload that the host sends in a frame
 constexpr uint32_t kMostReport = 64 << 10;       ///< and that the agent sends
+constexpr uint32_t kMostRead = 16 << 10;         ///< bytes of a file that `read` tells
 constexpr uint32_t kEveryCommand = 0xffff'ffff;  ///< the number of `signal` for all processes but the agent
 /// The text of kFailed where a command was made ready and its program could not be started.
 constexpr const char* kToRunIt = "to run it";
 
 enum Type : uint32_t {
     // From the host. Where one fails the agent says so (`failed`) with its number, which the host chooses;
-    // one that does its work is not answered. They are done in the order in which they come. Where one of the
+    // one that does its work is not answered, unless it says so. They are done in the order in which they
+    // come. Where one of the
     // first three, kNode or kLink has a root, its path, and whatever links it leads over, begin there.
-    kFolder = 1,    ///< make a folder and those above it: path, mode, root
-    kFile = 2,      ///< write a file, in place of one that is there, or into that one: path, mode, content,
-                    ///< root
-    kMount = 3,     ///< mount(2) at a folder, which is made: source, path, kind, options, flags, root
-    kAddress = 4,   ///< give a network interface its address: source (its name), address, prefix, gateway
-    kRun = 5,       ///< start command `number`: argument…, environment…, and what stands at the tags
-    kSignal = 6,    ///< send command `number` and what is in its process group a signal: value. One that has
-                    ///< a pid namespace, of its own or another's, gets it alone
-    kResize = 7,    ///< the terminal of command `number` has another size: rows, columns
+    kFolder = 1,   ///< make a folder and those above it: path, mode, root
+    kFile = 2,     ///< write a file, in place of one that is there, or into that one: path, mode, content,
+                   ///< root
+    kMount = 3,    ///< mount(2) at a folder, which is made: source, path, kind, options, flags, root
+    kAddress = 4,  ///< give a network interface its address: source (its name), address, prefix, gateway
+    kRun = 5,      ///< start command `number` (kStarted): argument…, environment…, and what stands at the
+                   ///< tags
+    kSignal = 6,   ///< send command `number` and what is in its process group a signal: value. One that has
+                   ///< a pid namespace, of its own or another's, gets it alone
+    kResize = 7,   ///< the terminal of command `number` has another size: rows, columns
     kSendTree = 8,  ///< send what is in a folder over a connection of its own (kTree): path
     kRelay = 9,     ///< listen at an address, and carry whoever comes (kRelayed): address, port
     kNode = 10,     ///< make a device node: path, mode, device, root
     kLink = 11,     ///< make a symbolic link: path, target, root
+    kRead = 12,     ///< tell what is in a file, up to kMostRead bytes (kContents): path
 
     // From the agent, on the control connection.
-    kHello = 64,   ///< the first frame: version
-    kFailed = 65,  ///< request `number` could not be done: error, text
-    kExited = 66,  ///< command `number` has ended: status or signal
+    kHello = 64,     ///< the first frame: version
+    kFailed = 65,    ///< request `number` could not be done: error, text
+    kExited = 66,    ///< command `number` has ended: status or signal
+    kStarted = 67,   ///< command `number` is the program that was asked for
+    kContents = 68,  ///< what the file of request `number` (kRead) has in it: content
 
     // From the agent, as the first frame of a further connection, with no payload.
     kInput = 80,     ///< command `number`'s standard input, from the host

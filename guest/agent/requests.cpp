@@ -40,6 +40,7 @@ constexpr Form kForms[] = {
     {kRelay, bit(kIp) | bit(kPortNumber), 0},
     {kNode, bit(kPath) | bit(kMode) | bit(kDevice), bit(kRoot)},
     {kLink, bit(kPath) | bit(kTarget), bit(kRoot)},
+    {kRead, bit(kPath), 0},
 };
 
 bool take_number(const Field& field, uint64_t least, uint64_t most, uint64_t& value) {

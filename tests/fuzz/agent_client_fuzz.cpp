@@ -45,8 +45,8 @@ std::string make_bytes(test::FuzzInput& input) {
 
 /// A report or a connection's first frame that is mostly sound.
 std::string make_frame(test::FuzzInput& input) {
-    static constexpr uint32_t kTypes[] = {agent::kHello,  agent::kExited, agent::kFailed, agent::kInput,
-                                          agent::kOutput, agent::kTree,   agent::kHello,  agent::kExited};
+    static constexpr uint32_t kTypes[] = {agent::kHello,  agent::kExited,  agent::kFailed,   agent::kInput,
+                                          agent::kOutput, agent::kStarted, agent::kContents, agent::kExited};
     static constexpr agent::Tag kTags[] = {agent::kVersionTag, agent::kStatus, agent::kBySignal,
                                            agent::kError};
     const uint8_t what = input.byte();
@@ -59,6 +59,8 @@ std::string make_frame(test::FuzzInput& input) {
                 writer.add_number(tag, which < 160 ? (which >> 5 & 1) * sound : input.word());
             } else if (which < 240) {
                 writer.add_text(agent::kText, "to do\x1b it");
+            } else if (which < 246) {
+                writer.add_bytes(agent::kContent, "bytes", 5);
             } else {
                 const std::string bytes = make_bytes(input);
                 writer.add_bytes(static_cast<agent::Tag>(input.byte()), bytes.data(), bytes.size());
@@ -95,6 +97,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                         .exited =
                             [&](uint32_t, CommandEnd end) {
                                 require(is_there && !is_lost && end.value <= (end.by_signal ? 64U : 255U));
+                            },
+                        .started = [&](uint32_t) { require(is_there && !is_lost); },
+                        .contents =
+                            [&](uint32_t, const std::string& bytes) {
+                                require(is_there && !is_lost && bytes.size() <= agent::kMostRead);
                             },
                         .connected =
                             [&](agent::Type kind, uint32_t, UniqueFd fd) {

@@ -162,6 +162,16 @@ TEST_F(Run, ItSeesItselfOnly) {
     EXPECT_THAT(ended.out, Not(HasSubstr(" /w ")));
 }
 
+TEST_F(Run, NoOpenFolderOfTheAgentsLeadsOutOfTheRoot) {
+    // The number of the root that the agent has open is among these; the others are no folders.
+    for (const char* number : {"4", "5", "6"}) {
+        const Ended ended =
+            shell("$R --network none -w /proc/self/fd/" + std::string{number} + " box ls .. 2>&1");
+        EXPECT_EQ(ended.status, 125) << ended.out;
+        EXPECT_THAT(ended.out, HasSubstr("the working folder")) << number;
+    }
+}
+
 TEST_F(Run, AUserHasTheRightsThatTheImageGives) {
     EXPECT_EQ(
         shell(

@@ -48,6 +48,11 @@ class AgentClientTest : public testing::Test {
                         told_.push_back("exited " + std::to_string(number) +
                                         (end.by_signal ? " signal " : " ") + std::to_string(end.value));
                     },
+                .started = [this](uint32_t number) { told_.push_back("started " + std::to_string(number)); },
+                .contents =
+                    [this](uint32_t number, const std::string& bytes) {
+                        told_.push_back("contents " + std::to_string(number) + " " + bytes);
+                    },
                 .connected =
                     [this](agent::Type kind, uint32_t number, UniqueFd fd) {
                         told_.push_back("connected " + std::to_string(kind) + " " + std::to_string(number));
@@ -82,20 +87,24 @@ TEST_F(AgentClientTest, TellsWhatIsReported) {
     const auto number = [](agent::Tag tag, uint64_t value) {
         return [=](agent::FrameWriter& writer) { writer.add_number(tag, value); };
     };
-    const std::string all = test::hello_frame() + frame(agent::kExited, 3, number(agent::kStatus, 255)) +
-                            frame(agent::kExited, 4, number(agent::kBySignal, 9)) +
-                            frame(agent::kFailed, 5, [](agent::FrameWriter& writer) {
-                                writer.add_number(agent::kError, 2);
-                                writer.add_text(agent::kText, "to \033[31mpaint\n");
-                            });
+    const std::string all =
+        test::hello_frame() + frame(agent::kStarted, 3) +
+        frame(agent::kContents, 6,
+              [](agent::FrameWriter& writer) { writer.add_bytes(agent::kContent, "by\0tes", 6); }) +
+        frame(agent::kExited, 3, number(agent::kStatus, 255)) +
+        frame(agent::kExited, 4, number(agent::kBySignal, 9)) +
+        frame(agent::kFailed, 5, [](agent::FrameWriter& writer) {
+            writer.add_number(agent::kError, 2);
+            writer.add_text(agent::kText, "to \033[31mpaint\n");
+        });
     for (const char byte : all) {
         send(control, std::string(1, byte));
         loop_.set_deadline(std::chrono::milliseconds{0}, [this] { loop_.stop(); });
         loop_.run();
     }
     settle();
-    EXPECT_THAT(told_,
-                ElementsAre("hello", "exited 3 255", "exited 4 signal 9", "failed 5 2 to ?[31mpaint?"));
+    EXPECT_THAT(told_, ElementsAre("hello", "started 3", std::string("contents 6 by\0tes", 17),
+                                   "exited 3 255", "exited 4 signal 9", "failed 5 2 to ?[31mpaint?"));
 }
 
 TEST_F(AgentClientTest, TellsConnectionsApartWhateverTheirOrder) {
@@ -177,6 +186,22 @@ TEST_F(AgentClientTest, LosesAnAgentThatIsHostile) {
         {"a large error", report(agent::kFailed, {{agent::kError, uint64_t{1} << 40}}, "x"),
          "makes no sense"},
         {"no text", report(agent::kFailed, {{agent::kError, 1}}), "makes no sense"},
+        {"a start with a field", report(agent::kStarted, {{agent::kStatus, 0}}), "makes no sense"},
+        {"no contents", report(agent::kContents, {}), "makes no sense"},
+        {"too much of a file",
+         test::hello_frame() + frame(agent::kContents, 1,
+                                     [](agent::FrameWriter& writer) {
+                                         const std::string much(agent::kMostRead + 1, 'x');
+                                         writer.add_bytes(agent::kContent, much.data(), much.size());
+                                     }),
+         "makes no sense"},
+        {"contents twice",
+         test::hello_frame() + frame(agent::kContents, 1,
+                                     [](agent::FrameWriter& writer) {
+                                         writer.add_bytes(agent::kContent, "x", 1);
+                                         writer.add_bytes(agent::kContent, "x", 1);
+                                     }),
+         "malformed"},
         {"a request", report(agent::kRun, {}), "makes no sense"},
         {"a field of a request", report(agent::kExited, {{agent::kMode, 1}}), "malformed"},
         {"a cut field", test::hello_frame() + test::raw_frame(agent::kFailed, 0, "1234567"), "malformed"},

@@ -133,7 +133,14 @@ class AgentOverSockets : public testing::Test {
         return {load_word(words), load_word(words + 4),
                 test::read_up_to(fd, load_word(words + 8), kPatienceMs)};
     }
-    Received report() { return read_frame(control_.get()); }
+    /// The next report, but for those that a command runs.
+    Received report() {
+        Received next = read_frame(control_.get());
+        for (; next.type == kStarted; next = read_frame(control_.get())) {
+            started_.push_back(next.number);
+        }
+        return next;
+    }
     void send(const std::string& bytes) { test::write_all(control_.get(), bytes); }
     void run(uint32_t number, const std::vector<std::string>& words, const test::FillFrame& more = {}) {
         send(frame(kRun, number, [&](FrameWriter& writer) {
@@ -175,6 +182,7 @@ class AgentOverSockets : public testing::Test {
     UniqueFd listener_;
     UniqueFd control_;
     pid_t process_ = 0;
+    std::vector<uint32_t> started_;
 };
 
 TEST_F(AgentOverSockets, RunsACommandWithItsStreamsApart) {
@@ -222,7 +230,26 @@ TEST_F(AgentOverSockets, TellsOfWhatCannotBeRun) {
     EXPECT_EQ(failed.number, 3U);
     EXPECT_EQ(failed.value(kError), ENOENT);
     EXPECT_EQ(failed.text(kText), "to enter the working folder");
+    EXPECT_THAT(started_, testing::IsEmpty());
     EXPECT_EQ(output_of({"echo", "goes on"}), "goes on\n");
+    EXPECT_THAT(started_, testing::ElementsAre(1U));
+}
+
+TEST_F(AgentOverSockets, ReadsFiles) {
+    const auto read = [&](const std::string& path) {
+        send(frame(kRead, 6, [&](FrameWriter& writer) { writer.add_text(kPath, path.c_str()); }));
+        return report();
+    };
+    const auto content = [](const Received& from) {
+        return from.type == kContents && from.number == 6 ? from.payload.substr(8) : "none";
+    };
+    EXPECT_EQ(content(read(folder_.file("small", std::string("a\0b", 3)))), std::string("a\0b", 3));
+    EXPECT_EQ(content(read(folder_.file("empty", ""))), "");
+    EXPECT_EQ(content(read(folder_.file("large", std::string(kMostRead + 1, 'x')))),
+              std::string(kMostRead, 'x'));
+    EXPECT_EQ(content(read("/proc/sys/kernel/ostype")), "Linux\n");
+    EXPECT_EQ(read(folder_.path() / "none").value(kError), ENOENT);
+    EXPECT_EQ(read(folder_.path()).value(kError), EISDIR);
 }
 
 TEST_F(AgentOverSockets, CarriesSignalsToAWholeProcessGroup) {

@@ -7,7 +7,11 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "container/machine/container_folder.h"
 #include "container/machine/container_machine.h"
@@ -176,6 +180,30 @@ TEST(ContainerFolder, IsItsContainersAlone) {
             ContainerFolder{folder.path() / "open", "x"};
         },
         ExitStatus::no_resources, {"others may enter it"});
+}
+
+TEST(ContainerFolder, ManyAreMadeAndRemovedAtOnce) {
+    constexpr int kContainers = 8;
+    constexpr int kRounds = 50;
+    const test::TemporaryFolder folder;
+    const std::filesystem::path parent = folder.path() / "hull";
+    std::atomic<int> made = 0;
+    std::vector<std::thread> all;
+    for (int container = 0; container < kContainers; ++container) {
+        all.emplace_back([&, name = std::to_string(container)] {
+            for (int round = 0; round < kRounds; ++round) {
+                EXPECT_NO_THROW({
+                    const ContainerFolder own(parent, name);
+                    made += std::filesystem::is_directory(own.path()) ? 1 : 0;
+                });
+            }
+        });
+    }
+    for (std::thread& each : all) {
+        each.join();
+    }
+    EXPECT_EQ(made, kContainers * kRounds);
+    EXPECT_FALSE(std::filesystem::exists(parent));
 }
 
 }  // namespace

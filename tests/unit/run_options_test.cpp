@@ -53,6 +53,8 @@ TEST(RunOptions, SayWhatDockersSay) {
                                               "--tmpfs",
                                               "/run:size=1m",
                                               "--ulimit",
+                                              "core=1",
+                                              "--ulimit",
                                               "core=0",
                                               "--cap-drop",
                                               "ALL",
@@ -73,6 +75,7 @@ TEST(RunOptions, SayWhatDockersSay) {
     EXPECT_TRUE(run.config.is_read_only);
     EXPECT_TRUE(run.config.no_new_privileges);
     EXPECT_EQ(run.config.tmpfs.at(0).options, "size=1m");
+    ASSERT_EQ(run.config.limits.size(), 1U) << "the last of a name counts";
     EXPECT_EQ(run.config.limits.at(0).soft, 0U);
     EXPECT_EQ(run.config.capabilities, 0U);
     EXPECT_EQ(run.overrides.entrypoint, std::vector<std::string>{""});

@@ -25,6 +25,7 @@ struct Report {
     std::optional<uint64_t> error;
     std::optional<uint64_t> status;
     std::optional<uint64_t> signal;
+    std::optional<std::string> content;
     std::string text;
 
     bool parse(const agent::Frame& frame) {
@@ -56,6 +57,12 @@ struct Report {
                 return take_number(field, status);
             case agent::kBySignal:
                 return take_number(field, signal);
+            case agent::kContent:
+                if (content) {
+                    return false;
+                }
+                content.emplace(reinterpret_cast<const char*>(field.bytes), field.size);
+                return true;
             case agent::kText:
                 if (field.text() == nullptr) {
                     return false;
@@ -196,6 +203,22 @@ std::string AgentClient::take_report(const agent::Frame& frame) {
                 return "";
             }
             break;
+        case agent::kStarted:
+            if (frame.size != 0) {
+                break;
+            }
+            if (events_.started) {
+                events_.started(frame.number);
+            }
+            return "";
+        case agent::kContents:
+            if (!report.content || report.content->size() > agent::kMostRead) {
+                break;
+            }
+            if (events_.contents) {
+                events_.contents(frame.number, *report.content);
+            }
+            return "";
         default:
             break;
     }

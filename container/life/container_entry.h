@@ -1,0 +1,69 @@
+// What the daemon has of one container, and how it asks the supervisor of one.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "container/life/containers.h"
+
+namespace hull::container {
+
+/// What is not constant is guarded by Containers::mutex_.
+struct Containers::Container {
+    std::string id;
+    std::chrono::system_clock::time_point created{};
+    std::shared_ptr<const ContainerSpec> spec;
+    ContainerFiles files;
+
+    std::string name;
+    ContainerView::Stage stage = ContainerView::Stage::created;
+    RunState state;
+    unsigned restarts = 0;
+    bool was_stopped = false;  // by its user
+    bool is_kept = false;      // whatever its spec says: it is about to be started again
+    bool is_followed = false;  // a thread waits for its end, or for the time to start it again
+    unsigned last_exec = 0;
+    std::vector<PortBinding> ports;
+    std::vector<AttachedClient> waiting;  // for its start
+
+    std::mutex operation;  // one start, stop, restart, rename or removal at a time; taken before mutex_
+};
+
+struct Containers::Exec {
+    std::string id;
+    std::shared_ptr<Container> container;
+    ExecConfig config;
+    int number = 0;
+    // Guarded by Containers::mutex_.
+    bool has_started = false;
+    std::optional<int> exit_status;
+};
+
+inline constexpr int kNotExecutable = 126;
+inline constexpr int kNotFound = 127;
+inline constexpr int kKilled = 137;
+
+/// Whether its policy starts a container again that has ended so.
+bool wants_restart(const RestartPolicy& policy, int exit_status, unsigned restarts);
+
+/// What an object of a message has; empty, or 0, where it has none.
+std::string text_in(const boost::json::object& object, const char* key);
+int64_t number_in(const boost::json::object& object, const char* key);
+
+/// Asks a container's supervisor (container/supervisor/channel.h), and waits for the answer. None where it is
+/// gone. Any thread.
+std::optional<boost::json::object> ask(const ContainerFiles& files, const boost::json::object& question,
+                                       int descriptor = -1);
+bool is_done(const std::optional<boost::json::object>& answer);
+/// Of a message that tells one.
+std::optional<RunState> state_in(const boost::json::object& message);
+/// The question that gives a client to a command.
+boost::json::object client_message(const char* what, const AttachedClient& client);
+
+}  // namespace hull::container

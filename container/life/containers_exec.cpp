@@ -1,0 +1,185 @@
+// Of Containers: their clients and terminals, what they use, and further commands in them.
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "container/life/container_entry.h"
+#include "container/life/container_name.h"
+#include "container/life/containers.h"
+
+namespace hull::container {
+
+namespace json = boost::json;
+using Stage = ContainerView::Stage;
+
+void Containers::resize(const std::string& name, unsigned rows, unsigned columns) {
+    const std::shared_ptr<Container> container = look_up(name);
+    require_running(*container);
+    ask(container->files, {{"do", "resize"}, {"rows", rows}, {"columns", columns}});
+}
+
+void Containers::attach(const std::string& name, AttachedClient client) {
+    const std::shared_ptr<Container> container = look_up(name);
+    {
+        const std::lock_guard lock{mutex_};
+        if (container->stage == Stage::paused) {
+            throw ApiError{409,
+                           "container " + container->id + " is paused, unpause the container before attach"};
+        }
+        if (container->stage != Stage::running) {
+            constexpr size_t kMostWaiting = 16;
+            std::erase_if(container->waiting, [](const AttachedClient& each) {
+                pollfd entry{each.socket.get(), POLLRDHUP, 0};
+                return poll(&entry, 1, 0) > 0;  // it has gone
+            });
+            if (container->waiting.size() >= kMostWaiting) {
+                throw ApiError{409, "too many clients wait for the start of container " + container->id};
+            }
+            container->waiting.push_back(std::move(client));
+            return;
+        }
+    }
+    ask(container->files, client_message("attach", client), client.socket.get());
+    tell(*container, "attach");
+}
+
+std::map<std::string, std::string> Containers::group(const std::string& name) const {
+    const std::shared_ptr<Container> container = look_up(name);
+    std::map<std::string, std::string> files;
+    const std::optional<json::object> answer = ask(container->files, {{"do", "group"}});
+    const json::value* value = answer ? answer->if_contains("files") : nullptr;
+    if (value != nullptr && value->is_object()) {
+        for (const auto& [file, text] : value->get_object()) {
+            if (text.is_string()) {
+                files.emplace(file, std::string{text.get_string()});
+            }
+        }
+    }
+    return files;
+}
+
+// --- further commands
+
+std::string Containers::make_exec(const std::string& name, ExecConfig config) {
+    const std::shared_ptr<Container> container = look_up(name);
+    require_running(*container);
+    auto exec = std::make_shared<Exec>();
+    exec->id = make_id();
+    exec->container = container;
+    exec->config = std::move(config);
+    {
+        const std::lock_guard lock{mutex_};
+        if (container->stage == Stage::paused) {
+            throw ApiError{409,
+                           "container " + container->id + " is paused, unpause the container before exec"};
+        }
+        constexpr size_t kMostExecs = 4096;
+        if (execs_.size() >= kMostExecs) {
+            std::erase_if(execs_, [](const auto& each) {
+                return each.second->exit_status.has_value() || each.second->container->stage == Stage::exited;
+            });
+        }
+        if (execs_.size() >= kMostExecs) {
+            throw ApiError{503, "too many commands were made and not started"};
+        }
+        exec->number = static_cast<int>(++container->last_exec);
+        execs_[exec->id] = exec;
+    }
+    std::string words;
+    for (const std::string& word : exec->config.command) {
+        words += (words.empty() ? "" : " ") + word;
+    }
+    tell(*container, "exec_create: " + words, {{"execID", exec->id}});
+    return exec->id;
+}
+
+std::shared_ptr<Containers::Exec> Containers::look_up_exec(const std::string& id) const {
+    const std::lock_guard lock{mutex_};
+    const auto found = execs_.find(id);
+    if (found == execs_.end()) {
+        throw ApiError{404, "No such exec instance: " + id};
+    }
+    return found->second;
+}
+
+ExecView Containers::find_exec(const std::string& id) const {
+    const std::shared_ptr<Exec> exec = look_up_exec(id);
+    std::unique_lock lock{mutex_};
+    ExecView view{.id = exec->id,
+                  .container = exec->container->id,
+                  .config = exec->config,
+                  .has_started = exec->has_started,
+                  .is_running = false,
+                  .exit_status = exec->exit_status,
+                  .number = exec->number};
+    if (!exec->has_started || exec->exit_status) {
+        return view;
+    }
+    lock.unlock();
+    const auto answer = ask(exec->container->files, {{"do", "state-of-exec"}, {"number", exec->number}});
+    lock.lock();
+    if (!answer || text_in(*answer, "is") != "exec") {
+        exec->exit_status = kKilled;  // with its container
+    } else if (const json::value* running = answer->if_contains("running");
+               running != nullptr && running->is_bool() && running->get_bool()) {
+        view.is_running = true;
+    } else {
+        exec->exit_status = static_cast<int>(number_in(*answer, "status"));
+    }
+    view.exit_status = exec->exit_status;
+    return view;
+}
+
+void Containers::start_exec(const std::string& id, std::optional<AttachedClient> client) {
+    const std::shared_ptr<Exec> exec = look_up_exec(id);
+    require_running(*exec->container);
+    {
+        const std::lock_guard lock{mutex_};
+        if (std::exchange(exec->has_started, true)) {
+            throw ApiError{409, "Error: Exec command " + id + " is already running"};
+        }
+    }
+    json::object question = client ? client_message("exec", *client) : json::object{{"do", "exec"}};
+    question["number"] = exec->number;
+    question["exec"] = exec->config.to_json();
+    const auto answer = ask(exec->container->files, question, client ? client->socket.get() : -1);
+    if (is_done(answer)) {
+        tell(*exec->container, "exec_start", {{"execID", id}});
+        return;
+    }
+    const std::string why = answer ? text_in(*answer, "why") : "the container has ended";
+    {
+        const std::lock_guard lock{mutex_};
+        exec->exit_status = answer ? static_cast<int>(number_in(*answer, "status")) : kKilled;
+    }
+    const std::string told =
+        "OCI runtime exec failed: exec failed: unable to start container process: " + why + ": unknown";
+    if (!client) {
+        throw ApiError{400, told};
+    }
+    tell_client(client->socket.get(), exec->config.tty, told + "\r\n");
+}
+
+/// What its command would have printed.
+void Containers::tell_client(int socket, bool tty, const std::string& text) {
+    std::string whole;
+    if (!tty) {
+        whole = std::string{'\1', '\0', '\0', '\0'};
+        for (const unsigned shift : {24U, 16U, 8U, 0U}) {
+            whole += static_cast<char>(text.size() >> shift);
+        }
+    }
+    whole += text;
+    send(socket, whole.data(), whole.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(socket, SHUT_RDWR);
+}
+
+void Containers::resize_exec(const std::string& id, unsigned rows, unsigned columns) {
+    const std::shared_ptr<Exec> exec = look_up_exec(id);
+    require_running(*exec->container);
+    ask(exec->container->files,
+        {{"do", "resize"}, {"number", exec->number}, {"rows", rows}, {"columns", columns}});
+}
+
+}  // namespace hull::container

@@ -1,0 +1,429 @@
+// Of Containers: how they start, go on and end.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "container/life/container_entry.h"
+#include "container/life/containers.h"
+
+namespace hull::container {
+
+namespace json = boost::json;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::system_clock;
+using Stage = ContainerView::Stage;
+
+namespace {
+
+/// A port that nobody has at the host, or this one; throws ApiError, as dockerd words it, where somebody has
+/// it.
+PortBinding take_port(PortBinding port, const std::string& container) {
+    const bool is_udp = port.protocol == "udp";
+    if (port.host_address.empty()) {
+        port.host_address = "0.0.0.0";
+    }
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port.host_port);
+    const UniqueFd fd{socket(AF_INET, (is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0)};
+    const int on = 1;
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    const bool is_address = inet_pton(AF_INET, port.host_address.c_str(), &address.sin_addr) == 1;
+    // As a server does, so that connections which are closing keep nobody away.
+    if (!is_udp) {
+        setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    }
+    errno = is_address ? errno : EINVAL;
+    if (!is_address || bind(fd.get(), generic, size) != 0 || getsockname(fd.get(), generic, &size) != 0) {
+        const std::string why = errno == EADDRINUSE ? "port is already allocated" : errno_text(errno);
+        throw ApiError{500, "driver failed programming external connectivity on endpoint " + container +
+                                ": Bind for " + port.host_address + ":" + std::to_string(port.host_port) +
+                                " failed: " + why};
+    }
+    port.host_port = ntohs(address.sin_port);
+    return port;
+}
+
+/// As `hull boot` has it, of the user network.
+std::string forward_word(const PortBinding& port) {
+    return port.host_address + ":" + std::to_string(port.host_port) + ":" +
+           std::to_string(port.container_port) + (port.protocol == "udp" ? "/udp" : "");
+}
+
+}  // namespace
+
+void Containers::start(const std::string& name) {
+    const std::shared_ptr<Container> container = look_up(name);
+    const std::lock_guard operation{container->operation};
+    start_now(container);
+}
+
+void Containers::start_now(const std::shared_ptr<Container>& container) {
+    {
+        std::unique_lock lock{mutex_};
+        if (container->stage == Stage::running) {
+            throw ApiError{304, ""};
+        }
+        if (container->stage == Stage::paused) {
+            throw ApiError{409, "cannot start a paused container, try unpause instead"};
+        }
+        if (container->stage == Stage::removing) {
+            throw ApiError{409, "container is marked for removal and cannot be started"};
+        }
+        // One that waits to be started again, or is about to be told as ended, is left by its follower.
+        container->was_stopped = true;
+        container->is_kept = true;
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return !container->is_followed || is_stopping_; });
+        container->was_stopped = false;
+        container->is_kept = false;
+        container->restarts = 0;
+    }
+    write_record(*container);
+    try {
+        Channel watch = launch(container);
+        const std::lock_guard lock{mutex_};
+        follow(container, std::move(watch));
+    } catch (const std::exception&) {
+        if (container->spec->is_removed_at_end) {
+            {
+                const std::lock_guard lock{mutex_};
+                forget(container);
+            }
+            remove_files(*container);
+            tell(*container, "destroy");
+        }
+        throw;
+    }
+}
+
+/// Starts a supervisor, gives it the clients that wait, and has it run the command. Answers the channel that
+/// tells how it goes on. Throws what kept the command from running; nothing is left then.
+Channel Containers::launch(const std::shared_ptr<Container>& container) {
+    std::vector<AttachedClient> clients;
+    {
+        const std::lock_guard lock{mutex_};
+        clients = std::exchange(container->waiting, {});
+        container->state = {};
+    }
+    const ContainerFiles& files = container->files;
+    const ContainerSpec& spec = *container->spec;
+    const Store::Hold hold = store_.hold();
+    const std::optional<StoredImage> image = store_.find(spec.image);
+    if (!image) {
+        throw ApiError{404, "No such image: " + spec.image_name};
+    }
+    std::vector<PortBinding> ports;
+    RunFile run = spec.run;
+    for (const PortBinding& port : spec.ports) {
+        ports.push_back(take_port(port, container->name));
+        run.machine.ports.push_back(forward_word(ports.back()));
+    }
+    const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
+    run.machine.kernel = kernel.kernel;
+    run.machine.initramfs = kernel.initramfs;
+    run.machine.layers = image->layers;
+    run.machine.writable = files.disk();
+    run.machine.is_writable_kept = true;
+    run.machine.cpus = ContainerMachine::cpus_for(run.config.cpus);
+    run.write(files);
+    start_supervisor_(files);
+    Channel watch = Channel::connect(files.socket());
+    std::optional<json::object> answer;
+    if (watch.valid() && watch.send({{"do", "watch"}})) {
+        for (AttachedClient& client : clients) {
+            ask(files, client_message("attach", client), client.socket.get());
+        }
+        answer = ask(files, {{"do", "start"}});
+    }
+    if (!is_done(answer)) {
+        const std::string why = answer ? text_in(*answer, "why") : "its supervisor was killed";
+        const int64_t status = answer ? number_in(*answer, "status") : kKilled;
+        const std::lock_guard lock{mutex_};
+        container->state.stage = RunState::Stage::ended;
+        container->state.exit_status = static_cast<int>(status);
+        container->state.error = why;
+        const bool is_commands_fault = status == kNotFound || status == kNotExecutable;
+        throw ApiError{is_commands_fault ? 400U : 500U,
+                       is_commands_fault ? "failed to create task for container: unable to start container "
+                                           "process: " +
+                                               why + ": unknown"
+                                         : why};
+    }
+    {
+        const std::lock_guard lock{mutex_};
+        container->stage = Stage::running;
+        container->state.stage = RunState::Stage::running;
+        container->state.started = system_clock::now();  // until it says so itself
+        container->ports = std::move(ports);
+    }
+    tell(*container, "start");
+    return watch;
+}
+
+/// On a thread of its own, until the container has ended and is not started again. The caller has mutex_.
+void Containers::follow(const std::shared_ptr<Container>& container, std::optional<Channel> watch) {
+    container->is_followed = true;
+    ++followers_;
+    try {
+        std::thread{[this, container, channel = std::move(watch)]() mutable {
+            try {
+                follow_to_the_end(container, std::move(channel));
+            } catch (const std::exception& error) {
+                log_warning("the container '" + container->name + "' is no longer followed: " + error.what());
+            }
+            const std::lock_guard lock{mutex_};
+            container->is_followed = false;
+            --followers_;
+            changed_.notify_all();
+        }}.detach();
+    } catch (const std::system_error& error) {
+        container->is_followed = false;
+        --followers_;
+        throw Error{ExitStatus::no_resources, "cannot follow a container", error.what()};
+    }
+}
+
+void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
+                                   std::optional<Channel> watch) {
+    constexpr milliseconds kShortest{100};
+    constexpr milliseconds kLongest{60'000};
+    constexpr seconds kWell{10};  // who ran as long does not fail at once
+    milliseconds pause = kShortest;
+    for (;;) {
+        if (watch) {
+            if (!follow_run(container, *watch)) {
+                return;
+            }
+            take_end(*container);
+        }
+        std::unique_lock lock{mutex_};
+        if (container->state.finished - container->state.started > kWell) {
+            pause = kShortest;
+        }
+        if (container->was_stopped ||
+            !wants_restart(container->spec->restart, container->state.exit_status, container->restarts)) {
+            container->stage = Stage::exited;
+            if (container->spec->is_removed_at_end && !container->is_kept) {
+                forget(container);
+                lock.unlock();
+                remove_files(*container);
+                tell(*container, "destroy");
+            }
+            return;
+        }
+        container->stage = Stage::restarting;
+        ++container->restarts;
+        changed_.wait_for(lock, pause, [&] { return container->was_stopped || is_stopping_; });
+        pause = std::min(2 * pause, kLongest);
+        if (is_stopping_) {
+            return;
+        }
+        watch.reset();
+        if (container->was_stopped) {
+            container->stage = Stage::exited;
+            continue;
+        }
+        lock.unlock();
+        try {
+            watch.emplace(launch(container));
+            const std::lock_guard again{mutex_};
+            if (container->was_stopped) {
+                ask(container->files, {{"do", "end"}});  // whoever wants its end found nobody to tell
+            }
+        } catch (const std::exception& error) {
+            log_warning("the container '" + container->name + "' cannot be started again: " + error.what());
+            const std::lock_guard again{mutex_};
+            container->state.finished = system_clock::now();
+            if (container->state.exit_status == 0) {
+                container->state.exit_status = kNotFound;
+            }
+        }
+    }
+}
+
+/// Takes what a supervisor tells until it is gone. False where this daemon is to end first.
+bool Containers::follow_run(const std::shared_ptr<Container>& container, Channel& watch) {
+    for (;;) {
+        std::array<pollfd, 2> entries{pollfd{watch.fd(), POLLIN, 0}, pollfd{stop_.get(), POLLIN, 0}};
+        if (poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) {
+            return false;
+        }
+        if (entries[1].revents != 0) {
+            return false;
+        }
+        if (entries[0].revents == 0) {
+            continue;
+        }
+        const std::optional<Channel::Message> message = watch.receive();
+        if (!message) {
+            if (watch.is_at_end()) {
+                return true;
+            }
+            continue;
+        }
+        const std::optional<RunState> state = state_in(message->what);
+        if (!state) {
+            continue;
+        }
+        const std::lock_guard lock{mutex_};
+        container->state = *state;
+        if (state->stage == RunState::Stage::running) {
+            container->stage = state->is_paused ? Stage::paused : Stage::running;
+        }
+        if (state->stage == RunState::Stage::ended) {
+            return true;
+        }
+    }
+}
+
+/// A run has ended, or its supervisor was killed.
+void Containers::take_end(Container& container) {
+    RunState state;
+    {
+        const std::lock_guard lock{mutex_};
+        if (container.state.stage != RunState::Stage::ended) {
+            note_death(container);
+        }
+        container.ports.clear();
+        container.stage = Stage::exited;  // before anybody is told
+        state = container.state;
+    }
+    if (state.is_out_of_memory) {
+        tell(container, "oom");
+    }
+    tell(container, "die", {{"exitCode", std::to_string(state.exit_status)}});
+}
+
+void Containers::require_running(const Container& container) const {
+    const std::lock_guard lock{mutex_};
+    if (container.stage != Stage::running && container.stage != Stage::paused) {
+        throw ApiError{409, "container " + container.id + " is not running"};
+    }
+}
+
+void Containers::stop(const std::string& name, std::optional<seconds> timeout, std::optional<int> signal) {
+    const std::shared_ptr<Container> container = look_up(name);
+    const std::lock_guard operation{container->operation};
+    if (!stop_now(container, timeout, signal)) {
+        throw ApiError{304, ""};
+    }
+}
+
+/// False where it does not run.
+bool Containers::stop_now(const std::shared_ptr<Container>& container, std::optional<seconds> timeout,
+                          std::optional<int> signal) {
+    const ContainerSpec& spec = *container->spec;
+    std::unique_lock lock{mutex_};
+    if (!container->is_followed) {
+        return false;
+    }
+    container->was_stopped = true;
+    changed_.notify_all();
+    const auto send = [&](int number) {
+        lock.unlock();
+        tell(*container, "kill", {{"signal", std::to_string(number)}});  // before what comes of it is told
+        ask(container->files, {{"do", "signal"}, {"value", number}});
+        lock.lock();
+    };
+    const auto has_ended = [&] { return !container->is_followed || is_stopping_; };
+    if (container->stage != Stage::restarting) {
+        const seconds patience = timeout.value_or(spec.stop_timeout);
+        send(signal.value_or(spec.stop_signal));
+        if (patience < seconds{0}) {
+            changed_.wait(lock, has_ended);
+        }
+        constexpr seconds kForTheKernel{10};
+        if (!changed_.wait_for(lock, std::min(patience, seconds{std::chrono::hours{24}}), has_ended)) {
+            send(SIGKILL);
+            if (!changed_.wait_for(lock, kForTheKernel, has_ended)) {
+                lock.unlock();
+                ask(container->files, {{"do", "end"}});  // its guest does not obey
+                lock.lock();
+            }
+        }
+    }
+    changed_.wait(lock, has_ended);
+    lock.unlock();
+    try {
+        write_record(*container);
+    } catch (const Error&) {
+        // It was removed with its end.
+    }
+    tell(*container, "stop");
+    return true;
+}
+
+void Containers::restart(const std::string& name, std::optional<seconds> timeout, std::optional<int> signal) {
+    const std::shared_ptr<Container> container = look_up(name);
+    const std::lock_guard operation{container->operation};
+    {
+        const std::lock_guard lock{mutex_};
+        container->is_kept = true;
+    }
+    stop_now(container, timeout, signal);
+    start_now(container);
+    tell(*container, "restart");
+}
+
+void Containers::send_signal(const std::string& name, int signal) {
+    const std::shared_ptr<Container> container = look_up(name);
+    {
+        const std::lock_guard lock{mutex_};
+        if (container->stage != Stage::running && container->stage != Stage::paused) {
+            throw ApiError{
+                409, "cannot kill container: " + name + ": container " + container->id + " is not running"};
+        }
+        if (signal == SIGKILL || signal == container->spec->stop_signal) {
+            container->was_stopped = true;  // its policy does not start it again, as with Docker
+        }
+    }
+    tell(*container, "kill", {{"signal", std::to_string(signal)}});
+    ask(container->files, {{"do", "signal"}, {"value", signal}});
+}
+
+void Containers::freeze(const std::string& name, bool is_on) {
+    const std::shared_ptr<Container> container = look_up(name);
+    const std::lock_guard operation{container->operation};
+    require_running(*container);
+    {
+        const std::lock_guard lock{mutex_};
+        if (is_on == (container->stage == Stage::paused)) {
+            throw ApiError{is_on ? 409U : 500U,
+                           "container " + container->id + (is_on ? " is already paused" : " is not paused")};
+        }
+    }
+    if (!is_done(ask(container->files, {{"do", "freeze"}, {"on", is_on}}))) {
+        throw ApiError{500, "cannot pause or resume the container: its guest does not obey"};
+    }
+    {
+        const std::lock_guard lock{mutex_};
+        if (container->stage == Stage::running || container->stage == Stage::paused) {
+            container->stage = is_on ? Stage::paused : Stage::running;
+        }
+    }
+    tell(*container, is_on ? "pause" : "unpause");
+}
+
+void Containers::pause(const std::string& name) {
+    freeze(name, true);
+}
+
+void Containers::resume(const std::string& name) {
+    freeze(name, false);
+}
+
+}  // namespace hull::container

@@ -1,0 +1,141 @@
+// The process that a running container belongs to.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/event_loop.h"
+#include "base/unique_fd.h"
+#include "container/machine/container_guest.h"
+#include "container/machine/container_machine.h"
+#include "container/supervisor/channel.h"
+#include "container/supervisor/container_files.h"
+#include "container/supervisor/log.h"
+#include "container/supervisor/supervised_command.h"
+#include "vmm/agent/agent_client.h"
+#include "vmm/main/watched_machine.h"
+
+namespace hull::container {
+
+/// Runs one container, once: boots its machine, runs its command when it is told to, and does what is asked
+/// over its socket (channel.h), until the command has ended. How that went is in the container's folder then.
+/// The guest is held for hostile: what fails there is told as the container's failure. One for a process,
+/// which has one thread.
+class Supervisor {
+  public:
+    /// `listener` is where the daemon's connections arrive. Blocks SIGTERM and SIGINT, which end the machine.
+    Supervisor(ContainerFiles files, UniqueFd listener);
+    Supervisor(const Supervisor&) = delete;
+    Supervisor& operator=(const Supervisor&) = delete;
+    ~Supervisor();
+
+    void run();
+
+  private:
+    struct Connection {
+        Channel channel;
+        bool watches = false;
+        bool is_answered = true;  // what it has asked
+    };
+    using Asker = std::weak_ptr<Connection>;
+    struct Exec {
+        std::unique_ptr<SupervisedCommand> command;
+        ExecConfig config;
+        Asker asker;  // who waits for its start
+        bool has_ended = false;
+    };
+    /// What the agent was asked: called with what it reads, or null where it fails.
+    using Question = std::function<void(const std::string* contents)>;
+    struct Group {
+        Asker asker;
+        boost::json::object files;
+        size_t left = 0;
+    };
+
+    // The machine and its guest.
+    void boot();
+    void wait_for_disk() const;
+    void take_hello();
+    void run_command();
+    void take_started(uint32_t number);
+    void take_failure(uint32_t number, int error, const std::string& what);
+    void take_end(uint32_t number, CommandEnd end);
+    void take_contents(uint32_t number, const std::string* contents);
+    void take_connection(agent::Type kind, uint32_t number, UniqueFd connection);
+    void take_machines_end();
+    void take_machines_words();
+    void find_out_of_memory();
+    void finish_if_all_came();
+    uint32_t ask(Question question);
+
+    // How it ends.
+    void finish(int status);
+    void fail(const std::string& why);
+    void kill();
+    void end_machine();
+    void end_clients();
+
+    // The daemon.
+    void accept_connection();
+    void take_message(int fd);
+    void drop(int fd);
+    void answer(const Asker& asker, const boost::json::object& what);
+    void refuse(const Asker& asker, const std::string& why, int status);
+    void tell_state();
+    void perform(const std::shared_ptr<Connection>& from, Channel::Message& message);
+    void attach(SupervisedCommand& command, Channel::Message& message);
+    void start_exec(const Asker& asker, Channel::Message& message);
+    void tell_exec(const Asker& asker, uint32_t number);
+    void send_signal(const Asker& asker, const boost::json::object& what);
+    void resize(const Asker& asker, const boost::json::object& what);
+    void freeze(const Asker& asker, bool is_on);
+    void tell_group(const Asker& asker);
+    void end_exec(uint32_t number, int status);
+
+    ContainerFiles files_;
+    UniqueFd listener_;
+    EventLoop loop_;
+    UniqueFd signals_;
+    RunFile run_;
+    RunState state_;
+    std::optional<LogWriter> log_;
+    std::unique_ptr<SupervisedCommand> command_;
+    std::map<uint32_t, Exec> execs_;                    // by the agent's number
+    std::deque<std::pair<uint32_t, int>> ended_execs_;  // their statuses, the oldest first
+    std::map<uint32_t, Question> questions_;            // likewise
+    uint32_t next_question_;
+    std::map<int, std::shared_ptr<Connection>> connections_;
+    std::vector<Asker> starters_;               // who wait for the command's start
+    std::pair<uint32_t, uint32_t> size_{0, 0};  // rows and columns of the command's terminal
+    bool is_start_asked_ = false;
+    bool is_guest_ready_ = false;
+    bool is_command_asked_ = false;
+    bool has_command_ended_ = false;
+    bool is_memory_known_ = false;
+    bool is_done_ = false;
+    bool is_to_be_killed_ = false;
+    bool has_machine_ended_ = false;
+
+    UniqueFd words_from_;  // what the machine's process says when it fails
+    UniqueFd words_to_;
+    std::string words_;
+    std::optional<StartedMachine> machine_;
+    std::optional<AgentClient> client_;
+    std::optional<ContainerGuest> guest_;
+    std::optional<WatchedMachine> watched_;
+};
+
+/// `hulld supervise FOLDER`, which the daemon starts with the listening socket as descriptor 3. Throws Error
+/// (usage) where it is started otherwise.
+ExitStatus run_supervise(const std::vector<std::string>& arguments);
+
+}  // namespace hull::container

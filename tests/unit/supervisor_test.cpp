@@ -1,0 +1,440 @@
+// A container's supervisor with a machine that is none: the test is its guest's agent.
+#include "container/supervisor/supervisor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <boost/json/serialize.hpp>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/files.h"
+#include "tests/support/frames.h"
+#include "tests/support/sockets.h"
+#include "tests/support/supervised.h"
+
+namespace hull::container {
+namespace {
+
+using namespace std::chrono_literals;
+using boost::json::object;
+using test::frame;
+using test::Supervised;
+using testing::HasSubstr;
+
+constexpr int kPatienceMs = 60'000;
+
+class SupervisorTest : public testing::Test {
+  protected:
+    SupervisorTest() {
+        files_.folder = folder_.path() / "123456789012";
+        std::filesystem::create_directory(files_.folder);
+        std::error_code error;
+        std::filesystem::create_hard_link(HULL_DAEMON, hulld_, error);
+        if (error) {
+            std::filesystem::copy_file(HULL_DAEMON, hulld_);
+        }
+        static_cast<void>(folder_.file("hull-agent.initramfs", ""));
+        machine_is("while [ ! -e \"$0.off\" ]; do sleep 0.02; done");
+        run_.config.command = {"program"};
+        run_.config.host_name = "x";
+        run_.machine.writable = folder_.file("disk", "x");
+    }
+    /// What the machine's process is instead.
+    void machine_is(const std::string& script) const {
+        const auto file = folder_.file("hull", "#!/bin/sh\n" + script + "\n");
+        std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+    }
+    Supervised& boot() {
+        running_.reset();
+        return running_.emplace(hulld_, files_, run_);
+    }
+    /// A connection of the guest's.
+    [[nodiscard]] UniqueFd connect() const {
+        const std::string path = files_.folder / "vsock_1024";
+        for (int tries = 0; tries < 2000; ++tries) {
+            UniqueFd fd = std::filesystem::exists(path) ? test::connect_unix(path) : UniqueFd{};
+            if (fd.valid()) {
+                return fd;
+            }
+            std::this_thread::sleep_for(10ms);
+        }
+        ADD_FAILURE() << "nobody listens";
+        return UniqueFd{};
+    }
+    void greet() {
+        control_ = connect();
+        report(test::hello_frame());
+    }
+    void report(const std::string& bytes) const {
+        static_cast<void>(send(control_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
+    }
+    static std::string status(uint32_t number, uint64_t value) {
+        return frame(agent::kExited, number,
+                     [&](agent::FrameWriter& writer) { writer.add_number(agent::kStatus, value); });
+    }
+    static std::string failure(uint32_t number, uint64_t error, const char* what) {
+        return frame(agent::kFailed, number, [&](agent::FrameWriter& writer) {
+            writer.add_number(agent::kError, error);
+            writer.add_text(agent::kText, what);
+        });
+    }
+    struct Request {
+        uint32_t type = 0;
+        uint32_t number = 0;
+        std::string payload;
+    };
+    /// The next request of this type; those before it are passed over.
+    [[nodiscard]] Request wait_for(uint32_t type) const {
+        for (;;) {
+            const std::string header = test::read_up_to(control_.get(), agent::kHeaderSize, kPatienceMs);
+            if (header.size() < agent::kHeaderSize) {
+                ADD_FAILURE() << "no request of type " << type;
+                return {};
+            }
+            const auto* words = reinterpret_cast<const uint8_t*>(header.data());
+            Request request{agent::load_word(words), agent::load_word(words + 4), ""};
+            request.payload = test::read_up_to(control_.get(), agent::load_word(words + 8), kPatienceMs);
+            if (request.type == type) {
+                return request;
+            }
+        }
+    }
+    void answer_read(const std::string& contents) const {
+        const Request read = wait_for(agent::kRead);
+        report(frame(agent::kContents, read.number, [&](agent::FrameWriter& writer) {
+            writer.add_bytes(agent::kContent, contents.data(), contents.size());
+        }));
+    }
+    UniqueFd open_stream(agent::Type kind, uint32_t number) const {
+        UniqueFd fd = connect();
+        test::write_all(fd.get(), frame(kind, number));
+        return fd;
+    }
+    /// Starts the command, and gives it its streams.
+    void start() {
+        boot();
+        greet();
+        container::Channel channel = container::Channel::connect(files_.socket());
+        ASSERT_TRUE(channel.send({{"do", "start"}}));
+        EXPECT_EQ(wait_for(agent::kRun).number, 1U);
+        open_streams(1);
+        report(frame(agent::kStarted, 1));
+        ASSERT_EQ(Supervised::kind(Supervised::next(channel)), "done");
+        EXPECT_EQ(running_->state().stage, RunState::Stage::running);
+    }
+    void open_streams(uint32_t number) {
+        input_ = open_stream(agent::kInput, number);
+        output_ = open_stream(agent::kOutput, number);
+        errors_ = open_stream(agent::kErrors, number);
+    }
+    void close_streams() {
+        input_.reset();
+        output_.reset();
+        errors_.reset();
+    }
+    /// The command has ended, and its guest does what a guest does.
+    RunState end(uint64_t value, const std::string& memory_events = "low 0\noom_kill 0\n") {
+        report(status(1, value));
+        close_streams();
+        answer_read(memory_events);
+        EXPECT_EQ(test::read_up_to(control_.get(), 1, kPatienceMs), "") << "it is to power off";
+        static_cast<void>(folder_.file("hull.off", ""));
+        return running_->wait();
+    }
+
+    const test::TemporaryFolder folder_;
+    const std::filesystem::path hulld_ = folder_.path() / "hulld";
+    ContainerFiles files_;
+    RunFile run_;
+    UniqueFd control_;
+    UniqueFd input_;
+    UniqueFd output_;
+    UniqueFd errors_;
+    std::optional<Supervised> running_;
+};
+
+TEST_F(SupervisorTest, RunsACommandToItsEnd) {
+    start();
+    const UniqueFd client = running_->attach();
+    test::write_all(output_.get(), "printed\n");
+    EXPECT_EQ(test::framed(client.get(), "printed\n"), "1:printed\n");
+    const RunState state = end(4);
+    EXPECT_EQ(state.exit_status, 4);
+    EXPECT_EQ(state.error, "");
+    EXPECT_FALSE(state.is_out_of_memory);
+    EXPECT_EQ(test::framed(client.get()), "");
+    LogReader log{files_.log(), std::nullopt};
+    EXPECT_EQ(log.next().value().text, "printed\n");
+    EXPECT_EQ(running_->exit_status(), 0);
+}
+
+TEST_F(SupervisorTest, TellsThatMemoryWasOut) {
+    start();
+    EXPECT_TRUE(end(137, "low 0\noom 4\noom_kill 12\noom_group_kill 0\n").is_out_of_memory);
+}
+
+TEST_F(SupervisorTest, AThrownAwayGuestIsKilledAtOnce) {
+    run_.is_thrown_away = true;
+    start();
+    report(status(1, 0));
+    close_streams();
+    answer_read("");
+    EXPECT_EQ(running_->wait().exit_status, 0);
+}
+
+TEST_F(SupervisorTest, OnlyItsFirstInputClientEndsTheInput) {
+    run_.config.has_input = true;
+    run_.input_ends_with_client = true;
+    start();
+    const UniqueFd looking = running_->attach({{"input", false}});
+    shutdown(looking.get(), SHUT_WR);
+    const UniqueFd typing = running_->attach({{"first", "61"}});
+    test::write_all(typing.get(), "b");
+    EXPECT_EQ(test::read_up_to(input_.get(), 2), "ab");
+    EXPECT_FALSE(is_readable(input_.get()));
+    shutdown(typing.get(), SHUT_WR);
+    EXPECT_EQ(test::read_up_to(input_.get(), 1, kPatienceMs), "");
+    EXPECT_TRUE(is_readable(input_.get())) << "its end";
+    test::write_all(errors_.get(), "still told");
+    EXPECT_EQ(test::framed(typing.get(), "told"), "2:still told");
+    end(0);
+}
+
+TEST_F(SupervisorTest, InputStaysOpenWithoutThat) {
+    run_.config.has_input = true;
+    start();
+    for (const char* word : {"one", "two"}) {
+        UniqueFd typing = running_->attach();
+        test::write_all(typing.get(), word);
+        typing.reset();
+        EXPECT_EQ(test::read_up_to(input_.get(), 3), word);
+    }
+    EXPECT_FALSE(is_readable(input_.get()));
+    end(0);
+}
+
+TEST_F(SupervisorTest, ThereIsNoInputWhereItIsToHaveNone) {
+    start();
+    EXPECT_EQ(test::read_up_to(input_.get(), 1, kPatienceMs), "");
+    const UniqueFd typing = running_->attach();
+    test::write_all(typing.get(), std::string(200'000, 'x'));  // which nobody holds up
+    end(0);
+}
+
+TEST_F(SupervisorTest, KeysAreLookedForAcrossWhatComes) {
+    run_.config.tty = true;
+    run_.config.has_input = true;
+    boot();
+    greet();
+    const UniqueFd client = running_->attach({{"keys", boost::json::array{1, 1, 2}}});
+    container::Channel channel = container::Channel::connect(files_.socket());
+    ASSERT_TRUE(channel.send({{"do", "start"}}));
+    static_cast<void>(wait_for(agent::kRun));
+    input_ = open_stream(agent::kTerminal, 1);
+    report(frame(agent::kStarted, 1));
+    EXPECT_EQ(Supervised::kind(Supervised::next(channel)), "done");
+    test::write_all(client.get(), "a\x01");
+    EXPECT_EQ(test::read_up_to(input_.get(), 1), "a");
+    EXPECT_EQ(test::read_up_to(input_.get(), 1, 50), "") << "may be the first of them";
+    test::write_all(client.get(), "b\x01\x01");
+    EXPECT_EQ(test::read_up_to(input_.get(), 2),
+              "\x01"
+              "b");
+    test::write_all(input_.get(), "shown");
+    EXPECT_EQ(test::read_up_to(client.get(), 5), "shown") << "as it is";
+    test::write_all(client.get(), "\x02");
+    EXPECT_EQ(test::read_up_to(client.get(), 1, kPatienceMs), "");
+    EXPECT_FALSE(is_readable(input_.get()));
+    input_.reset();
+    report(status(1, 0));
+    answer_read("");
+    static_cast<void>(folder_.file("hull.off", ""));
+    EXPECT_EQ(running_->wait().exit_status, 0);
+}
+
+TEST_F(SupervisorTest, AClientThatTakesNothingIsLeftBehindAtTheEnd) {
+    start();
+    const UniqueFd lazy = running_->attach();
+    const std::string part(32 << 10, 'x');
+    size_t written = 0;
+    for (ssize_t got = 1; got > 0;) {
+        pollfd entry{output_.get(), POLLOUT, 0};
+        got = poll(&entry, 1, 2000) == 1 ? send(output_.get(), part.data(), part.size(), MSG_DONTWAIT) : 0;
+        written += static_cast<size_t>(std::max<ssize_t>(got, 0));
+    }
+    EXPECT_GT(written, StreamClient::kMostWaiting);
+    EXPECT_LT(written, 4 * StreamClient::kMostWaiting);
+    EXPECT_EQ(end(0).exit_status, 0);
+}
+
+TEST_F(SupervisorTest, SaysWhyAProgramIsNotRun) {
+    struct Row {
+        const char* program;
+        uint64_t error;
+        const char* what;
+        int status;
+        const char* why;
+    };
+    const Row rows[] = {
+        {"nosuch", ENOENT, agent::kToRunIt, 127, "exec: \"nosuch\": executable file not found in $PATH"},
+        {"/no/such", ENOENT, agent::kToRunIt, 127,
+         "exec: \"/no/such\": stat /no/such: no such file or directory"},
+        {"x", EACCES, agent::kToRunIt, 126, "exec: \"x\": permission denied"},
+        {"x", ENOENT, "to find the user in /etc/passwd", 128,
+         "the agent fails to find the user in /etc/passwd: No such file or directory"},
+    };
+    for (const Row& row : rows) {
+        std::filesystem::remove(folder_.path() / "hull.off");
+        run_.config.command = {row.program};
+        boot();
+        greet();
+        container::Channel channel = container::Channel::connect(files_.socket());
+        ASSERT_TRUE(channel.send({{"do", "start"}}));
+        static_cast<void>(wait_for(agent::kRun));
+        static_cast<void>(folder_.file("hull.off", ""));
+        report(failure(1, row.error, row.what));
+        const object answer = Supervised::next(channel);
+        EXPECT_EQ(answer.at("is"), "failed");
+        EXPECT_EQ(answer.at("why"), row.why);
+        const RunState state = running_->wait();
+        EXPECT_EQ(state.exit_status, row.status);
+        EXPECT_EQ(state.error, row.why);
+        EXPECT_EQ(state.started, std::chrono::system_clock::time_point{});
+    }
+}
+
+TEST_F(SupervisorTest, SaysWhyThereIsNoMachine) {
+    machine_is("echo noise >&2; echo 'hull: cannot open the disk: it is gone' >&2; exit 4");
+    boot();
+    EXPECT_EQ(running_->wait().error, "cannot open the disk: it is gone");
+    EXPECT_EQ(running_->state().exit_status, 128);
+    machine_is("head -c 100000 /dev/zero >&2; exit 0");
+    boot();
+    EXPECT_THAT(running_->wait().error, HasSubstr("the guest has ended by itself"));
+    std::filesystem::remove(folder_.path() / "hull");
+    boot();
+    EXPECT_THAT(running_->wait().error, HasSubstr("cannot find 'hull'"));
+    EXPECT_EQ(running_->exit_status(), 0);
+}
+
+TEST_F(SupervisorTest, AHostileGuestHarmsItsContainerOnly) {
+    const std::string too_large = [] {
+        std::string bytes = test::raw_frame(agent::kFailed, 0, "");
+        agent::store_word(reinterpret_cast<uint8_t*>(bytes.data()) + 8, ~0U);
+        return bytes;
+    }();
+    const std::string rows[] = {too_large, test::hello_frame(), frame(agent::kRun, 1),
+                                failure(ContainerGuest::kFirstSetUp + 3, EIO, "to mount"), "garbage, really"};
+    for (const std::string& row : rows) {
+        start();
+        report(row + row);
+        control_ = UniqueFd{};
+        const RunState state = running_->wait();
+        EXPECT_EQ(running_->exit_status(), 0);
+        EXPECT_EQ(state.exit_status, 128);
+        EXPECT_NE(state.error, "");
+        close_streams();
+    }
+    // Reports of what nobody asked for change nothing.
+    start();
+    report(frame(agent::kStarted, 1) + frame(agent::kStarted, 77) + status(77, 3) + failure(77, 1, "x") +
+           frame(agent::kContents, 5,
+                 [](agent::FrameWriter& writer) { writer.add_bytes(agent::kContent, "x", 1); }));
+    const UniqueFd again = open_stream(agent::kOutput, 1);
+    const UniqueFd other = open_stream(agent::kOutput, 77);
+    EXPECT_EQ(test::read_up_to(again.get(), 1, kPatienceMs), "");
+    EXPECT_EQ(test::read_up_to(other.get(), 1, kPatienceMs), "");
+    EXPECT_EQ(end(0).exit_status, 0);
+}
+
+TEST_F(SupervisorTest, RemembersHowFurtherCommandsEnded) {
+    start();
+    const UniqueFd main_output = std::move(output_);
+    const UniqueFd main_errors = std::move(errors_);
+    const ExecConfig config{.command = {"nosuch"}, .environment = {}, .user = "", .working_folder = ""};
+    const auto ask = [&](uint32_t number, const std::string& report_of_it) {
+        Channel channel = Channel::connect(files_.socket());
+        EXPECT_TRUE(channel.send({{"do", "exec"}, {"number", number}, {"exec", config.to_json()}}));
+        EXPECT_EQ(wait_for(agent::kRun).number, number + 1);
+        report(report_of_it);
+        return boost::json::serialize(Supervised::next(channel));
+    };
+    EXPECT_EQ(ask(1, frame(agent::kStarted, 2)), R"({"is":"done"})");
+    EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 1}}).at("running"), true);
+    report(status(2, 9));
+    EXPECT_EQ(ask(2, failure(3, ENOENT, agent::kToRunIt)),
+              R"({"is":"failed","why":"exec: \"nosuch\": executable file not found in $PATH","status":127})");
+    EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 1}}).at("status"), 9);
+    EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 2}}).at("status"), 127);
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "end"}})), "done");
+    EXPECT_EQ(running_->wait().exit_status, 137);
+}
+
+TEST_F(SupervisorTest, RefusesWhatItDoesNotUnderstand) {
+    start();
+    const object rows[] = {
+        {},
+        {{"do", 1}},
+        {{"do", "dance"}},
+        {{"do", "attach"}},
+        {{"do", "exec"}, {"number", 1}},
+        {{"do", "exec"}, {"number", 0}, {"exec", object{{"command", boost::json::array{"x"}}}}},
+        {{"do", "exec"}, {"number", 0x4000'0000}, {"exec", object{{"command", boost::json::array{"x"}}}}},
+        {{"do", "exec"}, {"number", 1}, {"exec", object{{"command", boost::json::array{}}}}},
+        {{"do", "signal"}},
+        {{"do", "signal"}, {"value", 0}},
+        {{"do", "signal"}, {"value", 65}},
+        {{"do", "resize"}, {"rows", 65536}, {"columns", 1}},
+        {{"do", "resize"}, {"rows", 1}},
+        {{"do", "freeze"}, {"on", 1}},
+        {{"do", "state-of-exec"}},
+    };
+    for (const object& row : rows) {
+        const object answer = running_->ask(row);
+        EXPECT_EQ(Supervised::kind(answer), "failed") << boost::json::serialize(row);
+    }
+    for (const object& row : {object{{"first", "6"}}, object{{"first", "zz"}}, object{{"keys", 1}},
+                              object{{"keys", boost::json::array{256}}}, object{{"input", "yes"}}}) {
+        object answer;
+        const UniqueFd client = running_->attach(row, &answer);
+        EXPECT_EQ(Supervised::kind(answer), "failed") << boost::json::serialize(row);
+        EXPECT_EQ(test::read_up_to(client.get(), 1, kPatienceMs), "");
+    }
+    // More than may be connected: they wait, and nobody is harmed.
+    std::vector<Channel> many;
+    for (int index = 0; index < 80; ++index) {
+        many.push_back(Channel::connect(files_.socket()));
+        ASSERT_TRUE(many.back().valid());
+        many.back().send({{"do", "watch"}});
+    }
+    many.clear();
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "watch"}})), "state");
+    EXPECT_EQ(end(0).exit_status, 0);
+}
+
+TEST_F(SupervisorTest, ARunFileThatIsNoneIsTold) {
+    run_.config.command = {};
+    boot();
+    EXPECT_THAT(running_->wait().error, HasSubstr("it has no command"));
+    EXPECT_EQ(running_->state().exit_status, 128);
+}
+
+TEST_F(SupervisorTest, WhatOneThatWasKilledHasLeftIsInNobodysWay) {
+    start();
+    kill(running_->pid(), SIGKILL);
+    running_->wait();
+    EXPECT_TRUE(std::filesystem::exists(files_.folder / "vsock_1024"));
+    EXPECT_TRUE(std::filesystem::exists(files_.folder / "console"));
+    start();
+    EXPECT_EQ(end(0).exit_status, 0);
+    EXPECT_FALSE(std::filesystem::exists(files_.folder / "vsock_1024"));
+    EXPECT_FALSE(std::filesystem::exists(files_.folder / "console"));
+}
+
+}  // namespace
+}  // namespace hull::container
