@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <ctime>
 #include <utility>
 
 #include "base/error.h"
@@ -54,9 +53,21 @@ size_t character_size(std::string_view text) {
                : 0;
 }
 
+bool is_plain(char byte) {
+    return byte >= ' ' && byte <= '~' && byte != '"' && byte != '\\';
+}
+
 void append_quoted(std::string& to, std::string_view text) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
     to += '"';
     while (!text.empty()) {
+        const auto plain =
+            static_cast<size_t>(std::find_if_not(text.begin(), text.end(), is_plain) - text.begin());
+        to += text.substr(0, plain);
+        text.remove_prefix(plain);
+        if (text.empty()) {
+            break;
+        }
         const size_t size = character_size(text);
         const char first = text.front();
         if (size == 0) {
@@ -67,9 +78,9 @@ void append_quoted(std::string& to, std::string_view text) {
         } else if (first == '\n') {
             to += "\\n";
         } else if (static_cast<unsigned char>(first) < ' ') {
-            std::array<char, 8> escaped{};
-            std::snprintf(escaped.data(), escaped.size(), "\\u%04x", static_cast<unsigned>(first));
-            to += escaped.data();
+            to += "\\u00";
+            to += kDigits[static_cast<size_t>(first) >> 4];
+            to += kDigits[static_cast<size_t>(first) & 15];
         } else {
             to += text.substr(0, size);
         }

@@ -57,14 +57,17 @@ bool SupervisedCommand::take(agent::Type kind, UniqueFd& connection) {
         return false;
     }
     expected_ &= ~bit_of(kind);
-    if (kind == agent::kInput || kind == agent::kTerminal) {
-        input_ = kind == agent::kInput ? std::move(connection) : duplicate(connection.get());
+    if (kind == agent::kInput) {
+        input_ = std::move(connection);
+        send_input();
+        return true;
+    }
+    if (kind == agent::kTerminal) {
+        input_ = duplicate(connection.get());
         send_input();
     }
-    if (kind != agent::kInput) {
-        outputs_.at(kind == agent::kErrors ? 1 : 0).connection = std::move(connection);
-        watch_outputs();
-    }
+    outputs_.at(kind == agent::kErrors ? 1 : 0).connection = std::move(connection);
+    watch_outputs();
     return true;
 }
 

@@ -70,11 +70,26 @@ std::string last_line(const std::string& text) {
     return line.starts_with(kName) ? line.substr(kName.size()) : line;
 }
 
-/// Why a program was not run, as Docker says it.
-std::string why_not_run(const std::string& program, int error) {
-    constexpr size_t kMostShown = 300;
-    const std::string shown = program.size() > kMostShown ? printable(program) : program;
-    const std::string begin = "exec: \"" + shown + "\": ";
+/// At most so much of what is the user's own text.
+std::string shown(const std::string& text) {
+    constexpr size_t kMost = 300;
+    return text.size() > kMost ? printable(text) : text;
+}
+
+/// Why a command was not run, as Docker says it where Docker does: the agent fails at `what`.
+std::string why_not_run(const std::string& program, const std::string& user, int error,
+                        const std::string& what) {
+    if (what.starts_with("to find the user in")) {
+        return "unable to find user " + shown(user) + ": no matching entries in passwd file";
+    }
+    if (what.starts_with("to find the group in")) {
+        return "unable to find group " + shown(user.substr(user.find(':') + 1)) +
+               ": no matching entries in group file";
+    }
+    if (what != agent::kToRunIt) {
+        return "the agent fails " + what + ": " + errno_text(error);
+    }
+    const std::string begin = "exec: \"" + shown(program) + "\": ";
     if (error == ENOENT && program.find('/') == std::string::npos) {
         return begin + "executable file not found in $PATH";
     }
@@ -82,7 +97,7 @@ std::string why_not_run(const std::string& program, int error) {
     if (!cause.empty() && cause[0] >= 'A' && cause[0] <= 'Z') {
         cause[0] = static_cast<char>(cause[0] - 'A' + 'a');
     }
-    return begin + (error == ENOENT ? "stat " + shown + ": " : "") + cause;
+    return begin + (error == ENOENT ? "stat " + shown(program) + ": " : "") + cause;
 }
 
 int status_of_failure(int error, const std::string& what) {
@@ -257,14 +272,14 @@ void Supervisor::take_started(uint32_t number) {
 
 void Supervisor::take_failure(uint32_t number, int error, const std::string& what) {
     if (number == ContainerGuest::kCommand && is_command_asked_) {
-        state_.error = what == agent::kToRunIt ? why_not_run(run_.config.command.front(), error)
-                                               : "the agent fails " + what + ": " + errno_text(error);
+        state_.error = why_not_run(run_.config.command.front(), run_.config.user, error, what);
         finish(what == agent::kToRunIt ? status_of_failure(error, what) : kFailed);
     } else if (const auto exec = execs_.find(number); exec != execs_.end()) {
         const int status = status_of_failure(error, what);
+        const ExecConfig& config = exec->second.config;
         refuse(std::exchange(exec->second.asker, {}),
-               what == agent::kToRunIt ? why_not_run(exec->second.config.command.front(), error)
-                                       : "the agent fails " + what + ": " + errno_text(error),
+               why_not_run(config.command.front(), config.user.empty() ? run_.config.user : config.user,
+                           error, what),
                status);
         end_exec(number, status);
         exec->second.command->end_clients();

@@ -42,6 +42,7 @@ class SupervisorTest : public testing::Test {
         machine_is("while [ ! -e \"$0.off\" ]; do sleep 0.02; done");
         run_.config.command = {"program"};
         run_.config.host_name = "x";
+        run_.config.user = "somebody";
         run_.machine.writable = folder_.file("disk", "x");
     }
     /// What the machine's process is instead.
@@ -286,7 +287,8 @@ TEST_F(SupervisorTest, SaysWhyAProgramIsNotRun) {
          "exec: \"/no/such\": stat /no/such: no such file or directory"},
         {"x", EACCES, agent::kToRunIt, 126, "exec: \"x\": permission denied"},
         {"x", ENOENT, "to find the user in /etc/passwd", 128,
-         "the agent fails to find the user in /etc/passwd: No such file or directory"},
+         "unable to find user somebody: no matching entries in passwd file"},
+        {"x", EIO, "to set a limit", 128, "the agent fails to set a limit: Input/output error"},
     };
     for (const Row& row : rows) {
         std::filesystem::remove(folder_.path() / "hull.off");
