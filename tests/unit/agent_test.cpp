@@ -173,7 +173,7 @@ class AgentOverSockets : public testing::Test {
         run(number, words, more);
         auto fds = streams(number);
         fds.at(kInput).reset();
-        const std::string printed = all_of(fds.at(kOutput)) + all_of(fds.at(kErrors));
+        std::string printed = all_of(fds.at(kOutput)) + all_of(fds.at(kErrors));
         EXPECT_EQ(report().value(kStatus), 0) << printed;
         return printed;
     }

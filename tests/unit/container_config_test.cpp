@@ -189,6 +189,7 @@ TEST(ContainerFolder, ManyAreMadeAndRemovedAtOnce) {
     const std::filesystem::path parent = folder.path() / "hull";
     std::atomic<int> made = 0;
     std::vector<std::thread> all;
+    all.reserve(kContainers);
     for (int container = 0; container < kContainers; ++container) {
         all.emplace_back([&, name = std::to_string(container)] {
             for (int round = 0; round < kRounds; ++round) {
