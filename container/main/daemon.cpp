@@ -83,8 +83,9 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
         .name = "daemon",
         .text =
             "Usage: hull daemon [OPTION…]\n"
-            "Listens for clients of Docker's Engine API, so that 'docker' manages images here, where\n"
-            "DOCKER_HOST=unix://PATH says so. SIGTERM ends it.\n"};
+            "Listens for clients of Docker's Engine API, so that 'docker' runs containers here, each in a\n"
+            "virtual machine of its own, where DOCKER_HOST=unix://PATH says so. SIGTERM ends it; containers\n"
+            "run on, and the next daemon finds them.\n"};
     usage.known.add_options()  //
         ("socket", options::value<OptionValues>()->value_name("PATH"),
          "where to listen (default: /run/hull.sock for root, $XDG_RUNTIME_DIR/hull.sock for others)")  //
