@@ -251,7 +251,7 @@ void CreateBody::take_names() {
         if (address != ContainerConfig::kHostGateway && !is_address(address)) {
             refuse("invalid IP address in add-host: " + in_quotes(address));
         }
-        config_.extra_hosts.push_back(address + "\t" + name);
+        config_.extra_hosts.push_back(std::move(address.append("\t").append(name)));
     }
     config_.name_servers = host_.texts("Dns");
     for (const std::string& server : config_.name_servers) {
@@ -313,7 +313,7 @@ void CreateBody::take_sysctls() {
                                     "' is of the container's own namespaces for IPC and names, in which none "
                                     "can be set"};
         }
-        config_.sysctls.push_back(name + "=" + value);
+        config_.sysctls.push_back(std::string{name}.append("=").append(value));
     }
 }
 
@@ -335,7 +335,8 @@ void CreateBody::take_rights() {
 
 void CreateBody::take_file_systems() {
     for (const auto& [path, options] : host_.text_map("Tmpfs")) {
-        config_.tmpfs.push_back(TmpfsMount::parse(options.empty() ? path : path + ":" + options));
+        config_.tmpfs.push_back(
+            TmpfsMount::parse(options.empty() ? path : std::string{path}.append(":").append(options)));
     }
     for (const JsonObject& mount : host_.objects("Mounts")) {
         if (mount.text("Type") != "tmpfs") {
@@ -516,7 +517,7 @@ void CreateBody::check_size() const {
 
 std::string image_named_by(const json::value& body) {
     try {
-        const std::string name = JsonObject{object_of(body), kTried, ""}.text("Image");
+        std::string name = JsonObject{object_of(body), kTried, ""}.text("Image");
         if (name.empty()) {
             refuse("no image is named (Image)");
         }
