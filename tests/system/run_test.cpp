@@ -225,6 +225,14 @@ TEST_F(Run, AnImageOf127Layers) {
     EXPECT_EQ(shell("$R --network none many 'ls /many | wc -l; cat /last'").out, "126\n127");
 }
 
+TEST_F(Run, DebiansKernelServesWithItsModules) {
+    EXPECT_EQ(shell("${R%--kernel*} --kernel " + guest_file("debian/vmlinuz") + " --initramfs " +
+                    guest_file("initramfs-debian") +
+                    " -m 64m box sh -c 'cat /data/new /sys/fs/cgroup/memory.max; exit 9' 2>&1")
+                  .out,
+              "of the second layer\n67108864\n");
+}
+
 TEST_F(Run, APublishedPortLeadsIntoTheContainer) {
     HullProcess hull{words(
         {"-p", "127.0.0.1:18080:80", "box", "sh", "-c", "echo up; echo answer | nc -l -p 80; echo done"})};
