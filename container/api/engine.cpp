@@ -394,12 +394,15 @@ void Engine::require_unused(const std::string& name) const {
         const std::string words = container.is_running() ? "running" : "stopped";
         const std::string id = container.id.substr(0, kDigits);
         const std::string short_id = image->id.short_digits();
-        throw ApiError{409, is_id ? "conflict: unable to delete " + short_id +
-                                        " (cannot be forced) - image is being used by " + words +
-                                        " container " + id
-                                  : "conflict: unable to remove repository reference \"" + printable(name) +
-                                        "\" (cannot be forced) - container " + id +
-                                        " is using its referenced image " + short_id};
+        std::string why = "conflict: unable to ";
+        why += is_id ? "delete " + short_id : "remove repository reference \"" + printable(name) + "\"";
+        why += " (cannot be forced) - ";
+        if (is_id) {
+            why.append("image is being used by ").append(words).append(" container ").append(id);
+        } else {
+            why.append("container ").append(id).append(" is using its referenced image ").append(short_id);
+        }
+        throw ApiError{409, why};
     }
 }
 
