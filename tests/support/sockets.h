@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "base/unique_fd.h"
 #include "base/unix_address.h"
@@ -63,7 +64,7 @@ inline UniqueFd listen_unix(const std::string& path, int flags = 0) {
 }
 
 /// Two ends of one stream.
-inline std::array<UniqueFd, 2> make_socket_pair() {
+inline std::pair<UniqueFd, UniqueFd> make_socket_pair() {
     std::array<int, 2> ends{};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
         throw std::system_error{errno, std::generic_category(), "cannot make a pair of sockets"};

@@ -24,6 +24,7 @@
 #include "base/mapping.h"
 #include "base/unique_fd.h"
 #include "devices/virtio/vhost_user_layout.h"
+#include "tests/support/sockets.h"
 
 namespace hull::test {
 
@@ -50,15 +51,6 @@ struct VhostUserMessage {
         std::memcpy(payload.data(), &value, sizeof value);
     }
 };
-
-/// A socket pair: the front end's side and the back end's.
-inline std::pair<UniqueFd, UniqueFd> make_socket_pair() {
-    int ends[2] = {};
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-        throw std::runtime_error{"socketpair"};
-    }
-    return {UniqueFd{ends[0]}, UniqueFd{ends[1]}};
-}
 
 /// Serves one connection on a thread of its own until its end. It keeps what it was told, and does nothing
 /// with queues by itself: a test does that through memory() and the descriptors.

@@ -43,7 +43,14 @@ RunFile full_run_file() {
                    .cpus = 0.1,
                    .pids = 3,
                    .has_network = false,
-                   .extra_hosts = {"1.2.3.4\tx"}};
+                   .extra_hosts = {"1.2.3.4\tx"},
+                   .name_servers = {"9.9.9.9"},
+                   .search_domains = {"example.org"},
+                   .resolver_options = {"ndots:2"},
+                   .sysctls = {"net.ipv4.ip_forward=1"},
+                   .is_privileged = true,
+                   .rows = 31,
+                   .columns = 97};
     file.machine = {.kernel = "/k",
                     .initramfs = "/i",
                     .layers = {"/a", "/b"},
