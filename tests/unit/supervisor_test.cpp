@@ -298,8 +298,9 @@ TEST_F(SupervisorTest, SaysWhyAProgramIsNotRun) {
         container::Channel channel = container::Channel::connect(files_.socket());
         ASSERT_TRUE(channel.send({{"do", "start"}}));
         static_cast<void>(wait_for(agent::kRun));
-        static_cast<void>(folder_.file("hull.off", ""));
         report(failure(1, row.error, row.what));
+        EXPECT_EQ(test::read_up_to(control_.get(), 1, kPatienceMs), "") << "it is to power off";
+        static_cast<void>(folder_.file("hull.off", ""));
         const object answer = Supervised::next(channel);
         EXPECT_EQ(answer.at("is"), "failed");
         EXPECT_EQ(answer.at("why"), row.why);
