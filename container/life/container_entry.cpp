@@ -1,5 +1,7 @@
 #include "container/life/container_entry.h"
 
+#include <poll.h>
+
 #include <boost/json/array.hpp>
 #include <utility>
 
@@ -32,9 +34,14 @@ int64_t number_in(const json::object& object, const char* key) {
     return value != nullptr && value->is_int64() ? value->get_int64() : 0;
 }
 
-std::optional<json::object> ask(const ContainerFiles& files, const json::object& question, int descriptor) {
+std::optional<json::object> ask(const ContainerFiles& files, const json::object& question, int descriptor,
+                                std::chrono::seconds patience) {
     Channel channel = Channel::connect(files.socket());
     if (!channel.valid() || !channel.send(question, descriptor)) {
+        return std::nullopt;
+    }
+    pollfd entry{channel.fd(), POLLIN, 0};
+    if (poll(&entry, 1, static_cast<int>(std::chrono::milliseconds{patience}.count())) != 1) {
         return std::nullopt;
     }
     std::optional<Channel::Message> answer = channel.receive();

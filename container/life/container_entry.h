@@ -57,9 +57,10 @@ std::string text_in(const boost::json::object& object, const char* key);
 int64_t number_in(const boost::json::object& object, const char* key);
 
 /// Asks a container's supervisor (container/supervisor/channel.h), and waits for the answer. None where it is
-/// gone. Any thread.
+/// gone, or has not answered in so long: a guest that is to do something may not. Any thread.
 std::optional<boost::json::object> ask(const ContainerFiles& files, const boost::json::object& question,
-                                       int descriptor = -1);
+                                       int descriptor = -1,
+                                       std::chrono::seconds patience = std::chrono::seconds{60});
 bool is_done(const std::optional<boost::json::object>& answer);
 /// Of a message that tells one.
 std::optional<RunState> state_in(const boost::json::object& message);

@@ -147,10 +147,15 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         for (AttachedClient& client : clients) {
             ask(files, client_message("attach", client), client.socket.get());
         }
-        answer = ask(files, {{"do", "start"}});
+        constexpr std::chrono::minutes kForABoot{5};
+        answer = ask(files, {{"do", "start"}}, -1, kForABoot);
     }
     if (!is_done(answer)) {
-        const std::string why = answer ? text_in(*answer, "why") : "its supervisor was killed";
+        if (!answer) {
+            ask(files, {{"do", "end"}});  // where it is there still, its guest does not come up
+        }
+        const std::string why =
+            answer ? text_in(*answer, "why") : "its supervisor was killed, or its guest does not come up";
         const int64_t status = answer ? number_in(*answer, "status") : kKilled;
         const std::lock_guard lock{mutex_};
         container->state.stage = RunState::Stage::ended;

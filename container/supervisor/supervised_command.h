@@ -45,6 +45,8 @@ class SupervisedCommand {
     void drop_full_clients();
     /// Ends all, when they have taken what waits for them. Further ones are ended at once.
     void end_clients();
+    /// Leaves them to whoever has their sockets open, too, to be told something.
+    void release_clients() { clients_.clear(); }
     [[nodiscard]] bool has_clients() const;
 
   private:

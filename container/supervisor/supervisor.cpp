@@ -282,7 +282,7 @@ void Supervisor::take_failure(uint32_t number, int error, const std::string& wha
                            error, what),
                status);
         end_exec(number, status);
-        exec->second.command->end_clients();
+        exec->second.command->release_clients();  // the daemon tells them why
     } else if (questions_.contains(number)) {
         take_contents(number, nullptr);
     } else if (const std::string why = guest_->what_failed(number, error, what); !why.empty()) {
