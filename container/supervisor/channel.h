@@ -14,8 +14,7 @@
 //                               "first" (hexadecimal) what it has sent already. Before start, too
 //   exec, with or without       runs a further command: "number" (1 and up, chosen by the daemon), "exec" (an
 //   a client                    ExecConfig), the rest as of attach. done once it runs; failed with a status
-//   of
-//                               126 or 127 where it cannot: then the client stays the daemon's
+//                               of 126 or 127 where it cannot: then the client stays the daemon's
 //   state-of-exec               {"is": "exec", "running": BOOL, "status": N}, of "number"
 //   signal                      "value", to the command, or to the command "number" where that is there
 //   resize                      "rows", "columns", of the command, or of the command "number"
