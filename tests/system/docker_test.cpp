@@ -115,7 +115,7 @@ TEST_F(Docker, RunsCommandsAndTellsHowTheyEnded) {
     EXPECT_EQ(ran.out, "same\n");
     ran = shell(
         "docker run --rm -e A=b -w /tmp -u worker -h named --label x=y --ulimit nofile=99:100 box "
-        "sh -c 'echo $A; pwd; id -un; hostname; ulimit -n; cat /proc/1/comm'");
+        "sh -c 'echo $A; pwd; id -un; hostname; ulimit -n; cat /proc/1/comm; true'");
     EXPECT_EQ(ran.out, "b\n/tmp\nworker\nnamed\n99\nsh\n");
     EXPECT_EQ(docker("ps -aq").out, "");
 }

@@ -124,11 +124,11 @@ TEST(RunFile, IsRefusedWhereItIsNone) {
     std::filesystem::remove(files.run());
     test::expect_error([&] { RunFile::read(files); }, ExitStatus::bad_file, {"No such file"});
     std::filesystem::create_directory(files.run());
-    test::expect_error([&] { RunFile::read(files); }, ExitStatus::bad_file, {"no file of Hull's"});
+    test::expect_error([&] { RunFile::read(files); }, ExitStatus::bad_file, {"no regular file"});
 }
 
 TEST(RunFile, SaysThatItCannotBeWritten) {
-    test::expect_error([&] { full_run_file().write({"/no/such/folder"}); }, ExitStatus::no_resources,
+    test::expect_error([&] { full_run_file().write({"/no/such/folder"}); }, ExitStatus::bad_file,
                        {"/no/such/folder/run.json"});
 }
 
