@@ -26,6 +26,19 @@ std::string short_id(const std::string& id) {
     return id.substr(0, 12);
 }
 
+void require_name(const std::string& name) {
+    if (!is_name(name)) {
+        throw ApiError{400,
+                       "Invalid container name (" + name + "), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"};
+    }
+}
+
+[[noreturn]] void refuse_taken(const std::string& name, const std::string& owner) {
+    throw ApiError{
+        409, "Conflict. The container name \"/" + name + "\" is already in use by container \"" + owner +
+                 "\". You have to remove (or rename) that container to be able to reuse that name."};
+}
+
 }  // namespace
 
 std::string ContainerView::stage_word() const {
@@ -245,9 +258,8 @@ void Containers::write_record(const Container& container) const {
 // --- making and removing
 
 std::string Containers::create(const std::string& name, ContainerSpec spec) {
-    if (!name.empty() && !is_name(name)) {
-        throw ApiError{400,
-                       "Invalid container name (" + name + "), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"};
+    if (!name.empty()) {
+        require_name(name);
     }
     auto container = std::make_shared<Container>();
     ContainerRecord record;
@@ -263,11 +275,7 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
             container->name = owner_of(made) == containers_.end() ? made : "";
         }
         if (const auto owner = owner_of(container->name); owner != containers_.end()) {
-            throw ApiError{
-                409, "Conflict. The container name \"/" + name + "\" is already in use by container \"" +
-                         owner->first +
-                         "\". You have to remove (or rename) that container to be able to reuse that "
-                         "name."};
+            refuse_taken(name, owner->first);
         }
         const auto is_taken = [&](const std::string& id) {  // its folder's name, that is
             const auto next = containers_.lower_bound(short_id(id));
@@ -351,10 +359,7 @@ void Containers::remove(const std::string& name, bool is_forced) {
 
 void Containers::rename(const std::string& name, const std::string& new_name) {
     const std::string wanted = new_name.starts_with('/') ? new_name.substr(1) : new_name;
-    if (!is_name(wanted)) {
-        throw ApiError{400,
-                       "Invalid container name (" + wanted + "), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"};
-    }
+    require_name(wanted);
     const std::shared_ptr<Container> container = look_up(name);
     const std::lock_guard operation{container->operation};
     std::string old;
@@ -362,11 +367,7 @@ void Containers::rename(const std::string& name, const std::string& new_name) {
         const std::lock_guard lock{mutex_};
         for (const auto& [id, other] : containers_) {
             if (other->name == wanted) {
-                throw ApiError{409,
-                               "Error when allocating new name: Conflict. The container name \"/" + wanted +
-                                   "\" is already in use by container \"" + id +
-                                   "\". You have to remove (or rename) that container to be able to reuse "
-                                   "that name."};
+                refuse_taken(wanted, id);
             }
         }
         old = std::exchange(container->name, wanted);
