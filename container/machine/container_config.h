@@ -46,7 +46,7 @@ struct ContainerConfig {
     bool is_read_only = false;  ///< its root
     bool no_new_privileges = false;
     uint64_t capabilities = kDefaultCapabilities;  ///< bit N is capability N
-    std::vector<ProcessLimit> limits;
+    std::vector<ProcessLimit> limits;  ///< besides Docker's: a million open files, any number of processes
     std::vector<TmpfsMount> tmpfs;
     uint64_t shm_size = uint64_t{64} << 20;  ///< bytes of /dev/shm
     std::optional<uint64_t> memory;          ///< bytes that its processes may use

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -304,7 +305,15 @@ void ContainerGuest::add_rights(agent::FrameWriter& frame, const std::string& us
     frame.add_text(agent::kUser, user.empty() ? "0" : user.c_str());
     frame.add_number(agent::kCapabilities, capabilities);
     frame.add_number(agent::kNoNewPrivileges, config_.no_new_privileges ? 1 : 0);
+    // As Docker's daemon has them by itself; what is said later counts.
+    constexpr uint64_t kMostFiles = 1 << 20;
+    std::vector<ProcessLimit> limits{{RLIMIT_NOFILE, kMostFiles, kMostFiles},
+                                     {RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY}};
     for (const ProcessLimit& each : config_.limits) {
+        std::erase_if(limits, [&](const ProcessLimit& other) { return other.resource == each.resource; });
+        limits.push_back(each);
+    }
+    for (const ProcessLimit& each : limits) {
         std::vector<uint8_t> bytes(3 * sizeof(uint64_t));
         size_t at = 0;
         for (const uint64_t value : {uint64_t{each.resource}, each.soft, each.hard}) {

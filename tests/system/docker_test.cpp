@@ -137,7 +137,8 @@ TEST_F(Docker, KeepsAContainerThroughItsLife) {
     EXPECT_EQ(docker("port web").out, "80/tcp -> 127.0.0.1:18081\n");
     EXPECT_THAT(docker("logs web").out, HasSubstr("up\n"));
     EXPECT_THAT(docker("logs web").out, HasSubstr("oops\n"));
-    EXPECT_EQ(docker("exec web sh -c 'echo kept >/kept; exit 4'").status, 4);
+    EXPECT_EQ(shell("docker exec web sh -c 'echo kept >/kept; ulimit -n; exit 4'; echo $?").out,
+              "1048576\n4\n");
     EXPECT_EQ(shell("echo typed | docker exec -i web cat").out, "typed\n");
     ran = docker("exec web no-such-program");
     EXPECT_EQ(ran.status, 127) << ran.out;
