@@ -19,6 +19,7 @@
 #include "container/api/filters.h"
 #include "container/api/json_shapes.h"
 #include "container/api/signal_names.h"
+#include "container/supervisor/stream_frame.h"
 
 namespace hull::container {
 

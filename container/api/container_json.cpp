@@ -5,6 +5,7 @@
 
 #include "container/api/json_shapes.h"
 #include "container/main/human.h"
+#include "vmm/agent/command_surroundings.h"
 
 namespace hull::container {
 
@@ -12,11 +13,6 @@ namespace json = boost::json;
 using Clock = std::chrono::system_clock;
 
 namespace {
-
-// The user network's (devices/net/user/user_network.h).
-constexpr const char* kAddress = "10.0.2.15";
-constexpr const char* kGateway = "10.0.2.2";
-constexpr int kPrefix = 24;
 
 /// A text of the specification's objects; empty where it is none.
 std::string text_of(const json::object& object, std::string_view key) {
@@ -57,9 +53,9 @@ json::object network_json(const ContainerView& container) {
             {"Aliases", nullptr},
             {"NetworkID", ""},
             {"EndpointID", ""},
-            {"Gateway", has_address ? kGateway : ""},
-            {"IPAddress", has_address ? kAddress : ""},
-            {"IPPrefixLen", has_address ? kPrefix : 0},
+            {"Gateway", has_address ? user_network::kGatewayText : ""},
+            {"IPAddress", has_address ? user_network::kGuestText : ""},
+            {"IPPrefixLen", has_address ? user_network::kPrefix : 0},
             {"IPv6Gateway", ""},
             {"GlobalIPv6Address", ""},
             {"GlobalIPv6PrefixLen", 0},

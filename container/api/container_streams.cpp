@@ -18,6 +18,7 @@
 #include "container/api/container_json.h"
 #include "container/api/stats_json.h"
 #include "container/supervisor/log.h"
+#include "container/supervisor/stream_frame.h"
 
 namespace hull::container {
 
@@ -205,16 +206,6 @@ class EventFilter {
 };
 
 }  // namespace
-
-std::string framed(unsigned stream, std::string_view content) {
-    constexpr unsigned kByte = 8;
-    std::string frame{static_cast<char>(stream), 0, 0, 0};
-    for (unsigned shift = 4 * kByte; shift > 0;) {
-        shift -= kByte;
-        frame += static_cast<char>(static_cast<uint32_t>(content.size()) >> shift & 0xffU);
-    }
-    return frame.append(content);
-}
 
 void wait_for_end(ApiCall& call, const Containers& containers, Events& events, const std::string& name) {
     const std::string condition = call.target().find("condition").value_or("");

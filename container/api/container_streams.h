@@ -28,7 +28,4 @@ void send_events(ApiCall& call, Events& events);
 /// client is gone.
 bool replay_log(int socket, const ContainerView& container, bool output, bool errors);
 
-/// A frame's header and content, as Docker's streams have them without a terminal.
-std::string framed(unsigned stream, std::string_view content);
-
 }  // namespace hull::container

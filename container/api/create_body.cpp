@@ -320,10 +320,9 @@ void CreateBody::take_sysctls() {
 void CreateBody::take_rights() {
     config_.is_read_only = host_.flag("ReadonlyRootfs");
     config_.is_privileged = host_.flag("Privileged");
-    config_.capabilities =
-        change_capabilities(ContainerConfig::kDefaultCapabilities,
-                            words(host_body_, host_, "CapAdd").value_or(std::vector<std::string>{}),
-                            words(host_body_, host_, "CapDrop").value_or(std::vector<std::string>{}));
+    config_.capabilities = change_capabilities(
+        kDefaultCapabilities, words(host_body_, host_, "CapAdd").value_or(std::vector<std::string>{}),
+        words(host_body_, host_, "CapDrop").value_or(std::vector<std::string>{}));
     if (config_.is_privileged) {
         config_.capabilities = change_capabilities(0, {"ALL"}, {});
     }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "container/life/containers.h"
+#include "vmm/agent/agent_client.h"
 
 namespace hull::container {
 
@@ -45,8 +46,6 @@ struct Containers::Exec {
     std::optional<int> exit_status;
 };
 
-inline constexpr int kNotExecutable = 126;
-inline constexpr int kNotFound = 127;
 inline constexpr int kKilled = 137;
 
 /// Whether its policy starts a container again that has ended so.

@@ -7,6 +7,7 @@
 #include "container/life/container_entry.h"
 #include "container/life/container_name.h"
 #include "container/life/containers.h"
+#include "container/supervisor/stream_frame.h"
 
 namespace hull::container {
 
@@ -163,14 +164,7 @@ void Containers::start_exec(const std::string& id, std::optional<AttachedClient>
 
 /// What its command would have printed.
 void Containers::tell_client(int socket, bool tty, const std::string& text) {
-    std::string whole;
-    if (!tty) {
-        whole = std::string{'\1', '\0', '\0', '\0'};
-        for (const unsigned shift : {24U, 16U, 8U, 0U}) {
-            whole += static_cast<char>(text.size() >> shift);
-        }
-    }
-    whole += text;
+    const std::string whole = tty ? text : framed(1, text);
     send(socket, whole.data(), whole.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(socket, SHUT_RDWR);
 }

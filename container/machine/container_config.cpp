@@ -1,6 +1,5 @@
 #include "container/machine/container_config.h"
 
-#include <linux/capability.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 
@@ -144,16 +143,6 @@ void set_variable(std::vector<std::string>& environment, const std::string& vari
 }
 
 }  // namespace
-
-const uint64_t ContainerConfig::kDefaultCapabilities = [] {
-    uint64_t all = 0;
-    for (const unsigned each :
-         {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FSETID, CAP_FOWNER, CAP_MKNOD, CAP_NET_RAW, CAP_SETGID, CAP_SETUID,
-          CAP_SETFCAP, CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT, CAP_KILL, CAP_AUDIT_WRITE}) {
-        all |= uint64_t{1} << each;
-    }
-    return all;
-}();
 
 uint64_t change_capabilities(uint64_t capabilities, const std::vector<std::string>& added,
                              const std::vector<std::string>& dropped) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "container/image/image_config.h"
+#include "vmm/agent/command_surroundings.h"
 
 namespace hull::container {
 
@@ -33,9 +34,6 @@ struct TmpfsMount {
 
 /// A plain value. The texts have no NUL.
 struct ContainerConfig {
-    /// What a program that is root in a container has by default: Docker's list.
-    static const uint64_t kDefaultCapabilities;
-
     std::string host_name;
     std::vector<std::string> command;      ///< the program first; not empty
     std::vector<std::string> environment;  ///< NAME=VALUE

@@ -25,13 +25,6 @@ constexpr const char* kGroups = "/c";
 constexpr const char* kGroup = "/c/container";
 constexpr const char* kProc = "/p";
 
-// The user network's addresses (devices/net/user/user_network.h).
-constexpr uint32_t kGuestAddress = 0x0a00'020f;
-constexpr const char* kGuestAddressText = "10.0.2.15";
-constexpr uint32_t kGateway = 0x0a00'0202;
-constexpr uint32_t kPrefix = 24;
-constexpr const char* kGatewayText = "10.0.2.2";
-constexpr const char* kNameServer = "10.0.2.3";
 constexpr uint32_t kLoopback = 0x7f00'0001;
 
 /// As Docker's.
@@ -65,7 +58,7 @@ std::string resolver_file(const ContainerConfig& config) {
         add_line("nameserver", {server});
     }
     if (config.name_servers.empty()) {
-        add_line("nameserver", {kNameServer});
+        add_line("nameserver", {user_network::kNameServerText});
     }
     add_line("search", config.search_domains);
     add_line("options", config.resolver_options);
@@ -226,11 +219,11 @@ void ContainerGuest::mount_rest() {
         "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
     for (const std::string& line : config_.extra_hosts) {
         constexpr std::string_view kWord = ContainerConfig::kHostGateway;
-        hosts += line.starts_with(kWord) ? kGatewayText + line.substr(kWord.size()) : line;
+        hosts += line.starts_with(kWord) ? user_network::kGatewayText + line.substr(kWord.size()) : line;
         hosts += "\n";
     }
     if (config_.has_network) {
-        hosts += kGuestAddressText + ("\t" + config_.host_name + "\n");
+        hosts += user_network::kGuestText + ("\t" + config_.host_name + "\n");
         make_file("/etc/resolv.conf", resolver_file(config_), kRoot);
     }
     make_file("/etc/hosts", hosts, kRoot);
@@ -239,7 +232,7 @@ void ContainerGuest::mount_rest() {
 void ContainerGuest::set_up_network() {
     set_address("lo", kLoopback, 8, 0);
     if (config_.has_network) {
-        set_address("eth0", kGuestAddress, kPrefix, kGateway);
+        set_address("eth0", user_network::kGuest, user_network::kPrefix, user_network::kGateway);
     }
     // As Docker: what any user may do in a container.
     mount("proc", "proc", kProc, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");

@@ -13,9 +13,6 @@ namespace hull::container {
 namespace {
 
 constexpr int kContainerFailed = 125;
-constexpr int kNotExecutable = 126;
-constexpr int kNotFound = 127;
-constexpr int kBySignal = 128;
 
 constexpr uint32_t kCommand = ContainerGuest::kCommand;
 
@@ -101,7 +98,7 @@ void ContainerSession::take_end(CommandEnd end) {
         return;
     }
     has_ended_ = true;
-    status_ = end.by_signal ? kBySignal + static_cast<int>(end.value) : static_cast<int>(end.value);
+    status_ = end.status();
     if (streams_.have_all_come()) {
         finish(status_);
     }

@@ -1,9 +1,7 @@
 #include "container/main/daemon.h"
 
 #include <grp.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +12,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "base/unique_fd.h"
+#include "base/signals.h"
 #include "container/api/engine.h"
 #include "container/api/http_server.h"
 #include "container/life/supervisor_process.h"
@@ -58,20 +56,6 @@ void give_to_group(const fs::path& socket, const std::string& name) {
     }
 }
 
-/// Blocks the signals that end a daemon, for all threads to come, and has them arrive as a descriptor.
-UniqueFd catch_signals() {
-    sigset_t ending;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &ending, nullptr);
-    UniqueFd fd{signalfd(-1, &ending, SFD_CLOEXEC)};
-    if (!fd.valid()) {
-        throw Error{ExitStatus::no_resources, "cannot wait for signals", errno_text(errno)};
-    }
-    return fd;
-}
-
 std::string value_of(const options::variables_map& values, const char* name) {
     return values.count(name) > 0 ? single_value(values[name].as<OptionValues>(), name) : "";
 }
@@ -98,7 +82,7 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
         return ExitStatus::success;
     }
     const options::variables_map& values = *given;
-    const UniqueFd signals = catch_signals();
+    const UniqueFd signals = catch_signals({SIGTERM, SIGINT});
     Store store = open_store(values, Store::Use::alone);
     RegistryOptions registries = registry_options(values);
     registries.credentials.clear();  // those of whoever asks are used, and no others

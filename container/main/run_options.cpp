@@ -316,8 +316,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     for (const std::string& text : values_of("env")) {
         environment.push_back(variable_of(text, "--env"));
     }
-    result.config.capabilities = change_capabilities(ContainerConfig::kDefaultCapabilities,
-                                                     values_of("cap-add"), values_of("cap-drop"));
+    result.config.capabilities =
+        change_capabilities(kDefaultCapabilities, values_of("cap-add"), values_of("cap-drop"));
     constexpr std::array kElsewhere{
         "interactive",    "tty",     "read-only", "rm",        "env",
         "env-file",       "cap-add", "cap-drop",  "data-root", "insecure-registry",

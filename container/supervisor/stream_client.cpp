@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "container/supervisor/stream_frame.h"
+
 namespace hull::container {
 
 namespace {
@@ -109,15 +111,11 @@ void StreamClient::give(LogStream stream, std::string_view bytes) {
     if (!wants || is_gone() || bytes.empty()) {
         return;
     }
-    if (!config_.is_raw) {
-        const auto size = static_cast<uint32_t>(bytes.size());
-        waiting_ += static_cast<char>(stream);
-        waiting_.append(3, '\0');
-        for (int shift = 24; shift >= 0; shift -= 8) {
-            waiting_ += static_cast<char>(size >> shift & 0xff);
-        }
+    if (config_.is_raw) {
+        waiting_ += bytes;
+    } else {
+        waiting_ += framed(static_cast<unsigned>(stream), bytes);
     }
-    waiting_ += bytes;
     send_waiting();
 }
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include <ctime>
 
 #include "base/printable.h"
+#include "base/signals.h"
 #include "base/small_file.h"
 #include "container/image/json.h"
 
@@ -24,9 +24,6 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int kBySignal = 128;
-constexpr int kNotExecutable = 126;
-constexpr int kNotFound = 127;
 constexpr int kFailed = 128;  // the machine, or its guest
 constexpr std::chrono::seconds kPatience{10};
 constexpr size_t kMostConnections = 64;
@@ -39,24 +36,6 @@ constexpr size_t kMostWords = 4096;
 // questions those from here on, below the guest's preparation.
 constexpr uint32_t kFirstQuestion = 0x4000'0000;
 constexpr uint32_t kMostExecNumber = kFirstQuestion - 2;
-
-UniqueFd watch_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    signal(SIGPIPE, SIG_IGN);
-    UniqueFd fd{signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-    if (!fd.valid()) {
-        throw Error{ExitStatus::no_resources, "cannot make a signalfd", errno_text(errno)};
-    }
-    return fd;
-}
-
-int status_of(CommandEnd end) {
-    return end.by_signal ? kBySignal + static_cast<int>(end.value) : static_cast<int>(end.value);
-}
 
 std::string last_line(const std::string& text) {
     const size_t end = text.find_last_not_of('\n');
@@ -141,8 +120,9 @@ const std::string kTried = "cannot do what the daemon asks";
 Supervisor::Supervisor(ContainerFiles files, UniqueFd listener)
     : files_{std::move(files)},
       listener_{std::move(listener)},
-      signals_{watch_signals()},
+      signals_{catch_signals({SIGTERM, SIGINT})},
       next_question_{kFirstQuestion} {
+    signal(SIGPIPE, SIG_IGN);
     fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);
     fcntl(listener_.get(), F_SETFL, O_NONBLOCK);
     state_.supervisor = getpid();
@@ -293,7 +273,7 @@ void Supervisor::take_failure(uint32_t number, int error, const std::string& wha
 void Supervisor::take_end(uint32_t number, CommandEnd end) {
     if (number == ContainerGuest::kCommand && is_command_asked_ && !has_command_ended_) {
         has_command_ended_ = true;
-        state_.exit_status = status_of(end);
+        state_.exit_status = end.status();
         find_out_of_memory();
         // A guest, or a client that takes nothing, does not keep the container for ever.
         loop_.set_deadline(kPatience, [this] {
@@ -302,7 +282,7 @@ void Supervisor::take_end(uint32_t number, CommandEnd end) {
         });
         finish_if_all_came();
     } else if (const auto exec = execs_.find(number); exec != execs_.end()) {
-        end_exec(number, status_of(end));
+        end_exec(number, end.status());
         if (exec->second.command->have_outputs_ended()) {
             exec->second.command->end_clients();
         }

@@ -86,7 +86,7 @@ TEST(ContainerConfig, VariablesUserAndFolderAreTheImagesUnlessTheUserSaysOtherwi
 
 TEST(ContainerConfig, CapabilitiesAreAddedAndDroppedByName) {
     const auto changed = [](const Words& added, const Words& dropped) {
-        return change_capabilities(ContainerConfig::kDefaultCapabilities, added, dropped);
+        return change_capabilities(kDefaultCapabilities, added, dropped);
     };
     constexpr uint64_t kAll = (uint64_t{1} << (CAP_LAST_CAP + 1)) - 1;
     EXPECT_EQ(changed({}, {}), 0xa80425fbU);

@@ -69,7 +69,7 @@ TEST(CreateBody, WithoutOptionsIsTheImages) {
     EXPECT_EQ(config.working_folder, "/srv");
     EXPECT_TRUE(config.has_network);
     EXPECT_FALSE(config.tty || config.has_input || config.is_read_only || config.is_privileged);
-    EXPECT_EQ(config.capabilities, ContainerConfig::kDefaultCapabilities);
+    EXPECT_EQ(config.capabilities, kDefaultCapabilities);
     EXPECT_EQ(config.memory, std::nullopt);
     EXPECT_EQ(config.cpus, std::nullopt);
     EXPECT_EQ(config.pids, std::nullopt);

@@ -15,10 +15,17 @@
 
 namespace hull {
 
+// Exit statuses that stand for something else, as a shell has them.
+inline constexpr int kNotExecutable = 126;
+inline constexpr int kNotFound = 127;
+inline constexpr int kBySignal = 128;  ///< and the signal's number
+
 /// How a command ended.
 struct CommandEnd {
     bool by_signal = false;
     uint32_t value = 0;  ///< the signal's number (1 to 64), or the exit status (0 to 255)
+
+    [[nodiscard]] int status() const { return static_cast<int>(value) + (by_signal ? kBySignal : 0); }
 };
 
 /// Takes the agent's connections and reports, and sends it requests (guest/agent/protocol.h). The guest is

@@ -15,6 +15,7 @@
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "base/unique_fd.h"
 #include "vmm/machine/machine.h"
 #include "vmm/main/helper_process.h"
@@ -25,15 +26,6 @@ namespace {
 
 /// How long a machine may take from when it should have ended to when it is killed.
 constexpr std::chrono::milliseconds kStopGrace{5000};
-
-sigset_t taken_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGWINCH}) {
-        sigaddset(&set, number);
-    }
-    return set;
-}
 
 /// The keeper's side while the machine runs.
 class Keeper {
@@ -149,13 +141,8 @@ ExitStatus keep_machine(const KeptMachine& kept) {
 
     // Blocked before the fork: a signal that comes while the machine is being made waits for the keeper to
     // take it, and the machine, in the same process group, is not touched by what a terminal sends to all.
-    const sigset_t signals = taken_signals();
-    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    UniqueFd signal_fd = catch_signals({SIGTERM, SIGINT, SIGHUP, SIGWINCH});
     signal(SIGPIPE, SIG_IGN);
-    UniqueFd signal_fd{signalfd(-1, &signals, SFD_CLOEXEC)};
-    if (!signal_fd.valid()) {
-        throw Error{ExitStatus::no_resources, "cannot make a signalfd", errno_text(errno)};
-    }
     kept.terminal.enter();
     try {
         const pid_t pid = kept.fork();

@@ -1,7 +1,6 @@
 #include "vmm/main/sandbox_session.h"
 
 #include <arpa/inet.h>
-#include <linux/capability.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "vmm/agent/command_surroundings.h"
 
 namespace hull {
 
@@ -23,9 +23,6 @@ namespace {
 
 constexpr int kTimedOut = 124;
 constexpr int kSandboxFailed = 125;
-constexpr int kNotExecutable = 126;
-constexpr int kNotFound = 127;
-constexpr int kBySignal = 128;
 
 // The numbers of requests: the command, what brings files back, what unpacks an
 // image, and from here on the guest's preparation.
@@ -44,24 +41,6 @@ constexpr std::chrono::milliseconds kMostOfStart{120'000};
 constexpr const char* kRoot = "/root";
 constexpr const char* kImage = "/image";
 constexpr const char* kView = "/view";  // what is seen of the host
-
-/// What a program that is root in a container has by default, and no more: nothing of it configures the
-/// guest's kernel or reaches its devices.
-constexpr uint64_t kCapabilities = [] {
-    uint64_t all = 0;
-    for (const unsigned each :
-         {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP,
-          CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SYS_CHROOT, CAP_MKNOD, CAP_AUDIT_WRITE, CAP_SETFCAP}) {
-        all |= uint64_t{1} << each;
-    }
-    return all;
-}();
-
-// The user network's addresses (devices/net/user/user_network.h).
-constexpr uint32_t kGuestAddress = 0x0a00'020f;
-constexpr uint32_t kGateway = 0x0a00'0202;
-constexpr uint32_t kPrefix = 24;
-constexpr const char* kNameServer = "nameserver 10.0.2.3\n";
 
 /// The variables that the command has.
 std::vector<std::string> environment() {
@@ -284,8 +263,9 @@ void SandboxSession::prepare_root() {
                         });
     }
     if (options_.user_net) {
-        set_address("eth0", kGuestAddress, kPrefix, kGateway);
-        make_file(root + "/etc/resolv.conf", kNameServer);
+        set_address("eth0", user_network::kGuest, user_network::kPrefix, user_network::kGateway);
+        make_file(root + "/etc/resolv.conf",
+                  std::string{"nameserver "} + user_network::kNameServerText + "\n");
     }
     start_command();
 }
@@ -300,7 +280,7 @@ void SandboxSession::start_command() {
         }
         frame.add_text(agent::kRoot, kRoot);
         frame.add_text(agent::kPath, "/in");
-        frame.add_number(agent::kCapabilities, kCapabilities);
+        frame.add_number(agent::kCapabilities, kDefaultCapabilities);
         streams_.add_terminal(frame);
     });
     if (!fits) {
@@ -361,7 +341,7 @@ void SandboxSession::take_end(CommandEnd end) {
         return;
     }
     phase_ = Phase::collecting;
-    status_ = end.by_signal ? kBySignal + static_cast<int>(end.value) : static_cast<int>(end.value);
+    status_ = end.status();
     // What it has left running would keep its streams open.
     client_.request(agent::kSignal, agent::kEveryCommand,
                     [](agent::FrameWriter& frame) { frame.add_number(agent::kValue, SIGKILL); });

@@ -11,25 +11,11 @@
 #include <cerrno>
 #include <utility>
 
-#include "base/error.h"
+#include "base/signals.h"
 
 namespace hull {
 
 namespace {
-
-UniqueFd watch_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH}) {
-        sigaddset(&set, number);
-    }
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    UniqueFd fd{signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-    if (!fd.valid()) {
-        throw Error{ExitStatus::no_resources, "cannot make a signalfd", errno_text(errno)};
-    }
-    return fd;
-}
 
 uint32_t bit_of(agent::Type kind) {
     return uint32_t{1} << (kind - agent::kInput);
@@ -50,7 +36,7 @@ UserStreams::UserStreams(EventLoop& loop, AgentClient& client, Config config, Ev
       client_{client},
       config_{config},
       events_{std::move(events)},
-      signals_{watch_signals()},
+      signals_{catch_signals({SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH})},
       outputs_left_{config.tty ? 1 : 2} {
     signal(SIGPIPE, SIG_IGN);
     loop_.watch(signals_.get(), [this] { take_signal(); });
