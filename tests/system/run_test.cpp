@@ -37,7 +37,7 @@ class Run : public testing::Test {
                                    TarPart{.name = "etc/.wh.old"}.bytes() + end;
         store_image(store, "box", {busybox_layer(), second},
                     R"("config":{"Env":["PATH=/bin","OF_IMAGE=yes","GIVEN=by image"],)"
-                    R"("Cmd":["echo","default"],"WorkingDir":"/work/deep"})");
+                    R"("Cmd":["echo","default"],"WorkingDir":"/job/deep"})");
         std::vector<std::string> many{busybox_layer()};
         while (many.size() < 127) {
             many.push_back(TarPart{.name = "many/" + std::to_string(many.size()), .content = "x"}.bytes() +
@@ -141,7 +141,7 @@ TEST_F(Run, TheImageAndTheOptionsSayWhatTheCommandGets) {
         "cat /data/new; ls /etc/old; ulimit -n; ulimit -Hn; cat /etc/hostname /sys/fs/cgroup/memory.max "
         "/sys/fs/cgroup/cpu.max /sys/fs/cgroup/pids.max; grep named /etc/hosts; cat /etc/resolv.conf' 2>&1");
     EXPECT_EQ(ended.out,
-              "/work/deep\nnamed\n1 yes:by option:own:/root\nof the second layer\n"
+              "/job/deep\nnamed\n1 yes:by option:own:/root\nof the second layer\n"
               "ls: /etc/old: No such file or directory\n99\n100\nnamed\n67108864\n50000 100000\n50\n"
               "10.0.2.15\tnamed\nnameserver 10.0.2.3\n");
 }
@@ -188,9 +188,9 @@ TEST_F(Run, AUserHasTheRightsThatTheImageGives) {
 
 TEST_F(Run, ARootThatIsReadOnly) {
     const Ended ended = shell(
-        "$R --network none --read-only --tmpfs /work:size=1m,exec box sh -c 'touch /x; touch /work/x && "
-        "mount | grep -c \" /work .*size=1024k\"; touch /dev/shm/x && echo written; pwd' 2>&1");
-    EXPECT_EQ(ended.out, "touch: /x: Read-only file system\n1\nwritten\n/work/deep\n");
+        "$R --network none --read-only --tmpfs /job:size=1m,exec box sh -c 'touch /x; touch /job/x && "
+        "mount | grep -c \" /job .*size=1024k\"; touch /dev/shm/x && echo written; pwd' 2>&1");
+    EXPECT_EQ(ended.out, "touch: /x: Read-only file system\n1\nwritten\n/job/deep\n");
 }
 
 TEST_F(Run, CarriesStreamsAndSignals) {
