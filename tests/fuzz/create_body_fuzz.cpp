@@ -13,6 +13,7 @@
 #include "container/api/create_body.h"
 #include "container/api/exec_body.h"
 #include "container/supervisor/container_files.h"
+#include "tests/support/plain_image.h"
 
 using namespace hull;
 using namespace hull::container;
@@ -20,12 +21,7 @@ using namespace hull::container;
 namespace {
 
 StoredImage make_image() {
-    StoredImage image{.id = *Digest::parse("sha256:" + std::string(64, 'a')),
-                      .manifest = *Digest::parse("sha256:" + std::string(64, 'b')),
-                      .config = {},
-                      .layers = {},
-                      .names = {},
-                      .size = 0};
+    StoredImage image = test::plain_image();
     image.config.command = {"sh"};
     image.config.exposed_ports = {"80/tcp"};
     return image;

@@ -14,6 +14,8 @@
 #include "container/api/container_streams.h"
 #include "container/api/create_body.h"
 #include "container/api/stats_json.h"
+#include "container/supervisor/stream_frame.h"
+#include "tests/support/plain_image.h"
 
 namespace hull::container {
 namespace {
@@ -27,12 +29,7 @@ using testing::HasSubstr;
 const Clock::time_point kStart{1'700'000'000s};
 
 ContainerView view(const std::string& body = R"({"Image":"box:1"})") {
-    StoredImage image{.id = *Digest::parse("sha256:" + std::string(64, 'a')),
-                      .manifest = *Digest::parse("sha256:" + std::string(64, 'b')),
-                      .config = {},
-                      .layers = {},
-                      .names = {},
-                      .size = 0};
+    StoredImage image = test::plain_image();
     image.config.command = {"sh", "-c", "echo hello"};
     ContainerView result;
     result.id = std::string(63, 'c') + "d";

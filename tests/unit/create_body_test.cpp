@@ -14,6 +14,7 @@
 #include "container/api/api_error.h"
 #include "container/api/exec_body.h"
 #include "container/api/signal_names.h"
+#include "tests/support/plain_image.h"
 
 namespace hull::container {
 namespace {
@@ -24,12 +25,7 @@ using testing::HasSubstr;
 using Words = std::vector<std::string>;
 
 StoredImage image() {
-    StoredImage image{.id = *Digest::parse("sha256:" + std::string(64, 'a')),
-                      .manifest = *Digest::parse("sha256:" + std::string(64, 'b')),
-                      .config = {},
-                      .layers = {},
-                      .names = {},
-                      .size = 0};
+    StoredImage image = test::plain_image();
     image.config.entrypoint = {"/enter"};
     image.config.command = {"default"};
     image.config.environment = {"PATH=/images", "LANG=C"};
