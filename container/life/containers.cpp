@@ -89,15 +89,16 @@ void Containers::load(const fs::path& folder) {
         container->name = record.name;
         container->restarts = record.restarts;
         container->was_stopped = record.was_stopped;
-        const std::lock_guard lock{mutex_};
+        std::unique_lock lock{mutex_};
         containers_[container->id] = container;
-        find_again(container);
+        find_again(container, lock);
     } catch (const Error& error) {
         log_warning("a container is left out: " + std::string{error.what()});
     }
 }
 
-void Containers::find_again(const std::shared_ptr<Container>& container) {
+/// `lock` is of mutex_; it is given up where the container is removed.
+void Containers::find_again(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock) {
     Channel channel = Channel::connect(container->files.socket());
     std::error_code ignored;
     const bool has_run = fs::exists(container->files.state(), ignored);
@@ -126,8 +127,7 @@ void Containers::find_again(const std::shared_ptr<Container>& container) {
     const RestartPolicy& policy = container->spec->restart;
     const bool is_stopped = container->was_stopped && policy.kind != RestartPolicy::Kind::always;
     if (container->spec->is_removed_at_end && has_run) {
-        forget(container);
-        remove_files(*container);
+        discard(container, lock);
     } else if (has_run && !is_stopped &&
                wants_restart(policy, container->state.exit_status, container->restarts)) {
         container->stage = Stage::restarting;
@@ -225,7 +225,10 @@ std::vector<ContainerView> Containers::list() const {
 void Containers::tell(const Container& container, std::string action,
                       std::map<std::string, std::string> attributes) {
     attributes["image"] = container.spec->image_name;
-    attributes["name"] = container.name;
+    {
+        const std::lock_guard lock{mutex_};
+        attributes["name"] = container.name;
+    }
     if (const json::value* labels = container.spec->config.if_contains("Labels");
         labels != nullptr && labels->is_object()) {
         for (const auto& [label, value] : labels->get_object()) {
@@ -316,12 +319,15 @@ void Containers::remove_files(const Container& container) {
     }
 }
 
-/// The caller has mutex_.
-void Containers::forget(const std::shared_ptr<Container>& container) {
+/// Gives up `lock`, which is of mutex_, once nobody finds the container any more.
+void Containers::discard(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock) {
     container->stage = Stage::removing;
     containers_.erase(container->id);
     std::erase_if(execs_, [&](const auto& each) { return each.second->container == container; });
     changed_.notify_all();
+    lock.unlock();
+    remove_files(*container);
+    tell(*container, "destroy");
 }
 
 void Containers::remove(const std::string& name, bool is_forced) {
@@ -330,31 +336,27 @@ void Containers::remove(const std::string& name, bool is_forced) {
         ask(container->files, {{"do", "end"}});  // so that nobody who waits for its end is waited for
     }
     const std::lock_guard operation{container->operation};
-    {
-        std::unique_lock lock{mutex_};
-        if (!containers_.contains(container->id)) {
-            return;  // somebody else has
-        }
-        const bool is_active = container->stage == Stage::running || container->stage == Stage::paused ||
-                               container->stage == Stage::restarting;
-        if (is_active && !is_forced) {
-            throw ApiError{409, "cannot remove container \"/" + container->name + "\": container is " +
-                                    view_of(*container).stage_word() +
-                                    ": stop the container before removing or force remove"};
-        }
-        container->was_stopped = true;
-        changed_.notify_all();
-        if (container->is_followed) {
-            container->is_kept = true;  // until it is removed here
-            lock.unlock();
-            ask(container->files, {{"do", "end"}});
-            lock.lock();
-            changed_.wait(lock, [&] { return !container->is_followed || is_stopping_; });
-        }
-        forget(container);
+    std::unique_lock lock{mutex_};
+    if (!containers_.contains(container->id)) {
+        return;  // somebody else has
     }
-    remove_files(*container);
-    tell(*container, "destroy");
+    const bool is_active = container->stage == Stage::running || container->stage == Stage::paused ||
+                           container->stage == Stage::restarting;
+    if (is_active && !is_forced) {
+        throw ApiError{409, "cannot remove container \"/" + container->name + "\": container is " +
+                                view_of(*container).stage_word() +
+                                ": stop the container before removing or force remove"};
+    }
+    container->was_stopped = true;
+    changed_.notify_all();
+    if (container->is_followed) {
+        container->is_kept = true;  // until it is removed here
+        lock.unlock();
+        ask(container->files, {{"do", "end"}});
+        lock.lock();
+        changed_.wait(lock, [&] { return !container->is_followed || is_stopping_; });
+    }
+    discard(container, lock);
 }
 
 void Containers::rename(const std::string& name, const std::string& new_name) {

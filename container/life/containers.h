@@ -119,7 +119,7 @@ class Containers {
     struct Exec;
 
     void load(const std::filesystem::path& folder);
-    void find_again(const std::shared_ptr<Container>& container);
+    void find_again(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock);
     [[nodiscard]] static std::vector<PortBinding> ports_of_run(const Container& container);
     static void note_death(Container& container);
     [[nodiscard]] std::shared_ptr<Container> look_up(const std::string& name) const;
@@ -128,7 +128,7 @@ class Containers {
     void tell(const Container& container, std::string action,
               std::map<std::string, std::string> attributes = {});
     void write_record(const Container& container) const;
-    void forget(const std::shared_ptr<Container>& container);
+    void discard(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock);
     static void remove_files(const Container& container);
     void require_running(const Container& container) const;
     void start_now(const std::shared_ptr<Container>& container);

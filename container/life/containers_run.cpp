@@ -99,12 +99,8 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
         follow(container, std::move(watch));
     } catch (const std::exception&) {
         if (container->spec->is_removed_at_end) {
-            {
-                const std::lock_guard lock{mutex_};
-                forget(container);
-            }
-            remove_files(*container);
-            tell(*container, "destroy");
+            std::unique_lock lock{mutex_};
+            discard(container, lock);
         }
         throw;
     }
@@ -114,9 +110,11 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
 /// tells how it goes on. Throws what kept the command from running; nothing is left then.
 Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<AttachedClient> clients;
+    std::string name;
     {
         const std::lock_guard lock{mutex_};
         clients = std::exchange(container->waiting, {});
+        name = container->name;
         container->state = {};
     }
     const ContainerFiles& files = container->files;
@@ -129,7 +127,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<PortBinding> ports;
     RunFile run = spec.run;
     for (const PortBinding& port : spec.ports) {
-        ports.push_back(take_port(port, container->name));
+        ports.push_back(take_port(port, name));
         run.machine.ports.push_back(forward_word(ports.back()));
     }
     const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
@@ -185,12 +183,16 @@ void Containers::follow(const std::shared_ptr<Container>& container, std::option
     ++followers_;
     try {
         std::thread{[this, container, channel = std::move(watch)]() mutable {
+            std::string failure;
             try {
                 follow_to_the_end(container, std::move(channel));
             } catch (const std::exception& error) {
-                log_warning("the container '" + container->name + "' is no longer followed: " + error.what());
+                failure = error.what();
             }
             const std::lock_guard lock{mutex_};
+            if (!failure.empty()) {
+                log_warning("the container '" + container->name + "' is no longer followed: " + failure);
+            }
             container->is_followed = false;
             --followers_;
             changed_.notify_all();
@@ -223,10 +225,7 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
             !wants_restart(container->spec->restart, container->state.exit_status, container->restarts)) {
             container->stage = Stage::exited;
             if (container->spec->is_removed_at_end && !container->is_kept) {
-                forget(container);
-                lock.unlock();
-                remove_files(*container);
-                tell(*container, "destroy");
+                discard(container, lock);
             }
             return;
         }
@@ -250,8 +249,8 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
                 ask(container->files, {{"do", "end"}});  // whoever wants its end found nobody to tell
             }
         } catch (const std::exception& error) {
-            log_warning("the container '" + container->name + "' cannot be started again: " + error.what());
             const std::lock_guard again{mutex_};
+            log_warning("the container '" + container->name + "' cannot be started again: " + error.what());
             container->state.finished = system_clock::now();
             if (container->state.exit_status == 0) {
                 container->state.exit_status = kNotFound;
