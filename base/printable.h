@@ -1,4 +1,4 @@
-// Texts of others in messages.
+// Bytes and texts of others in messages.
 #pragma once
 
 #include <algorithm>
@@ -14,6 +14,17 @@ inline std::string printable(std::string_view text, size_t most = 300) {
     std::ranges::replace_if(
         result, [](char c) { return c < ' ' || c > '~'; }, '?');
     return result;
+}
+
+/// Two digits a byte, of a to f in small letters.
+inline std::string hexadecimal(std::string_view bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string text;
+    for (const char byte : bytes) {
+        text += {kDigits[static_cast<unsigned char>(byte) >> 4U],
+                 kDigits[static_cast<unsigned char>(byte) & 15U]};
+    }
+    return text;
 }
 
 }  // namespace hull

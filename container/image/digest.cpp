@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace hull::container {
 
@@ -52,11 +53,7 @@ void Sha256::add(std::span<const std::byte> bytes) {
 Digest Sha256::finish() {
     std::array<unsigned char, kBytes> sum{};
     check(EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_.get()), sum.data(), nullptr));
-    std::string digits;
-    for (const unsigned char byte : sum) {
-        digits += {kDigits[byte >> 4U], kDigits[byte & 15U]};
-    }
-    return Digest{std::move(digits)};
+    return Digest{hexadecimal({reinterpret_cast<const char*>(sum.data()), sum.size()})};
 }
 
 void Sha256::Delete::operator()(void* context) const {

@@ -5,6 +5,8 @@
 #include <boost/json/array.hpp>
 #include <utility>
 
+#include "base/printable.h"
+
 namespace hull::container {
 
 namespace json = boost::json;
@@ -65,18 +67,12 @@ json::object client_message(const char* what, const AttachedClient& client) {
     for (const uint8_t key : client.detach_keys) {
         keys.emplace_back(key);
     }
-    constexpr const char* kDigits = "0123456789abcdef";
-    std::string first;
-    for (const char byte : client.first) {
-        first += kDigits[static_cast<uint8_t>(byte) >> 4];
-        first += kDigits[static_cast<uint8_t>(byte) & 15];
-    }
     return {{"do", what},
             {"input", client.input},
             {"output", client.output},
             {"errors", client.errors},
             {"keys", std::move(keys)},
-            {"first", std::move(first)}};
+            {"first", hexadecimal(client.first)}};
 }
 
 }  // namespace hull::container

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 
+#include "base/printable.h"
 #include "base/random.h"
 
 namespace hull::container {
@@ -35,13 +36,8 @@ bool is_letter_or_digit(char c) {
 }  // namespace
 
 std::string make_id() {
-    constexpr const char* kDigits = "0123456789abcdef";
-    std::string id;
-    for (const std::byte byte : random_bytes<32>()) {
-        id += kDigits[std::to_integer<unsigned>(byte >> 4)];
-        id += kDigits[std::to_integer<unsigned>(byte & std::byte{15})];
-    }
-    return id;
+    const auto bytes = random_bytes<32>();
+    return hexadecimal({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 std::string make_name(unsigned tries) {
