@@ -54,12 +54,7 @@ ContainerSession::ContainerSession(const ContainerConfig& config, Files files)
 int ContainerSession::run() {
     loop_.run();
     if (!failure_.empty()) {
-        const std::string words = machine_.last_words();
-        if (!words.empty()) {
-            std::fprintf(stderr, "%s\n", words.c_str());
-        }
-        throw Error{ExitStatus::internal_failure, "cannot go on with the container", failure_,
-                    words.empty() ? "" : "the guest's last words are above"};
+        machine_.fail(ExitStatus::internal_failure, "cannot go on with the container", failure_);
     }
     return status_;
 }

@@ -91,12 +91,7 @@ int SandboxSession::run() {
     }
     loop_.run();
     if (!failure_.empty()) {
-        const std::string words = machine_.last_words();
-        if (!words.empty()) {
-            std::fprintf(stderr, "%s\n", words.c_str());
-        }
-        throw Error{static_cast<ExitStatus>(kSandboxFailed), "cannot go on with the sandbox", failure_,
-                    words.empty() ? "" : "the guest's last words are above"};
+        machine_.fail(static_cast<ExitStatus>(kSandboxFailed), "cannot go on with the sandbox", failure_);
     }
     return status_;
 }

@@ -5,9 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <utility>
-
-#include "base/error.h"
 
 namespace hull {
 
@@ -34,6 +33,14 @@ std::string WatchedMachine::last_words() {
     std::ranges::replace_if(
         words_, [](char byte) { return (byte < ' ' && byte != '\n') || byte > '~'; }, ' ');
     return words_;
+}
+
+void WatchedMachine::fail(ExitStatus status, const std::string& tried, const std::string& why) {
+    const std::string words = last_words();
+    if (!words.empty()) {
+        std::fprintf(stderr, "%s\n", words.c_str());
+    }
+    throw Error{status, tried, why, words.empty() ? "" : "the guest's last words are above"};
 }
 
 void WatchedMachine::take_console() {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "base/error.h"
 #include "base/event_loop.h"
 #include "base/unique_fd.h"
 
@@ -25,6 +26,8 @@ class WatchedMachine {
     [[nodiscard]] bool could_not_start() const;
     /// What the console printed last, as a terminal may show it.
     std::string last_words();
+    /// Throws an Error, with that on standard error above it.
+    [[noreturn]] void fail(ExitStatus status, const std::string& tried, const std::string& why);
 
   private:
     void take_console();
