@@ -16,6 +16,7 @@
 #include "container/api/container_streams.h"
 #include "container/api/engine.h"
 #include "container/supervisor/log.h"
+#include "container/supervisor/stream_frame.h"
 #include "tests/support/api_client.h"
 #include "tests/support/fake_supervisor.h"
 #include "tests/support/image_store.h"

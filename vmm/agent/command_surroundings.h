@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 
 #include <cstdint>
+#include <initializer_list>
 
 namespace hull {
 
