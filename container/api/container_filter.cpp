@@ -26,7 +26,7 @@ constexpr std::array<std::string_view, 15> kFilters{"ancestor", "before",  "exit
                                                     "network",  "publish", "since",     "status", "volume"};
 
 [[noreturn]] void refuse(const std::string& filter, const std::string& value) {
-    throw ApiError{400, "invalid filter '" + printable(filter) + "=[" + printable(value) + "]'"};
+    throw ApiError{400, "Invalid filter '" + printable(filter) + "=" + printable(value) + "'"};
 }
 
 template <class Number>
@@ -139,7 +139,7 @@ std::optional<Clock::time_point> parse_api_time(const std::string& text, const s
 ContainerFilter::ContainerFilter(Filters filters, const Lookup& lookup) : filters_{std::move(filters)} {
     for (auto& [filter, values] : filters_) {
         if (std::ranges::find(kFilters, filter) == kFilters.end()) {
-            throw ApiError{400, "invalid filter '" + printable(filter) + "'"};
+            throw ApiError{400, "Invalid filter '" + printable(filter) + "'"};
         }
         for (const std::string& value : values) {
             check(filter, value);
@@ -230,7 +230,7 @@ bool ContainerFilter::passes_one(const ContainerView& container, const std::stri
 PruneFilter::PruneFilter(Filters filters, Clock::time_point now) : filters_{std::move(filters)} {
     for (const auto& [filter, values] : filters_) {
         if (filter != "label" && filter != "label!" && filter != "until") {
-            throw ApiError{400, "invalid filter '" + printable(filter) + "'"};
+            throw ApiError{400, "Invalid filter '" + printable(filter) + "'"};
         }
         if (filter != "until") {
             continue;

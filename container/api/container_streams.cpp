@@ -151,7 +151,7 @@ class EventFilter {
                                                           "secret", "service",   "type",   "volume"};
         for (const auto& filter : filters_) {
             if (std::ranges::find(kKnown, filter.first) == kKnown.end()) {
-                throw ApiError{400, "invalid filter '" + printable(filter.first) + "'"};
+                throw ApiError{400, "Invalid filter '" + printable(filter.first) + "'"};
             }
         }
     }

@@ -320,9 +320,18 @@ void CreateBody::take_sysctls() {
 void CreateBody::take_rights() {
     config_.is_read_only = host_.flag("ReadonlyRootfs");
     config_.is_privileged = host_.flag("Privileged");
-    config_.capabilities = change_capabilities(
-        kDefaultCapabilities, words(host_body_, host_, "CapAdd").value_or(std::vector<std::string>{}),
-        words(host_body_, host_, "CapDrop").value_or(std::vector<std::string>{}));
+    const auto capabilities = [&](const char* list) {
+        const auto names = words(host_body_, host_, list).value_or(std::vector<std::string>{});
+        for (const std::string& name : names) {
+            if (!capability_bits(name)) {
+                refuse(std::string{"invalid "} + list +
+                       ": unknown capability: " + in_quotes(name.starts_with("CAP_") ? name : "CAP_" + name));
+            }
+        }
+        return names;
+    };
+    config_.capabilities =
+        change_capabilities(kDefaultCapabilities, capabilities("CapAdd"), capabilities("CapDrop"));
     if (config_.is_privileged) {
         config_.capabilities = change_capabilities(0, {"ALL"}, {});
     }
@@ -362,7 +371,8 @@ void CreateBody::take_log() {
     const JsonObject log = host_.object("LogConfig");
     const std::string driver = log.text("Type");
     if (!driver.empty() && driver != "json-file" && driver != "none") {
-        refuse("logger: no log driver named '" + printable(driver) + "' is registered");
+        refuse("error looking up logging plugin " + printable(driver) + ": plugin " + in_quotes(driver) +
+               " not found");
     }
     spec_.run.log.is_kept = driver != "none";
     for (const auto& [name, value] : log.text_map("Config")) {
@@ -375,7 +385,8 @@ void CreateBody::take_log() {
             constexpr uint64_t kMost = 1000;
             const auto number = decimal(value, kMost);
             if (!number || *number == 0) {
-                refuse("max-file cannot be less than 1 (or above 1000): " + in_quotes(value));
+                refuse("failed to initialize logging driver: max-file cannot be less than 1" +
+                       std::string{number && *number == 0 ? "" : " or above 1000"});
             }
             spec_.run.log.most_files = static_cast<unsigned>(*number);
         } else {

@@ -94,12 +94,12 @@ bool passes(const StoredImage& image, const std::string& filter, const std::vect
         return any([&](const std::string& value) {
             const bool is_wanted = value == "1" || value == "true";
             if (!is_wanted && value != "0" && value != "false") {
-                throw ApiError{400, "invalid filter 'dangling=[" + value + "]'"};
+                throw ApiError{400, "Invalid filter 'dangling=" + value + "'"};
             }
             return image.names.empty() == is_wanted;
         });
     }
-    throw ApiError{400, "invalid filter '" + filter + "'"};
+    throw ApiError{400, "Invalid filter '" + filter + "'"};
 }
 
 json::object config_of(const ImageConfig& config) {
@@ -520,7 +520,7 @@ void Engine::prune_images(ApiCall& call) {
     const auto filters = parse_filters(call.target().find("filters").value_or(""));
     for (const auto& filter : filters) {
         if (filter.first != "dangling" && filter.first != "label") {
-            throw ApiError{400, "invalid filter '" + filter.first + "'"};
+            throw ApiError{400, "Invalid filter '" + filter.first + "'"};
         }
     }
     const auto dangling = filters.find("dangling");

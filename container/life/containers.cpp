@@ -343,9 +343,10 @@ void Containers::remove(const std::string& name, bool is_forced) {
     const bool is_active = container->stage == Stage::running || container->stage == Stage::paused ||
                            container->stage == Stage::restarting;
     if (is_active && !is_forced) {
-        throw ApiError{409, "cannot remove container \"/" + container->name + "\": container is " +
-                                view_of(*container).stage_word() +
-                                ": stop the container before removing or force remove"};
+        throw ApiError{409, std::string{"You cannot remove a "} + view_of(*container).stage_word() +
+                                " container " + container->id +
+                                (container->stage == Stage::paused ? ". Unpause and then stop" : ". Stop") +
+                                " the container before attempting removal or force remove"};
     }
     container->was_stopped = true;
     changed_.notify_all();

@@ -25,8 +25,7 @@ void Containers::attach(const std::string& name, AttachedClient client) {
     {
         const std::lock_guard lock{mutex_};
         if (container->stage == Stage::paused) {
-            throw ApiError{409,
-                           "container " + container->id + " is paused, unpause the container before attach"};
+            throw ApiError{409, "Container " + name + " is paused, unpause the container before attach"};
         }
         if (container->stage != Stage::running) {
             constexpr size_t kMostWaiting = 16;
@@ -72,8 +71,7 @@ std::string Containers::make_exec(const std::string& name, ExecConfig config) {
     {
         const std::lock_guard lock{mutex_};
         if (container->stage == Stage::paused) {
-            throw ApiError{409,
-                           "container " + container->id + " is paused, unpause the container before exec"};
+            throw ApiError{409, "Container " + name + " is paused, unpause the container before exec"};
         }
         constexpr size_t kMostExecs = 4096;
         if (execs_.size() >= kMostExecs) {

@@ -315,7 +315,7 @@ void Containers::take_end(Container& container) {
 void Containers::require_running(const Container& container) const {
     const std::lock_guard lock{mutex_};
     if (container.stage != Stage::running && container.stage != Stage::paused) {
-        throw ApiError{409, "container " + container.id + " is not running"};
+        throw ApiError{409, "Container " + container.id + " is not running"};
     }
 }
 
@@ -389,7 +389,7 @@ void Containers::send_signal(const std::string& name, int signal) {
         const std::lock_guard lock{mutex_};
         if (container->stage != Stage::running && container->stage != Stage::paused) {
             throw ApiError{
-                409, "cannot kill container: " + name + ": container " + container->id + " is not running"};
+                409, "Cannot kill container: " + name + ": Container " + container->id + " is not running"};
         }
         if (signal == SIGKILL || signal == container->spec->stop_signal) {
             container->was_stopped = true;  // its policy does not start it again, as with Docker
@@ -407,7 +407,7 @@ void Containers::freeze(const std::string& name, bool is_on) {
         const std::lock_guard lock{mutex_};
         if (is_on == (container->stage == Stage::paused)) {
             throw ApiError{is_on ? 409U : 500U,
-                           "container " + container->id + (is_on ? " is already paused" : " is not paused")};
+                           "Container " + container->id + (is_on ? " is already paused" : " is not paused")};
         }
     }
     if (!is_done(ask(container->files, {{"do", "freeze"}, {"on", is_on}}))) {

@@ -60,24 +60,14 @@ constexpr std::array kCapabilityNames{"CHOWN",
 
 constexpr uint64_t kAllCapabilities = (uint64_t{1} << kCapabilityNames.size()) - 1;
 
-/// The bits of a name.
-uint64_t capability(std::string name, const char* option) {
-    const std::string given = name;
-    std::ranges::transform(name, name.begin(), [](unsigned char byte) {
-        return byte >= 'a' && byte <= 'z' ? static_cast<char>(byte - ('a' - 'A')) : static_cast<char>(byte);
-    });
-    if (name == "ALL") {
-        return kAllCapabilities;
-    }
-    if (name.starts_with("CAP_")) {
-        name.erase(0, 4);
-    }
-    const auto* const found = std::ranges::find(kCapabilityNames, std::string_view{name});
-    if (found == kCapabilityNames.end()) {
-        refuse_option(option, given, "there is no such capability",
+/// The bits of a name that an option gives.
+uint64_t capability(const std::string& name, const char* option) {
+    const std::optional<uint64_t> bits = capability_bits(name);
+    if (!bits) {
+        refuse_option(option, name, "there is no such capability",
                       "give one of capabilities(7), such as NET_ADMIN, or ALL");
     }
-    return uint64_t{1} << (found - kCapabilityNames.begin());
+    return *bits;
 }
 
 struct NamedLimit {
@@ -143,6 +133,23 @@ void set_variable(std::vector<std::string>& environment, const std::string& vari
 }
 
 }  // namespace
+
+std::optional<uint64_t> capability_bits(std::string name) {
+    std::ranges::transform(name, name.begin(), [](unsigned char byte) {
+        return byte >= 'a' && byte <= 'z' ? static_cast<char>(byte - ('a' - 'A')) : static_cast<char>(byte);
+    });
+    if (name == "ALL") {
+        return kAllCapabilities;
+    }
+    if (name.starts_with("CAP_")) {
+        name.erase(0, 4);
+    }
+    const auto* const found = std::ranges::find(kCapabilityNames, std::string_view{name});
+    if (found == kCapabilityNames.end()) {
+        return std::nullopt;
+    }
+    return uint64_t{1} << (found - kCapabilityNames.begin());
+}
 
 uint64_t change_capabilities(uint64_t capabilities, const std::vector<std::string>& added,
                              const std::vector<std::string>& dropped) {

@@ -79,7 +79,11 @@ struct ImageOverrides {
 /// Docker's rules. Throws Error (usage) where there is no command.
 void apply_image(ContainerConfig& config, const ImageConfig& image, const ImageOverrides& overrides);
 
-/// Takes names ("NET_ADMIN", "CAP_NET_ADMIN", "ALL") out of `capabilities` and puts others in, as Docker
+/// The bits of a capability's name ("NET_ADMIN", "cap_net_admin", "ALL"); nothing if there is none of that
+/// name.
+std::optional<uint64_t> capability_bits(std::string name);
+
+/// Takes such names out of `capabilities` and puts others in, as Docker
 /// does. Throws Error (usage).
 uint64_t change_capabilities(uint64_t capabilities, const std::vector<std::string>& added,
                              const std::vector<std::string>& dropped);

@@ -54,13 +54,13 @@ std::string resolver_file(const ContainerConfig& config) {
             text += "\n";
         }
     };
+    add_line("search", config.search_domains);
     for (const std::string& server : config.name_servers) {
         add_line("nameserver", {server});
     }
     if (config.name_servers.empty()) {
         add_line("nameserver", {user_network::kNameServerText});
     }
-    add_line("search", config.search_domains);
     add_line("options", config.resolver_options);
     return text;
 }

@@ -198,9 +198,9 @@ TEST(ContainerFilter, ChoosesAsDockerPsDoes) {
         EXPECT_EQ(ContainerFilter(parse_filters(text), lookup).passes(kPublished), passes) << text;
     }
     const std::tuple<const char*, unsigned, const char*> refused[] = {
-        {R"({"nope":["x"]})", 400, "invalid filter 'nope'"},
-        {R"({"status":["well"]})", 400, "invalid filter 'status=[well]'"},
-        {R"({"exited":["x"]})", 400, "invalid filter 'exited=[x]'"},
+        {R"({"nope":["x"]})", 400, "Invalid filter 'nope'"},
+        {R"({"status":["well"]})", 400, "Invalid filter 'status=well'"},
+        {R"({"exited":["x"]})", 400, "Invalid filter 'exited=x'"},
         {R"({"publish":["99999"]})", 400, "publish"},
         {R"({"publish":["2-1"]})", 400, "publish"},
         {R"({"health":["x"]})", 400, "health"},

@@ -100,7 +100,7 @@ TEST_F(EngineTest, ListsImagesAsTheyAreWanted) {
         EXPECT_THAT(list, HasSubstr(" 200 OK"));
     }
     EXPECT_THAT(rig_.request("GET /images/json?filters=%7B%22so%22%3A%5B%5D%7D"),
-                AllOf(HasSubstr(" 400 "), HasSubstr("invalid filter 'so'")));
+                AllOf(HasSubstr(" 400 "), HasSubstr("Invalid filter 'so'")));
     EXPECT_THAT(rig_.request("GET /images/json?filters=%7B%22dangling%22%3A%5B%22x%22%5D%7D"),
                 HasSubstr(" 400 "));
 }
