@@ -1,0 +1,216 @@
+"""The measuring part of scripts/bench-containers: docker commands against two daemons.
+
+  container_bench.py ROOT RUNS JSON CASE...
+
+Runs in the test host, beside ROOT, in which the programs are. The daemons listen at
+ROOT/run/hull.sock and ROOT/run/docker.sock; each and all that it starts are in the groups of
+processes /sys/fs/cgroup/hull and /sys/fs/cgroup/docker. Each case is run RUNS times and once
+more before that, which is not counted. Elapsed is the client's, from exec to its end; the
+daemon's processor time is taken half a second later, so that what it does after its answer
+counts; idle is what is left of the elapsed time. Appends a line of JSON for each case.
+"""
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+SIDES = ("hull", "docker")
+GROUPS = "/sys/fs/cgroup/"
+QUIET = 0.5
+root, runs, json_file, *wanted = sys.argv[1:]
+runs = int(runs)
+
+
+def processor_ms(group):
+    with open(GROUPS + group + "/cpu.stat") as file:
+        return int(file.readline().split()[1]) / 1000
+
+
+def start(side, words, output=os.devnull):
+    """Runs the docker client, in the root and in a group of its own; returns its process."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        with open(GROUPS + "client/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
+        target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.chroot(root)
+        os.chdir("/")
+        os.dup2(null, 0)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.execve("/usr/bin/docker", ["docker", *words],
+                  {"PATH": "/usr/bin", "HOME": "/root", "DOCKER_HOST": f"unix:///run/{side}.sock"})
+    finally:
+        os._exit(127)
+
+
+def docker(side, *words):
+    """Runs the client, which is to succeed; returns what it says."""
+    output = "/dev/shm/said"
+    status = os.waitstatus_to_exitcode(os.waitpid(start(side, words, output), 0)[1])
+    with open(output) as file:
+        said = file.read()
+    if status != 0:
+        raise SystemExit(f"{side}: docker {' '.join(words)} ended with {status}: {said}")
+    return said
+
+
+def measure(side, *words):
+    """Milliseconds: elapsed, the client's processor time, the daemon's, idle."""
+    client, daemon = processor_ms("client"), processor_ms(side)
+    begin = time.monotonic_ns()
+    docker(side, *words)
+    elapsed = (time.monotonic_ns() - begin) / 1e6
+    client = processor_ms("client") - client
+    idle = max(0.0, elapsed - client - (processor_ms(side) - daemon))
+    time.sleep(QUIET)
+    return {"elapsed": elapsed, "client": client, "daemon": processor_ms(side) - daemon, "idle": idle}
+
+
+IMAGE = "busybox"
+NAME = "measured"
+
+
+def run_none(side):
+    return measure(side, "run", "--rm", "--network", "none", IMAGE, "true")
+
+
+def run(side):
+    return measure(side, "run", "--rm", IMAGE, "true")
+
+
+def run_detached(side):
+    figures = measure(side, "run", "-d", "--name", NAME, IMAGE, "sleep", "100000")
+    docker(side, "rm", "-f", NAME)
+    return figures
+
+
+def in_container(side, measured):
+    docker(side, "run", "-d", "--name", NAME, IMAGE, "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.01; done")
+    time.sleep(QUIET)
+    figures = measured()
+    docker(side, "rm", "-f", NAME)
+    return figures
+
+
+def execute(side):
+    return in_container(side, lambda: measure(side, "exec", NAME, "true"))
+
+
+def stop(side):
+    return in_container(side, lambda: measure(side, "stop", NAME))
+
+
+def pull(image):
+    def pull_it(side):
+        figures = measure(side, "pull", "-q", image)
+        docker(side, "rmi", image)
+        return figures
+    return pull_it
+
+
+def run_many_layers(side):
+    return measure(side, "run", "--rm", "--network", "none", "layers", "true")
+
+
+CASES = {
+    "run-none": ("docker run --rm --network none IMAGE true", run_none),
+    "run": ("docker run --rm IMAGE true", run),
+    "run-d": ("docker run -d IMAGE", run_detached),
+    "exec": ("docker exec CONTAINER true", execute),
+    "stop": ("docker stop CONTAINER", stop),
+    "layers": ("docker run --rm --network none IMAGE true, 127 layers", run_many_layers),
+    "pull": ("docker pull, 130 MB", pull("medium")),
+    "pull-large": ("docker pull, 900 MB", pull("large")),
+}
+
+
+def text_of(figures, kind):
+    values = [each[kind] for each in figures]
+    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+
+
+def time_case(name):
+    title, measured = CASES[name]
+    print(f"\n{title}: median of {runs} (least-most), virtual ms")
+    print(f"{'':8}{'elapsed':>20}{'daemon, all it starts':>24}{'client':>18}{'idle':>18}")
+    medians = {}
+    for side in SIDES:
+        figures = [measured(side) for _ in range(runs + 1)][1:]
+        medians[side] = {kind: statistics.median(each[kind] for each in figures) for kind in figures[0]}
+        print(f"{side:8}{text_of(figures, 'elapsed'):>20}{text_of(figures, 'daemon'):>24}"
+              f"{text_of(figures, 'client'):>18}{text_of(figures, 'idle'):>18}", flush=True)
+    ratios = {kind: medians["hull"][kind] / medians["docker"][kind] for kind in ("elapsed", "daemon")}
+    print(f"hull to docker: elapsed {ratios['elapsed']:.2f}, daemon's processor time {ratios['daemon']:.2f}", flush=True)
+    with open(json_file, "a") as file:
+        file.write(json.dumps({"case": name, "runs": runs, "ms": medians, "ratio": ratios}) + "\n")
+
+
+def memory_of(process):
+    """Of a process in KiB: its own (proportional), and what it holds of a guest's memory."""
+    own, guest, is_guest = 0, 0, False
+    with open(f"/proc/{process}/smaps") as file:
+        for line in file:
+            words = line.split()
+            if "-" in words[0] and not words[0].endswith(":"):
+                begin, end = (int(each, 16) for each in words[0].split("-"))
+                is_guest = end - begin >= 100 << 20 and len(words) < 6
+            elif words[0] == "Pss:":
+                if is_guest:
+                    guest += int(words[1])
+                else:
+                    own += int(words[1])
+    return own, guest
+
+
+def processes_of(side):
+    for folder, _, _ in os.walk(GROUPS + side):
+        with open(folder + "/cgroup.procs") as file:
+            for process in file.read().split():
+                try:
+                    with open(f"/proc/{process}/cmdline") as words:
+                        yield int(process), words.read().split("\0")
+                except OSError:
+                    continue
+
+
+def measure_memory(containers=20):
+    print(f"\nmemory with {containers} containers, MiB (proportional, guests' own memory apart)", flush=True)
+    found = {}
+    for side in SIDES:
+        for number in range(containers):
+            docker(side, "run", "-d", "--name", f"many{number}", IMAGE, "sleep", "100000")
+        time.sleep(5)
+        kinds = {}
+        guests = []
+        for process, words in processes_of(side):
+            kind = os.path.basename(words[0])
+            if kind == "hulld":
+                kind += " " + words[1]
+            own, guest = memory_of(process)
+            kinds.setdefault(kind, []).append(own / 1024)
+            if guest:
+                guests.append(guest / 1024)
+        for kind, values in sorted(kinds.items()):
+            print(f"{side:8}{kind:30}{len(values):>4} processes, together {sum(values):8.1f}, median "
+                  f"{statistics.median(values):6.1f}")
+        if guests:
+            print(f"{side:8}{'held of a guest memory':30}{len(guests):>4} guests, median {statistics.median(guests):6.1f}, "
+                  f"most {max(guests):6.1f}", flush=True)
+        found[side] = {"processes": {kind: sum(values) for kind, values in kinds.items()}, "guests": guests}
+        docker(side, "rm", "-f", *[f"many{number}" for number in range(containers)])
+    with open(json_file, "a") as file:
+        file.write(json.dumps({"case": "memory", "containers": containers, "mib": found}) + "\n")
+
+
+os.makedirs(GROUPS + "client", exist_ok=True)
+for case in wanted:
+    if case == "memory":
+        measure_memory()
+    else:
+        time_case(case)
