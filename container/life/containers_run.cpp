@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "container/life/container_entry.h"
 #include "container/life/containers.h"
+#include "container/network/resolver.h"
 
 namespace hull::container {
 
@@ -57,13 +58,41 @@ PortBinding take_port(PortBinding port, const std::string& container) {
     return port;
 }
 
-/// As `hull boot` has it, of the user network.
+/// As virtio::PortForward has it.
 std::string forward_word(const PortBinding& port) {
     return port.host_address + ":" + std::to_string(port.host_port) + ":" +
            std::to_string(port.container_port) + (port.protocol == "udp" ? "/udp" : "");
 }
 
+/// What its user has not said of name servers is the host's.
+void give_endpoint(ContainerConfig& config, const Endpoint& endpoint) {
+    config.endpoint = endpoint;
+    Resolver resolver = host_resolver();
+    const auto fill = [](std::vector<std::string>& list, std::vector<std::string>& with) {
+        if (list.empty()) {
+            list = std::move(with);
+        }
+    };
+    fill(config.name_servers, resolver.servers);
+    fill(config.search_domains, resolver.search);
+    fill(config.resolver_options, resolver.options);
+}
+
 }  // namespace
+
+/// None where there is no bridge. The caller has mutex_.
+std::optional<Endpoint> Containers::free_endpoint() const {
+    if (network_ == nullptr) {
+        return std::nullopt;
+    }
+    std::set<uint32_t> taken;
+    for (const auto& [id, container] : containers_) {
+        if (container->endpoint) {
+            taken.insert(container->endpoint->address);
+        }
+    }
+    return network_->endpoint_beside(taken);
+}
 
 void Containers::start(const std::string& name) {
     const std::shared_ptr<Container> container = look_up(name);
@@ -98,8 +127,9 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
         const std::lock_guard lock{mutex_};
         follow(container, std::move(watch));
     } catch (const std::exception&) {
+        std::unique_lock lock{mutex_};
+        container->endpoint.reset();
         if (container->spec->is_removed_at_end) {
-            std::unique_lock lock{mutex_};
             discard(container, lock);
         }
         throw;
@@ -111,11 +141,16 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
 Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<AttachedClient> clients;
     std::string name;
+    std::optional<Endpoint> endpoint;
     {
         const std::lock_guard lock{mutex_};
         clients = std::exchange(container->waiting, {});
         name = container->name;
         container->state = {};
+        if (container->spec->run.config.has_network) {
+            container->endpoint = free_endpoint();
+        }
+        endpoint = container->endpoint;
     }
     const ContainerFiles& files = container->files;
     const ContainerSpec& spec = *container->spec;
@@ -129,6 +164,9 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     for (const PortBinding& port : spec.ports) {
         ports.push_back(take_port(port, name));
         run.machine.ports.push_back(forward_word(ports.back()));
+    }
+    if (endpoint) {
+        give_endpoint(run.config, *endpoint);
     }
     const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
     run.machine.kernel = kernel.kernel;
@@ -251,6 +289,7 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
         } catch (const std::exception& error) {
             const std::lock_guard again{mutex_};
             log_warning("the container '" + container->name + "' cannot be started again: " + error.what());
+            container->endpoint.reset();
             container->state.finished = system_clock::now();
             if (container->state.exit_status == 0) {
                 container->state.exit_status = kNotFound;
@@ -303,6 +342,7 @@ void Containers::take_end(Container& container) {
             note_death(container);
         }
         container.ports.clear();
+        container.endpoint.reset();
         container.stage = Stage::exited;  // before anybody is told
         state = container.state;
     }
