@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/small_file.h"
 #include "container/life/container_entry.h"
 #include "container/life/containers.h"
 #include "container/network/resolver.h"
@@ -62,6 +63,18 @@ PortBinding take_port(PortBinding port, const std::string& container) {
 std::string forward_word(const PortBinding& port) {
     return port.host_address + ":" + std::to_string(port.host_port) + ":" +
            std::to_string(port.container_port) + (port.protocol == "udp" ? "/udp" : "");
+}
+
+/// Of a supervisor, begun at that time, that has not answered.
+std::string why_it_ended(const ContainerFiles& files, system_clock::time_point begun) {
+    std::string why;
+    try {
+        const RunState state = RunState::from_json(file_text(files.state()));
+        why = state.finished >= begun ? state.error : "";  // not that of another run
+    } catch (const Error&) {
+        // It has written nothing.
+    }
+    return why.empty() ? "its supervisor was killed, or its guest does not come up" : why;
 }
 
 /// What its user has not said of name servers is the host's.
@@ -176,6 +189,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     run.machine.is_writable_kept = true;
     run.machine.cpus = ContainerMachine::cpus_for(run.config.cpus);
     run.write(files);
+    const system_clock::time_point begun = system_clock::now();
     start_supervisor_(files);
     Channel watch = Channel::connect(files.socket());
     std::optional<json::object> answer;
@@ -190,8 +204,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         if (!answer) {
             ask(files, {{"do", "end"}});  // where it is there still, its guest does not come up
         }
-        const std::string why =
-            answer ? text_in(*answer, "why") : "its supervisor was killed, or its guest does not come up";
+        const std::string why = answer ? text_in(*answer, "why") : why_it_ended(files, begun);
         const int64_t status = answer ? number_in(*answer, "status") : kKilled;
         const std::lock_guard lock{mutex_};
         container->state.stage = RunState::Stage::ended;

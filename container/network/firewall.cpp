@@ -89,7 +89,7 @@ std::string container_rules(const std::string& name, const std::string& tap, con
     return rules +
            "}\nchain prerouting {\ntype nat hook prerouting priority dstnat;\n"
            "fib daddr type local jump published\n}\n"
-           "chain output {\ntype nat hook output priority dstnat;\n"
+           "chain output {\ntype nat hook output priority -100;\n"
            "fib daddr type local jump published\n}\n}\n";
 }
 

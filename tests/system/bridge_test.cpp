@@ -1,10 +1,13 @@
 // Containers on the daemon's bridge, seen from themselves, from the host and from outside of it.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 
 #include <array>
+#include <functional>
 #include <string>
 #include <thread>
 
@@ -22,6 +25,14 @@ using testing::Not;
 /// network namespace that has the host as its way to everywhere.
 class Bridge : public Docker {
   protected:
+    static void SetUpTestSuite() {
+        Docker::SetUpTestSuite();
+        container::Store store{root(), container::Store::Use::shared};
+        const std::string program =
+            TarPart{.name = "bin/answer", .content = contents_of(HULL_ANSWER), .mode = 0755}.bytes();
+        store_image(store, "answers", {busybox_layer(), program + std::string(1024, '\0')},
+                    R"("config":{"Env":["PATH=/bin"]})");
+    }
     void SetUp() override {
         const Ran made = run_command(
             "ip link set lo up; ip netns add outside && ip link add out0 type veth peer name out1 netns "
@@ -44,24 +55,16 @@ class Bridge : public Docker {
         const std::string line = docker("inspect -f '{{.NetworkSettings.IPAddress}}' " + name).out;
         return line.substr(0, line.find('\n'));
     }
-    /// A container that answers at TCP port 80, and at UDP port 53, with its name.
+    /// A container that answers with its name at TCP port 80 and UDP port 53.
     static void serve(const std::string& name, const std::string& options) {
-        const Ran ran = docker("run -d --name " + name + " " + options +
-                               " box sh -c '"
-                               "while :; do echo " +
-                               name +
-                               " | nc -l -p 80; done & "
-                               "while :; do echo " +
-                               name + " | nc -u -l -p 53 -w 1; done'");
+        const Ran ran = docker("run -d --name " + name + " " + options + " answers answer " + name);
         ASSERT_EQ(ran.status, 0) << ran.out;
-        for (int tries = 0; tries < 100 && fetch(address_of(name).c_str(), 80).empty(); ++tries) {
-            std::this_thread::sleep_for(100ms);
-        }
+        EXPECT_EQ(patient_fetch(address_of(name).c_str(), 80), name + "\n");
     }
-    /// As fetch(), where the server is between two connections for a moment.
+    /// As fetch(), where the server may not be there yet.
     static std::string patient_fetch(const char* address, uint16_t port) {
         std::string answer;
-        for (int tries = 0; tries < 30 && answer.empty(); ++tries) {
+        for (int tries = 0; tries < 50 && answer.empty(); ++tries) {
             answer = fetch(address, port);
             std::this_thread::sleep_for(answer.empty() ? 100ms : 0ms);
         }
@@ -84,15 +87,17 @@ class Bridge : public Docker {
         }
         return "";
     }
-    static std::string from_outside(const std::string& to) {
-        return run_command("for i in 1 2 3 4 5 6 7 8 9; do ip netns exec outside timeout 5 busybox nc " + to +
-                           " </dev/null && break; sleep 0.3; done")
-            .out;
+    /// What it answers in the namespace "outside".
+    static std::string outside(const std::function<std::string()>& ask) {
+        std::string answer;
+        std::thread{[&] {
+            const UniqueFd there{open("/run/netns/outside", O_RDONLY | O_CLOEXEC)};
+            answer = setns(there.get(), CLONE_NEWNET) == 0 ? ask() : "not there";
+        }}.join();
+        return answer;
     }
     static std::string from_container(const std::string& name, const std::string& to) {
-        return docker("exec " + name + " sh -c 'for i in 1 2 3 4 5 6 7 8 9; do nc -w 5 " + to +
-                      " </dev/null && break; sleep 0.3; done'")
-            .out;
+        return docker("exec " + name + " sh -c 'nc -w 5 " + to + " </dev/null'").out;
     }
 
     std::string rules_;
@@ -127,16 +132,13 @@ TEST_F(Bridge, PortsAreReachedFromEverywhere) {
     EXPECT_EQ(patient_fetch("172.17.0.1", 18081), "web\n");
     EXPECT_EQ(patient_fetch("10.77.0.1", 18082), "web\n");
     EXPECT_EQ(fetch("127.0.0.1", 18082), "");
-    EXPECT_EQ(from_outside("10.77.0.1 18081"), "web\n");
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "web\n");
     EXPECT_EQ(from_container("other", "172.17.0.1 18081"), "web\n");
     EXPECT_EQ(from_container("other", "10.77.0.1 18081"), "web\n");
     EXPECT_EQ(from_container("web", "10.77.0.1 18081"), "web\n");
     EXPECT_EQ(ask_by_udp("127.0.0.1", 18081), "web\n");
     EXPECT_EQ(ask_by_udp("10.77.0.1", 18081), "web\n");
-    EXPECT_EQ(run_command("for i in 1 2 3 4 5; do echo | ip netns exec outside timeout 2 busybox nc -u "
-                          "10.77.0.1 18081 | grep web && break; done")
-                  .out,
-              "web\n");
+    EXPECT_EQ(outside([] { return ask_by_udp("10.77.0.1", 18081); }), "web\n");
     // The host's port is the container's while it runs, and nobody else's.
     const Ran ran = docker("run --name late -p 18081:80 box");
     EXPECT_EQ(ran.status, 125);
@@ -156,26 +158,15 @@ TEST_F(Bridge, PortsAreReachedFromEverywhere) {
 
 TEST_F(Bridge, ContainersGetOutAndOthersDoNotGetIn) {
     serve("web", "");
-    const Program server{{"ip", "netns", "exec", "outside", "python3", "-c",
-                          "import socket\n"
-                          "s = socket.create_server(('10.77.0.2', 9000))\n"
-                          "while True:\n"
-                          "  c, a = s.accept()\n"
-                          "  c.sendall(a[0].encode())\n"
-                          "  c.close()\n"}};
-    const Program at_loopback{{"python3", "-c",
-                               "import socket\n"
-                               "s = socket.create_server(('127.0.0.1', 9001))\n"
-                               "while True:\n"
-                               "  c, a = s.accept()\n"
-                               "  c.sendall(b'secret')\n"
-                               "  c.close()\n"}};
-    EXPECT_EQ(from_container("web", "10.77.0.2 9000"), "10.77.0.1");
-    EXPECT_EQ(patient_fetch("127.0.0.1", 9001), "secret");
+    const Program server{{"ip", "netns", "exec", "outside", HULL_ANSWER, "-"}};
+    const Program at_host{{HULL_ANSWER, "secret"}};
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.2", 80); }), "10.77.0.2\n");
+    EXPECT_EQ(patient_fetch("127.0.0.1", 80), "secret\n");
+    EXPECT_EQ(from_container("web", "10.77.0.2 80"), "10.77.0.1\n");
     // Although the bridge knows a way to the loopback.
     EXPECT_EQ(docker("run --rm --privileged box sh -c '"
                      "busybox ip addr del 127.0.0.1/8 dev lo; busybox ip route add 127.0.0.1 via 172.17.0.1; "
-                     "nc -w 3 127.0.0.1 9001 </dev/null'")
+                     "busybox timeout 5 nc 127.0.0.1 80 </dev/null'")
                   .out.find("secret"),
               std::string::npos);
     // What is not published, from a neighbour of the host's that knows the container's address.
@@ -200,7 +191,7 @@ TEST_F(Bridge, NothingDependsOnTheDaemonAndNothingLeaks) {
     start_daemon();
     EXPECT_EQ(address_of("web"), "172.17.0.2");
     EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
-    EXPECT_EQ(from_outside("10.77.0.1 18081"), "web\n");
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "web\n");
     EXPECT_EQ(docker("run --rm box busybox ip addr show eth0").out.find("172.17.0.2/"), std::string::npos);
     // A supervisor that dies alone, of a container that is started again.
     run_command("kill -9 $(pgrep -f 'supervise.*" +
@@ -254,7 +245,7 @@ TEST_F(Bridge, GetsThroughWhatDockerDrops) {
     const std::string before = chain();
     start_daemon();
     serve("web", "-p 18081:80");
-    EXPECT_EQ(from_outside("10.77.0.1 18081"), "web\n");
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "web\n");
     daemon_->end(SIGKILL);
     start_daemon();  // which does not add them again
     EXPECT_EQ(run_command("nft list chain ip filter DOCKER-USER | grep -c accept").out, "2\n");
