@@ -48,18 +48,27 @@ json::object ports_of(const ContainerView& container) {
 
 json::object network_json(const ContainerView& container) {
     const bool has_address = container.is_running() && container.spec->run.config.has_network;
+    const std::optional<Endpoint> endpoint = has_address ? container.endpoint : std::nullopt;
+    const std::string gateway = endpoint      ? address_text(endpoint->gateway)
+                                : has_address ? user_network::kGatewayText
+                                              : "";
+    const std::string address = endpoint      ? address_text(endpoint->address)
+                                : has_address ? user_network::kGuestText
+                                              : "";
     return {{"IPAMConfig", nullptr},
             {"Links", nullptr},
             {"Aliases", nullptr},
             {"NetworkID", ""},
             {"EndpointID", ""},
-            {"Gateway", has_address ? user_network::kGatewayText : ""},
-            {"IPAddress", has_address ? user_network::kGuestText : ""},
-            {"IPPrefixLen", has_address ? user_network::kPrefix : 0},
+            {"Gateway", gateway},
+            {"IPAddress", address},
+            {"IPPrefixLen", endpoint      ? endpoint->prefix
+                            : has_address ? user_network::kPrefix
+                                          : 0},
             {"IPv6Gateway", ""},
             {"GlobalIPv6Address", ""},
             {"GlobalIPv6PrefixLen", 0},
-            {"MacAddress", ""},
+            {"MacAddress", endpoint ? mac_of(endpoint->address) : ""},
             {"DriverOpts", nullptr}};
 }
 

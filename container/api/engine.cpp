@@ -315,21 +315,29 @@ void Engine::show_use(ApiCall& call) const {
 
 bool Engine::answer_others(ApiCall& call) const {
     const RequestTarget& target = call.target();
-    const auto network = [](const std::string& name) -> json::object {
+    const BridgeNetwork* const bridge = containers_.network();
+    const auto network = [bridge](const std::string& name) -> json::object {
+        json::array subnets;
+        json::object settings;
+        if (bridge != nullptr && name == "bridge") {
+            const Subnet& subnet = bridge->subnet();
+            subnets.push_back({{"Subnet", subnet.text()}, {"Gateway", address_text(subnet.gateway())}});
+            settings["com.docker.network.bridge.name"] = bridge->bridge();
+        }
         return {{"Name", name},
                 {"Id", name},
                 {"Created", "0001-01-01T00:00:00Z"},
                 {"Scope", "local"},
                 {"Driver", name == "none" ? "null" : name},
                 {"EnableIPv6", false},
-                {"IPAM", {{"Driver", "default"}, {"Options", nullptr}, {"Config", json::array{}}}},
+                {"IPAM", {{"Driver", "default"}, {"Options", nullptr}, {"Config", std::move(subnets)}}},
                 {"Internal", false},
                 {"Attachable", false},
                 {"Ingress", false},
                 {"ConfigFrom", {{"Network", ""}}},
                 {"ConfigOnly", false},
                 {"Containers", json::object{}},
-                {"Options", json::object{}},
+                {"Options", std::move(settings)},
                 {"Labels", json::object{}}};
     };
     if (call.is("GET") && target.path == "/networks") {

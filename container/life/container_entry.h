@@ -31,6 +31,7 @@ struct Containers::Container {
     bool is_followed = false;  // a thread waits for its end, or for the time to start it again
     unsigned last_exec = 0;
     std::vector<PortBinding> ports;
+    std::optional<Endpoint> endpoint;     // from before it starts to its end
     std::vector<AttachedClient> waiting;  // for its start
 
     std::mutex operation;  // one start, stop, restart, rename or removal at a time; taken before mutex_

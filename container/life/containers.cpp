@@ -48,12 +48,13 @@ std::string ContainerView::stage_word() const {
 }
 
 Containers::Containers(fs::path root, Store& store, GuestKernel kernel, Events& events,
-                       StartSupervisor start_supervisor)
+                       StartSupervisor start_supervisor, const BridgeNetwork* network)
     : root_{std::move(root)},
       store_{store},
       kernel_{std::move(kernel)},
       events_{events},
-      start_supervisor_{std::move(start_supervisor)} {
+      start_supervisor_{std::move(start_supervisor)},
+      network_{network} {
     std::error_code error;
     std::vector<fs::path> folders;
     for (const fs::directory_entry& entry : fs::directory_iterator{root_ / "containers", error}) {
@@ -114,7 +115,7 @@ void Containers::find_again(const std::shared_ptr<Container>& container, std::un
     if (now && now->stage == RunState::Stage::running) {
         container->state = *now;
         container->stage = now->is_paused ? Stage::paused : Stage::running;
-        container->ports = ports_of_run(*container);
+        take_network_of_run(*container);
         follow(container, std::move(channel));
         return;
     }
@@ -135,17 +136,19 @@ void Containers::find_again(const std::shared_ptr<Container>& container, std::un
     }
 }
 
-/// The ports that a supervisor which was found has been given.
-std::vector<PortBinding> Containers::ports_of_run(const Container& container) {
+/// What a supervisor that was found has been given.
+void Containers::take_network_of_run(Container& container) {
+    const RunFile run = RunFile::read(container.files);
+    container.endpoint = run.config.endpoint;
     std::vector<PortBinding> ports = container.spec->ports;
-    const std::vector<std::string> words = RunFile::read(container.files).machine.ports;
+    const std::vector<std::string>& words = run.machine.ports;
     for (size_t index = 0; index < ports.size() && index < words.size(); ++index) {
         const size_t sign = words[index].find(':');
         ports[index].host_address = words[index].substr(0, sign);
         ports[index].host_port =
             static_cast<uint16_t>(std::strtoul(words[index].c_str() + sign + 1, nullptr, 10));
     }
-    return ports;
+    container.ports = std::move(ports);
 }
 
 /// Its supervisor was killed, and has written nothing of that.
@@ -201,6 +204,7 @@ ContainerView Containers::view_of(const Container& container) {
             .state = container.state,
             .restarts = container.restarts,
             .ports = container.ports,
+            .endpoint = container.endpoint,
             .files = container.files};
 }
 

@@ -17,6 +17,7 @@
 #include "container/image/store.h"
 #include "container/life/container_spec.h"
 #include "container/life/events.h"
+#include "container/network/bridge_network.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/exec_config.h"
@@ -32,9 +33,10 @@ struct ContainerView {
     std::chrono::system_clock::time_point created{};
     std::shared_ptr<const ContainerSpec> spec;
     Stage stage = Stage::created;
-    RunState state;                  ///< of the run that is, or was last; as made where there was none
-    unsigned restarts = 0;           ///< by its policy
-    std::vector<PortBinding> ports;  ///< as they are at the host; none while it does not run
+    RunState state;                    ///< of the run that is, or was last; as made where there was none
+    unsigned restarts = 0;             ///< by its policy
+    std::vector<PortBinding> ports;    ///< as they are at the host; none while it does not run
+    std::optional<Endpoint> endpoint;  ///< likewise; none on the user network
     ContainerFiles files;
 
     /// Docker's word: "running".
@@ -72,9 +74,10 @@ class Containers {
     using StartSupervisor = std::function<void(const ContainerFiles&)>;
 
     /// Loads what is below `root`/containers, and starts again what is to be. All outlive it. `kernel` is
-    /// what guests get; where it is empty, what find_guest_kernel() finds at each start.
+    /// what guests get; where it is empty, what find_guest_kernel() finds at each start. Without `network`
+    /// they get the user network.
     Containers(std::filesystem::path root, Store& store, GuestKernel kernel, Events& events,
-               StartSupervisor start_supervisor);
+               StartSupervisor start_supervisor, const BridgeNetwork* network = nullptr);
     Containers(const Containers&) = delete;
     Containers& operator=(const Containers&) = delete;
     /// Those that run go on without this.
@@ -83,6 +86,8 @@ class Containers {
     /// Answers its id. An empty name: one by chance.
     std::string create(const std::string& name, ContainerSpec spec);
     [[nodiscard]] ContainerView find(const std::string& name) const;
+    /// None: there is only the user network.
+    [[nodiscard]] const BridgeNetwork* network() const { return network_; }
     /// The newest first.
     [[nodiscard]] std::vector<ContainerView> list() const;
 
@@ -120,7 +125,8 @@ class Containers {
 
     void load(const std::filesystem::path& folder);
     void find_again(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock);
-    [[nodiscard]] static std::vector<PortBinding> ports_of_run(const Container& container);
+    static void take_network_of_run(Container& container);
+    [[nodiscard]] std::optional<Endpoint> free_endpoint() const;
     static void note_death(Container& container);
     [[nodiscard]] std::shared_ptr<Container> look_up(const std::string& name) const;
     [[nodiscard]] std::shared_ptr<Exec> look_up_exec(const std::string& id) const;
@@ -147,6 +153,7 @@ class Containers {
     const GuestKernel kernel_;
     Events& events_;
     const StartSupervisor start_supervisor_;
+    const BridgeNetwork* const network_;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;                               // a container, or its follower

@@ -14,8 +14,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/small_file.h"
 #include "container/life/container_entry.h"
 #include "container/life/containers.h"
+#include "container/network/resolver.h"
 
 namespace hull::container {
 
@@ -57,13 +59,53 @@ PortBinding take_port(PortBinding port, const std::string& container) {
     return port;
 }
 
-/// As `hull boot` has it, of the user network.
+/// As virtio::PortForward has it.
 std::string forward_word(const PortBinding& port) {
     return port.host_address + ":" + std::to_string(port.host_port) + ":" +
            std::to_string(port.container_port) + (port.protocol == "udp" ? "/udp" : "");
 }
 
+/// Of a supervisor, begun at that time, that has not answered.
+std::string why_it_ended(const ContainerFiles& files, system_clock::time_point begun) {
+    std::string why;
+    try {
+        const RunState state = RunState::from_json(file_text(files.state()));
+        why = state.finished >= begun ? state.error : "";  // not that of another run
+    } catch (const Error&) {
+        // It has written nothing.
+    }
+    return why.empty() ? "its supervisor was killed, or its guest does not come up" : why;
+}
+
+/// What its user has not said of name servers is the host's.
+void give_endpoint(ContainerConfig& config, const Endpoint& endpoint) {
+    config.endpoint = endpoint;
+    Resolver resolver = host_resolver();
+    const auto fill = [](std::vector<std::string>& list, std::vector<std::string>& with) {
+        if (list.empty()) {
+            list = std::move(with);
+        }
+    };
+    fill(config.name_servers, resolver.servers);
+    fill(config.search_domains, resolver.search);
+    fill(config.resolver_options, resolver.options);
+}
+
 }  // namespace
+
+/// None where there is no bridge. The caller has mutex_.
+std::optional<Endpoint> Containers::free_endpoint() const {
+    if (network_ == nullptr) {
+        return std::nullopt;
+    }
+    std::set<uint32_t> taken;
+    for (const auto& [id, container] : containers_) {
+        if (container->endpoint) {
+            taken.insert(container->endpoint->address);
+        }
+    }
+    return network_->endpoint_beside(taken);
+}
 
 void Containers::start(const std::string& name) {
     const std::shared_ptr<Container> container = look_up(name);
@@ -98,8 +140,9 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
         const std::lock_guard lock{mutex_};
         follow(container, std::move(watch));
     } catch (const std::exception&) {
+        std::unique_lock lock{mutex_};
+        container->endpoint.reset();
         if (container->spec->is_removed_at_end) {
-            std::unique_lock lock{mutex_};
             discard(container, lock);
         }
         throw;
@@ -111,11 +154,16 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
 Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<AttachedClient> clients;
     std::string name;
+    std::optional<Endpoint> endpoint;
     {
         const std::lock_guard lock{mutex_};
         clients = std::exchange(container->waiting, {});
         name = container->name;
         container->state = {};
+        if (container->spec->run.config.has_network) {
+            container->endpoint = free_endpoint();
+        }
+        endpoint = container->endpoint;
     }
     const ContainerFiles& files = container->files;
     const ContainerSpec& spec = *container->spec;
@@ -130,6 +178,9 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         ports.push_back(take_port(port, name));
         run.machine.ports.push_back(forward_word(ports.back()));
     }
+    if (endpoint) {
+        give_endpoint(run.config, *endpoint);
+    }
     const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
     run.machine.kernel = kernel.kernel;
     run.machine.initramfs = kernel.initramfs;
@@ -138,6 +189,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     run.machine.is_writable_kept = true;
     run.machine.cpus = ContainerMachine::cpus_for(run.config.cpus);
     run.write(files);
+    const system_clock::time_point begun = system_clock::now();
     start_supervisor_(files);
     Channel watch = Channel::connect(files.socket());
     std::optional<json::object> answer;
@@ -152,8 +204,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         if (!answer) {
             ask(files, {{"do", "end"}});  // where it is there still, its guest does not come up
         }
-        const std::string why =
-            answer ? text_in(*answer, "why") : "its supervisor was killed, or its guest does not come up";
+        const std::string why = answer ? text_in(*answer, "why") : why_it_ended(files, begun);
         const int64_t status = answer ? number_in(*answer, "status") : kKilled;
         const std::lock_guard lock{mutex_};
         container->state.stage = RunState::Stage::ended;
@@ -251,6 +302,7 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
         } catch (const std::exception& error) {
             const std::lock_guard again{mutex_};
             log_warning("the container '" + container->name + "' cannot be started again: " + error.what());
+            container->endpoint.reset();
             container->state.finished = system_clock::now();
             if (container->state.exit_status == 0) {
                 container->state.exit_status = kNotFound;
@@ -303,6 +355,7 @@ void Containers::take_end(Container& container) {
             note_death(container);
         }
         container.ports.clear();
+        container.endpoint.reset();
         container.stage = Stage::exited;  // before anybody is told
         state = container.state;
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "container/image/image_config.h"
+#include "container/network/subnet.h"
 #include "vmm/agent/command_surroundings.h"
 
 namespace hull::container {
@@ -51,6 +52,7 @@ struct ContainerConfig {
     std::optional<double> cpus;              ///< processors whose time they may use
     std::optional<uint32_t> pids;            ///< how many they may be
     bool has_network = true;
+    std::optional<Endpoint> endpoint;  ///< of its network; none: the user network, where it has one
     /// Lines of /etc/hosts. Where one begins with kHostGateway, that is the host's address as the container's
     /// network has it.
     std::vector<std::string> extra_hosts;

@@ -217,13 +217,16 @@ void ContainerGuest::mount_rest() {
     std::string hosts =
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
         "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+    const std::optional<Endpoint>& endpoint = config_.endpoint;
+    const std::string gateway = endpoint ? address_text(endpoint->gateway) : user_network::kGatewayText;
     for (const std::string& line : config_.extra_hosts) {
         constexpr std::string_view kWord = ContainerConfig::kHostGateway;
-        hosts += line.starts_with(kWord) ? user_network::kGatewayText + line.substr(kWord.size()) : line;
+        hosts += line.starts_with(kWord) ? gateway + line.substr(kWord.size()) : line;
         hosts += "\n";
     }
     if (config_.has_network) {
-        hosts += user_network::kGuestText + ("\t" + config_.host_name + "\n");
+        hosts += (endpoint ? address_text(endpoint->address) : user_network::kGuestText) + "\t" +
+                 config_.host_name + "\n";
         make_file("/etc/resolv.conf", resolver_file(config_), kRoot);
     }
     make_file("/etc/hosts", hosts, kRoot);
@@ -231,7 +234,9 @@ void ContainerGuest::mount_rest() {
 
 void ContainerGuest::set_up_network() {
     set_address("lo", kLoopback, 8, 0);
-    if (config_.has_network) {
+    if (config_.endpoint) {
+        set_address("eth0", config_.endpoint->address, config_.endpoint->prefix, config_.endpoint->gateway);
+    } else if (config_.has_network) {
         set_address("eth0", user_network::kGuest, user_network::kPrefix, user_network::kGateway);
     }
     // As Docker: what any user may do in a container.

@@ -83,7 +83,7 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
     }
     // Each machine has sockets of its own, so all may have the same number.
     add("--vsock", "cid=3,socket=" + double_commas(folder / kVsock));
-    if (config.has_network) {
+    if (config.has_network && !config.endpoint) {
         std::string network = "user";
         for (const std::string& port : ports) {
             network += ",forward=" + port;

@@ -23,7 +23,7 @@ struct ContainerMachine {
     std::filesystem::path writable{};             ///< an ext4 disk
     bool is_writable_kept = false;                ///< whether what is written stays there, or is thrown away
     uint32_t cpus = 1;
-    std::vector<std::string> ports{};  ///< "HOSTIP:PORT:GUESTPORT[/udp]" of the user network
+    std::vector<std::string> ports{};  ///< "HOSTIP:PORT:GUESTPORT[/udp]" at the host
     std::vector<std::string> words{};  ///< further ones for `hull boot`
 
     /// Bytes of memory that the machine gets for a container with this limit; without one, by default.

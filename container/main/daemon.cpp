@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <utility>
 
 #include "base/signals.h"
@@ -18,6 +19,7 @@
 #include "container/life/supervisor_process.h"
 #include "container/main/store_options.h"
 #include "container/main/usage.h"
+#include "container/network/bridge_network.h"
 #include "vmm/main/made_files.h"
 
 namespace hull::container {
@@ -87,7 +89,8 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     RegistryOptions registries = registry_options(values);
     registries.credentials.clear();  // those of whoever asks are used, and no others
     Events events;
-    Containers containers{store.root(), store, {}, events, start_supervisor};
+    const std::unique_ptr<const BridgeNetwork> network = BridgeNetwork::make(store.root());
+    Containers containers{store.root(), store, {}, events, start_supervisor, network.get()};
     Engine engine{store, std::move(registries), containers, events};
     const fs::path path =
         fs::absolute(values.count("socket") > 0 ? fs::path{value_of(values, "socket")} : default_socket());

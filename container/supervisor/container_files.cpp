@@ -98,6 +98,12 @@ json::object to_json(const ContainerConfig& config) {
                      {"is_privileged", config.is_privileged},
                      {"rows", config.rows},
                      {"columns", config.columns}};
+    if (config.endpoint) {
+        all["endpoint"] = json::object{{"bridge", config.endpoint->bridge},
+                                       {"address", config.endpoint->address},
+                                       {"gateway", config.endpoint->gateway},
+                                       {"prefix", config.endpoint->prefix}};
+    }
     if (config.memory) {
         all["memory"] = wide(*config.memory);
     }
@@ -128,6 +134,7 @@ ContainerConfig config_from(const JsonObject& object) {
                            .cpus = std::nullopt,
                            .pids = std::nullopt,
                            .has_network = object.flag("has_network"),
+                           .endpoint = std::nullopt,
                            .extra_hosts = object.texts("extra_hosts"),
                            .name_servers = object.texts("name_servers"),
                            .search_domains = object.texts("search_domains"),
@@ -145,6 +152,13 @@ ContainerConfig config_from(const JsonObject& object) {
     }
     for (const JsonObject& each : object.objects("tmpfs")) {
         config.tmpfs.push_back({each.text("path"), wide_number(each, "flags"), each.text("options")});
+    }
+    if (object.has("endpoint")) {
+        const JsonObject endpoint = object.object("endpoint");
+        config.endpoint = {.bridge = endpoint.text("bridge"),
+                           .address = small_number(endpoint, "address"),
+                           .gateway = small_number(endpoint, "gateway"),
+                           .prefix = small_number(endpoint, "prefix")};
     }
     if (object.has("memory")) {
         config.memory = wide_number(object, "memory");

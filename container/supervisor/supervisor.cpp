@@ -148,6 +148,7 @@ void Supervisor::run() {
         log_->flush();
     }
     end_machine();
+    link_.reset();  // so that its address and ports are free when that is told
     state_.stage = RunState::Stage::ended;
     state_.is_paused = false;
     state_.supervisor = 0;
@@ -177,6 +178,10 @@ void Supervisor::boot() {
     words_from_ = UniqueFd{ends[0]};
     words_to_ = UniqueFd{ends[1]};
     wait_for_disk();
+    if (run_.config.endpoint) {
+        link_.emplace(files_.folder.filename(), *run_.config.endpoint, run_.machine.ports);
+        run_.machine.words.insert(run_.machine.words.end(), {"--net", link_->net_word()});
+    }
     machine_.emplace(run_.config, run_.machine, files_.folder, words_to_.get());
     words_to_.reset();
     client_.emplace(

@@ -17,6 +17,7 @@
 #include "base/unique_fd.h"
 #include "container/machine/container_guest.h"
 #include "container/machine/container_machine.h"
+#include "container/network/container_link.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/log.h"
@@ -128,6 +129,7 @@ class Supervisor {
     UniqueFd words_from_;  // what the machine's process says when it fails
     UniqueFd words_to_;
     std::string words_;
+    std::optional<ContainerLink> link_;  // where it is on a bridge
     std::optional<StartedMachine> machine_;
     std::optional<AgentClient> client_;
     std::optional<ContainerGuest> guest_;

@@ -1,24 +1,12 @@
 // The stock docker client and `hull daemon`, with real guests.
+#include "tests/support/docker.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <memory>
 #include <string>
 #include <thread>
-#include <vector>
-
-#include "tests/support/command.h"
-#include "tests/support/files.h"
-#include "tests/support/hull_process.h"
-#include "tests/support/image_store.h"
-#include "tests/support/program.h"
-#include "tests/support/sandbox_rig.h"
-#include "tests/support/sockets.h"
 
 namespace hull::test {
 namespace {
@@ -26,76 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::MatchesRegex;
-using testing::Not;
-
-class Docker : public testing::Test {
-  protected:
-    static void SetUpTestSuite() {
-        folder = std::make_unique<TemporaryFolder>();
-        container::Store store{root(), container::Store::Use::shared};
-        store_image(store, "box", {busybox_layer()},
-                    R"("config":{"Env":["PATH=/bin"],"Cmd":["echo","default"]})");
-    }
-    static void TearDownTestSuite() { folder.reset(); }
-
-    void SetUp() override {
-        if (run_command("docker --version").status != 0) {
-            GTEST_SKIP() << "there is no docker client";
-        }
-        before_ = look();
-        start_daemon();
-    }
-    void TearDown() override {
-        if (IsSkipped()) {
-            return;
-        }
-        docker("rm -f $(docker ps -aq)");
-        daemon_->end(SIGTERM);
-        for (int tries = 0; tries < 500 && look() != before_; ++tries) {
-            std::this_thread::sleep_for(10ms);
-        }
-        const Remains after = look();
-        EXPECT_EQ(after.programs, before_.programs);
-        EXPECT_EQ(after.sockets, before_.sockets);
-        EXPECT_EQ(after.mounts, before_.mounts);
-        EXPECT_EQ(after.cgroups, before_.cgroups);
-        EXPECT_TRUE(std::filesystem::is_empty(root() / "containers"));
-    }
-
-    static std::filesystem::path root() { return folder->path() / "root"; }
-    static std::string socket() { return folder->path() / "sock"; }
-    static Remains look() {
-        Remains found = Remains::look();
-        found.folders.clear();  // other programs'
-        return found;
-    }
-
-    void start_daemon() {
-        const char* given = std::getenv("HULL_TEST_BINARY");
-        daemon_ = std::make_unique<Program>(
-            std::vector<std::string>{given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given,
-                                     "daemon", "--socket", socket(), "--data-root", root()});
-        for (int tries = 0; tries < 2000 && !connect_unix(socket()).valid(); ++tries) {
-            std::this_thread::sleep_for(10ms);
-        }
-    }
-
-    /// Runs a line of shell in which `docker` talks to the daemon; both outputs are one.
-    static Ran shell(const std::string& line) {
-        const std::filesystem::path script = folder->path() / "script";
-        std::ofstream{script} << "export DOCKER_HOST=unix://" << socket()
-                              << " DOCKER_CONFIG=" << folder->path().string() << "/config\n"
-                              << line << "\n";
-        return run_command("timeout 300 sh " + script.string());
-    }
-    static Ran docker(const std::string& words) { return shell("docker " + words); }
-
-    static std::unique_ptr<TemporaryFolder> folder;
-    std::unique_ptr<Program> daemon_;
-    Remains before_;
-};
-
-std::unique_ptr<TemporaryFolder> Docker::folder;
 
 TEST_F(Docker, RunsCommandsAndTellsHowTheyEnded) {
     Ran ran =

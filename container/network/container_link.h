@@ -1,0 +1,33 @@
+// What a container on a bridge has of the host's network while it runs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "container/network/firewall.h"
+#include "container/network/subnet.h"
+
+namespace hull::container {
+
+/// A tap device on the bridge, the rules of the container, and its published ports, which nobody else at the
+/// host can take. All of it goes with this object or its process, however that ends. One thread.
+class ContainerLink {
+  public:
+    /// `id` has twelve digits at most. `ports` are as of container_rules(). Throws Error (no_resources),
+    /// worded as dockerd does where a port is taken.
+    ContainerLink(const std::string& id, const Endpoint& endpoint, const std::vector<std::string>& ports);
+    ContainerLink(const ContainerLink&) = delete;
+    ContainerLink& operator=(const ContainerLink&) = delete;
+
+    /// For `hull boot --net`.
+    [[nodiscard]] const std::string& net_word() const { return net_word_; }
+
+  private:
+    std::vector<UniqueFd> reserved_;
+    UniqueFd tap_;
+    Firewall firewall_;
+    std::string net_word_;
+};
+
+}  // namespace hull::container

@@ -1,0 +1,146 @@
+#include "container/network/firewall.h"
+
+#include <arpa/inet.h>
+#include <nftables/libnftables.h>
+
+#include <sstream>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "vmm/machine/net_config.h"
+
+namespace hull::container {
+
+namespace {
+
+const std::string kDockerChain = "ip filter DOCKER-USER";
+
+std::string in_quotes(const std::string& name) {
+    return "\"" + name + "\"";
+}
+
+/// "tcp dport 8080 dnat to 172.17.0.2:80".
+std::string port_rule(const std::string& word, const std::string& address) {
+    const auto port = virtio::PortForward::parse(word);
+    if (!port) {
+        throw Error{ExitStatus::bad_file, "cannot publish a port", "'" + word + "' does not say which"};
+    }
+    const uint32_t host = ntohl(port->host_address.s_addr);
+    return (host == 0 ? "" : "ip daddr " + address_text(host) + " ") + (port->udp ? "udp" : "tcp") +
+           " dport " + std::to_string(port->host_port) + " dnat to " + address + ":" +
+           std::to_string(port->guest_port) + "\n";
+}
+
+}  // namespace
+
+std::string bridge_rules(const std::string& bridge, const Subnet& subnet) {
+    const std::string name = in_quotes(bridge);
+    return no_bridge_rules(bridge) + "table ip " + bridge +
+           " {\n"
+           "chain guard {\ntype filter hook prerouting priority raw;\n"
+           "iifname " +
+           name +
+           " ip saddr 127.0.0.0/8 drop\n"
+           "iifname " +
+           name +
+           " ip daddr 127.0.0.0/8 drop\n}\n"
+           "chain inward {\nct state { established, related } accept\nct status dnat accept\ndrop\n}\n"
+           "chain forward {\ntype filter hook forward priority filter;\n"
+           "iifname != " +
+           name + " oifname " + name +
+           " jump inward\n}\n"
+           "chain postrouting {\ntype nat hook postrouting priority srcnat;\n"
+           "oifname != " +
+           name + " ip saddr " + subnet.text() +
+           " masquerade\n"
+           // So that the answer comes back here, where the port's address is put into it.
+           "oifname " +
+           name +
+           " ip saddr 127.0.0.0/8 masquerade\n"
+           "iifname " +
+           name + " oifname " + name + " ct status dnat masquerade\n}\n}\n";
+}
+
+std::string no_bridge_rules(const std::string& bridge) {
+    return "add table ip " + bridge + "\ndelete table ip " + bridge + "\n";
+}
+
+std::string container_rules(const std::string& name, const std::string& tap, const Endpoint& endpoint,
+                            const std::vector<std::string>& ports) {
+    const std::string address = address_text(endpoint.address);
+    const std::string mac = mac_of(endpoint.address);
+    std::string rules = "table netdev " + name +
+                        " {\nflags owner;\n"
+                        "chain ingress {\ntype filter hook ingress device " +
+                        in_quotes(tap) +
+                        " priority 0; policy drop;\n"
+                        "ether saddr " +
+                        mac + " ip saddr " + address +
+                        " accept\n"
+                        "ether saddr " +
+                        mac + " arp saddr ether " + mac + " arp saddr ip " + address + " accept\n}\n}\n";
+    if (ports.empty()) {
+        return rules;
+    }
+    rules += "table ip " + name + " {\nflags owner;\nchain published {\n";
+    for (const std::string& port : ports) {
+        rules += port_rule(port, address);
+    }
+    return rules +
+           "}\nchain prerouting {\ntype nat hook prerouting priority dstnat;\n"
+           "fib daddr type local jump published\n}\n"
+           "chain output {\ntype nat hook output priority -100;\n"
+           "fib daddr type local jump published\n}\n}\n";
+}
+
+std::string docker_rules(const std::string& listing, const std::string& bridge) {
+    if (listing.empty()) {
+        return "";
+    }
+    std::string rules = no_docker_rules(listing, bridge);
+    for (const char* side : {"iifname", "oifname"}) {
+        rules += "insert rule " + kDockerChain + " " + side + " " + in_quotes(bridge) + " accept comment " +
+                 in_quotes(bridge) + "\n";
+    }
+    return rules;
+}
+
+std::string no_docker_rules(const std::string& listing, const std::string& bridge) {
+    std::string rules;
+    std::istringstream lines{listing};
+    const std::string sign = "comment " + in_quotes(bridge) + " # handle ";
+    for (std::string line; std::getline(lines, line);) {
+        if (const size_t at = line.find(sign); at != std::string::npos) {
+            rules += "delete rule " + kDockerChain + " handle " + line.substr(at + sign.size()) + "\n";
+        }
+    }
+    return rules;
+}
+
+Firewall::Firewall() : context_{nft_ctx_new(NFT_CTX_DEFAULT)} {
+    if (context_ == nullptr || nft_ctx_buffer_error(context_) != 0 || nft_ctx_buffer_output(context_) != 0) {
+        throw Error{ExitStatus::no_resources, "cannot use nftables", "libnftables cannot be set up"};
+    }
+}
+
+Firewall::~Firewall() {
+    nft_ctx_free(context_);
+}
+
+void Firewall::apply(const std::string& rules) {
+    if (nft_run_cmd_from_buffer(context_, rules.c_str()) != 0) {
+        const std::string text = nft_ctx_get_error_buffer(context_);
+        throw Error{ExitStatus::no_resources, "cannot set the host's packet rules (nftables)",
+                    printable(text.substr(0, text.find('\n'))),
+                    "are the modules nf_tables, nft_chain_nat, nft_masq and nft_fib_ipv4 there?"};
+    }
+}
+
+std::string Firewall::list_docker_chain() {
+    nft_ctx_output_set_flags(context_, NFT_CTX_OUTPUT_HANDLE);
+    const bool is_there = nft_run_cmd_from_buffer(context_, ("list chain " + kDockerChain).c_str()) == 0;
+    const std::string listing = nft_ctx_get_output_buffer(context_);
+    return is_there ? listing : "";
+}
+
+}  // namespace hull::container

@@ -1,0 +1,260 @@
+// Containers on the daemon's bridge, seen from themselves, from the host and from outside of it.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "tests/support/docker.h"
+
+namespace hull::test {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::Not;
+
+/// The host has an address 10.77.0.1 beside its loopback, over which it is met from "outside", 10.77.0.2, a
+/// network namespace that has the host as its way to everywhere.
+class Bridge : public Docker {
+  protected:
+    static void SetUpTestSuite() {
+        Docker::SetUpTestSuite();
+        container::Store store{root(), container::Store::Use::shared};
+        const std::string program =
+            TarPart{.name = "bin/answer", .content = contents_of(HULL_ANSWER), .mode = 0755}.bytes();
+        store_image(store, "answers", {busybox_layer(), program + std::string(1024, '\0')},
+                    R"("config":{"Env":["PATH=/bin"]})");
+    }
+    void SetUp() override {
+        const Ran made = run_command(
+            "ip link set lo up; ip netns add outside && ip link add out0 type veth peer name out1 netns "
+            "outside && "
+            "ip addr add 10.77.0.1/24 dev out0 && ip link set out0 up && "
+            "ip -n outside addr add 10.77.0.2/24 dev out1 && ip -n outside link set out1 up && "
+            "ip -n outside link set lo up && ip -n outside route add default via 10.77.0.1");
+        ASSERT_EQ(made.status, 0) << made.out;
+        rules_ = rules();
+        Docker::SetUp();
+    }
+    void TearDown() override {
+        Docker::TearDown();
+        EXPECT_EQ(rules(), rules_);
+        run_command("ip link del out0; ip netns del outside; nft flush ruleset");
+    }
+
+    static std::string rules() { return run_command("nft list ruleset").out; }
+    static std::string address_of(const std::string& name) {
+        const std::string line = docker("inspect -f '{{.NetworkSettings.IPAddress}}' " + name).out;
+        return line.substr(0, line.find('\n'));
+    }
+    /// A container that answers with its name at TCP port 80 and UDP port 53.
+    static void serve(const std::string& name, const std::string& options) {
+        const Ran ran = docker("run -d --name " + name + " " + options + " answers answer " + name);
+        ASSERT_EQ(ran.status, 0) << ran.out;
+        EXPECT_EQ(patient_fetch(address_of(name).c_str(), 80), name + "\n");
+    }
+    /// As fetch(), where the server may not be there yet.
+    static std::string patient_fetch(const char* address, uint16_t port) {
+        std::string answer;
+        for (int tries = 0; tries < 50 && answer.empty(); ++tries) {
+            answer = fetch(address, port);
+            std::this_thread::sleep_for(answer.empty() ? 100ms : 0ms);
+        }
+        return answer;
+    }
+    /// What a datagram to the port is answered with.
+    static std::string ask_by_udp(const char* address, uint16_t port) {
+        for (int tries = 0; tries < 10; ++tries) {
+            const UniqueFd fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+            const sockaddr_in target = at(address, port);
+            connect(fd.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target);
+            send(fd.get(), "?", 1, 0);
+            pollfd entry{fd.get(), POLLIN, 0};
+            std::array<char, 100> room{};
+            if (poll(&entry, 1, 1000) == 1) {
+                if (const ssize_t got = recv(fd.get(), room.data(), room.size(), 0); got > 0) {
+                    return {room.data(), static_cast<size_t>(got)};
+                }
+            }
+        }
+        return "";
+    }
+    /// What it answers in the namespace "outside".
+    static std::string outside(const std::function<std::string()>& ask) {
+        std::string answer;
+        std::thread{[&] {
+            const UniqueFd there{open("/run/netns/outside", O_RDONLY | O_CLOEXEC)};
+            answer = setns(there.get(), CLONE_NEWNET) == 0 ? ask() : "not there";
+        }}.join();
+        return answer;
+    }
+    static std::string from_container(const std::string& name, const std::string& to) {
+        return docker("exec " + name + " sh -c 'nc -w 5 " + to + " </dev/null'").out;
+    }
+
+    std::string rules_;
+};
+
+TEST_F(Bridge, AContainerHasAnAddressOfItsOwn) {
+    serve("one", "");
+    serve("two", "");
+    EXPECT_EQ(address_of("one"), "172.17.0.2");
+    EXPECT_EQ(docker("inspect -f '{{with .NetworkSettings}}{{.Gateway}} {{.IPPrefixLen}} {{.MacAddress}} "
+                     "{{.Networks.bridge.IPAddress}}{{end}}' two")
+                  .out,
+              "172.17.0.1 16 02:42:ac:11:00:03 172.17.0.3\n");
+    EXPECT_THAT(docker("exec one sh -c 'cat /etc/hosts; cat /sys/class/net/eth0/mtu; busybox ip addr'").out,
+                testing::AllOf(HasSubstr("172.17.0.2\t"), HasSubstr("\n1500\n"),
+                               HasSubstr("02:42:ac:11:00:02"), HasSubstr("172.17.0.2/16")));
+    EXPECT_THAT(docker("exec one cat /etc/resolv.conf").out, HasSubstr("nameserver "));
+    EXPECT_EQ(from_container("one", "172.17.0.3 80"), "two\n");
+    EXPECT_EQ(docker("network inspect -f '{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}}' bridge").out,
+              "172.17.0.0/16 172.17.0.1\n");
+    EXPECT_EQ(docker("rm -f one").status, 0);
+    serve("three", "");
+    EXPECT_EQ(address_of("three"), "172.17.0.2");
+    EXPECT_EQ(docker("run --rm --network none box cat /proc/net/route").out.find("eth0"), std::string::npos);
+}
+
+TEST_F(Bridge, PortsAreReachedFromEverywhere) {
+    serve("web", "-p 18081:80 -p 18081:53/udp -p 10.77.0.1:18082:80");
+    serve("other", "");
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
+    EXPECT_EQ(patient_fetch("10.77.0.1", 18081), "web\n");
+    EXPECT_EQ(patient_fetch("172.17.0.1", 18081), "web\n");
+    EXPECT_EQ(patient_fetch("10.77.0.1", 18082), "web\n");
+    EXPECT_EQ(fetch("127.0.0.1", 18082), "");
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "web\n");
+    EXPECT_EQ(from_container("other", "172.17.0.1 18081"), "web\n");
+    EXPECT_EQ(from_container("other", "10.77.0.1 18081"), "web\n");
+    EXPECT_EQ(from_container("web", "10.77.0.1 18081"), "web\n");
+    EXPECT_EQ(ask_by_udp("127.0.0.1", 18081), "web\n");
+    EXPECT_EQ(ask_by_udp("10.77.0.1", 18081), "web\n");
+    EXPECT_EQ(outside([] { return ask_by_udp("10.77.0.1", 18081); }), "web\n");
+    // The host's port is the container's while it runs, and nobody else's.
+    const Ran ran = docker("run --name late -p 18081:80 box");
+    EXPECT_EQ(ran.status, 125);
+    EXPECT_THAT(ran.out,
+                MatchesRegex("(.|\n)*driver failed programming external connectivity on endpoint late"
+                             "(.|\n)*Bind for 0.0.0.0:18081 failed: port is already allocated(.|\n)*"));
+    const UniqueFd rival{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const int on = 1;
+    setsockopt(rival.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const sockaddr_in taken = at("0.0.0.0", 18081);
+    EXPECT_NE(bind(rival.get(), reinterpret_cast<const sockaddr*>(&taken), sizeof taken), 0);
+    EXPECT_EQ(docker("restart -t 0 web").status, 0);
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
+    EXPECT_EQ(docker("rm -f web").status, 0);
+    EXPECT_EQ(bind(rival.get(), reinterpret_cast<const sockaddr*>(&taken), sizeof taken), 0);
+}
+
+TEST_F(Bridge, ContainersGetOutAndOthersDoNotGetIn) {
+    serve("web", "");
+    const Program server{{"ip", "netns", "exec", "outside", HULL_ANSWER, "-"}};
+    const Program at_host{{HULL_ANSWER, "secret"}};
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.2", 80); }), "10.77.0.2\n");
+    EXPECT_EQ(patient_fetch("127.0.0.1", 80), "secret\n");
+    EXPECT_EQ(from_container("web", "10.77.0.2 80"), "10.77.0.1\n");
+    // Although the bridge knows a way to the loopback.
+    EXPECT_EQ(docker("run --rm --privileged box sh -c '"
+                     "busybox ip addr del 127.0.0.1/8 dev lo; busybox ip route add 127.0.0.1 via 172.17.0.1; "
+                     "busybox timeout 5 nc 127.0.0.1 80 </dev/null'")
+                  .out.find("secret"),
+              std::string::npos);
+    // What is not published, from a neighbour of the host's that knows the container's address.
+    EXPECT_EQ(run_command("ip netns exec outside timeout 3 busybox nc 172.17.0.2 80 </dev/null").out, "");
+    EXPECT_EQ(patient_fetch("172.17.0.2", 80), "web\n");
+    // Another container's address is nobody else's, nor is its MAC.
+    EXPECT_EQ(docker("run --rm --privileged box sh -c 'busybox ip addr add 172.17.0.99/16 dev eth0; "
+                     "busybox ping -c 1 -w 3 172.17.0.1 >/dev/null && echo own; "
+                     "busybox ping -c 1 -w 3 -I 172.17.0.99 172.17.0.1 >/dev/null && echo other; "
+                     "busybox ifconfig eth0 down; busybox ifconfig eth0 hw ether 02:42:ac:11:00:02; "
+                     "busybox ifconfig eth0 172.17.0.3 up; "
+                     "busybox ping -c 1 -w 3 172.17.0.1 >/dev/null && echo stolen; true'")
+                  .out,
+              "own\n");
+}
+
+TEST_F(Bridge, NothingDependsOnTheDaemonAndNothingLeaks) {
+    serve("web", "-p 18081:80");
+    serve("long", "--restart always -p 18083:80");
+    daemon_->end(SIGKILL);
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
+    start_daemon();
+    EXPECT_EQ(address_of("web"), "172.17.0.2");
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "web\n");
+    EXPECT_EQ(docker("run --rm box busybox ip addr show eth0").out.find("172.17.0.2/"), std::string::npos);
+    // A supervisor that dies alone, of a container that is started again.
+    run_command("kill -9 $(pgrep -f 'supervise.*" +
+                docker("inspect -f '{{slice .Id 0 12}}' long").out.substr(0, 12) + "')");
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18083), "");
+    for (int tries = 0; tries < 100 && fetch("127.0.0.1", 18083).empty(); ++tries) {
+        std::this_thread::sleep_for(300ms);
+    }
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18083), "long\n");
+    EXPECT_EQ(address_of("long"), "172.17.0.3");
+    // All of them, the daemon first.
+    EXPECT_THAT(rules(), HasSubstr("dnat to 172.17.0.2:80"));
+    daemon_->end(SIGKILL);
+    run_command("kill -9 $(pgrep -f 'hulld supervise')");
+    for (int tries = 0; tries < 500 && run_command("pgrep -f 'hulld supervise|hull boot'").status == 0;
+         ++tries) {
+        std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_THAT(rules(), Not(HasSubstr("dnat to")));
+    EXPECT_EQ(run_command("ls /sys/class/net | grep ^tap").out, "");
+    EXPECT_EQ(fetch("127.0.0.1", 18081), "");
+    start_daemon();
+}
+
+TEST_F(Bridge, TwoDaemonsDoNotMeet) {
+    TemporaryFolder second;
+    const auto other = [&](const std::string& words) {
+        return run_command("docker -H unix://" + (second.path() / "sock").string() + " " + words).out;
+    };
+    const char* given = std::getenv("HULL_TEST_BINARY");
+    Program daemon{{given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given, "daemon", "--socket",
+                    second.path() / "sock", "--data-root", second.path() / "root"}};
+    for (int tries = 0; tries < 2000 && !connect_unix(second.path() / "sock").valid(); ++tries) {
+        std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_EQ(other("network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' bridge"),
+              "172.18.0.0/16\n");
+    serve("web", "-p 18081:80");
+    daemon.end(SIGTERM);
+    EXPECT_THAT(rules(), Not(HasSubstr("172.18.")));
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
+}
+
+TEST_F(Bridge, GetsThroughWhatDockerDrops) {
+    daemon_->end(SIGTERM);
+    const std::string dockers =
+        "table ip filter { chain DOCKER-USER { counter; }; "
+        "chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }; }";
+    ASSERT_EQ(run_command("nft '" + dockers + "'").status, 0);
+    const auto chain = [] { return run_command("nft -s list chain ip filter DOCKER-USER").out; };
+    const std::string before = chain();
+    start_daemon();
+    serve("web", "-p 18081:80");
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "web\n");
+    daemon_->end(SIGKILL);
+    start_daemon();  // which does not add them again
+    EXPECT_EQ(run_command("nft list chain ip filter DOCKER-USER | grep -c accept").out, "2\n");
+    EXPECT_EQ(docker("rm -f web").status, 0);
+    daemon_->end(SIGTERM);
+    EXPECT_EQ(chain(), before);
+    run_command("nft delete table ip filter");
+    start_daemon();
+}
+
+}  // namespace
+}  // namespace hull::test
