@@ -63,7 +63,7 @@ make_root() {
     programs=("$docker"/usr/bin/{containerd,containerd-shim-runc-v2,docker-init} "$docker"/usr/sbin/{dockerd,docker-proxy,runc}
         "$(command -v iptables)" "$(command -v mke2fs)" "$(command -v ip)" "$(command -v mount)" "$(command -v umount)"
         "$(command -v docker-registry)" "$(command -v modprobe)" "$(command -v tar)"
-        "$(command -v sh)" "$(command -v ps)")
+        "$(command -v sh)" "$(command -v sync)" "$(command -v ps)" build/release/hull{,d,-supervisor,-file-server,-user-net})
     mkdir -p $root/usr/{bin,sbin}
     ln -s usr/bin usr/sbin $root
     for program in "${programs[@]}"; do
@@ -80,7 +80,7 @@ make_root() {
     printf 'root:x:0:\n' >$root/etc/group
     printf 'nameserver 192.0.2.1\n' >$root/etc/resolv.conf
     printf '127.0.0.1 localhost\n' >$root/etc/hosts
-    cp build/release/hull{,d,-file-server,-user-net,-agent.initramfs} $root/usr/bin
+    cp build/release/hull-agent.initramfs $root/usr/bin
     for program in dev proc sys; do
         mount --rbind /$program $root/$program
     done

@@ -61,10 +61,9 @@ int become(char* const* words, int listener) {
 void start_supervisor(const ContainerFiles& files) {
     const std::string tried = "cannot start a container's supervisor";
     const UniqueFd listener = listen_for(files.socket());
-    std::string program = own_file("hulld");
-    std::string command = "supervise";
+    std::string program = own_file("hull-supervisor");
     std::string folder = files.folder;
-    const std::array<char*, 4> words{program.data(), command.data(), folder.data(), nullptr};
+    const std::array<char*, 3> words{program.data(), folder.data(), nullptr};
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC) != 0) {
         throw Error{ExitStatus::no_resources, tried, errno_text(errno)};

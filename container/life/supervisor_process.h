@@ -5,7 +5,7 @@
 
 namespace hull::container {
 
-/// Starts `hulld supervise` for a container whose run.json is there. It is nobody's child: it lives on
+/// Starts `hull-supervisor` for a container whose run.json is there. It is nobody's child: it lives on
 /// without this process, which finds it at its socket (Channel::connect). One that a supervisor which is gone
 /// has left is replaced. Throws Error (no_resources, bad_file). Any thread.
 void start_supervisor(const ContainerFiles& files);

@@ -13,7 +13,6 @@
 #include "container/main/daemon.h"
 #include "container/main/image_commands.h"
 #include "container/main/run_command.h"
-#include "container/supervisor/supervisor.h"
 #include "vmm/main/keeper.h"
 
 namespace hull::container {
@@ -27,9 +26,8 @@ struct Command {
 };
 
 constexpr std::array kCommands{
-    Command{"daemon", run_daemon}, Command{"images", run_images},
-    Command{"pull", run_pull},     Command{"rmi", run_rmi},
-    Command{"run", run_run},       Command{"supervise", run_supervise},  // which the daemon starts
+    Command{"daemon", run_daemon}, Command{"images", run_images}, Command{"pull", run_pull},
+    Command{"rmi", run_rmi},       Command{"run", run_run},
 };
 
 ExitStatus run(const std::vector<std::string>& arguments) {

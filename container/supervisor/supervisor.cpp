@@ -494,7 +494,7 @@ void Supervisor::tell_state() {
     try {
         replace_file(files_.state(), state_.to_json());
     } catch (const Error& error) {
-        std::fprintf(stderr, "hulld: %s\n", error.what());
+        std::fprintf(stderr, "hull-supervisor: %s\n", error.what());
     }
     std::vector<Asker> watchers;
     for (const auto& [fd, each] : connections_) {
@@ -710,20 +710,6 @@ void Supervisor::tell_group(const Asker& asker) {
         });
         guest_->read_group(number, name);
     }
-}
-
-ExitStatus run_supervise(const std::vector<std::string>& arguments) {
-    constexpr int kListener = 3;
-    int type = 0;
-    socklen_t size = sizeof type;
-    if (arguments.size() != 1 || !arguments.front().starts_with('/') ||
-        getsockopt(kListener, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET) {
-        throw Error{ExitStatus::usage, "cannot supervise a container",
-                    "it takes a container's folder, and a socket as descriptor 3",
-                    "leave that to 'hull daemon'"};
-    }
-    Supervisor{{arguments.front()}, UniqueFd{kListener}}.run();
-    return ExitStatus::success;
 }
 
 }  // namespace hull::container

@@ -136,8 +136,4 @@ class Supervisor {
     std::optional<WatchedMachine> watched_;
 };
 
-/// `hulld supervise FOLDER`, which the daemon starts with the listening socket as descriptor 3. Throws Error
-/// (usage) where it is started otherwise.
-ExitStatus run_supervise(const std::vector<std::string>& arguments);
-
 }  // namespace hull::container

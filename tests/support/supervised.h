@@ -35,11 +35,11 @@ class Supervised {
   public:
     static constexpr std::chrono::seconds kPatience{120};
 
-    Supervised(const std::filesystem::path& hulld, container::ContainerFiles files,
+    Supervised(const std::filesystem::path& supervisor, container::ContainerFiles files,
                const container::RunFile& run)
         : files_{std::move(files)} {
         run.write(files_);
-        start(hulld);
+        start(supervisor);
     }
     Supervised(const Supervised&) = delete;
     Supervised& operator=(const Supervised&) = delete;
@@ -117,7 +117,7 @@ class Supervised {
     }
 
   private:
-    void start(const std::filesystem::path& hulld) {
+    void start(const std::filesystem::path& supervisor) {
         unlink(files_.socket().c_str());
         const UniqueFd listener{socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
         if (UnixAddress::at(files_.socket()).value().bind(listener.get()) != 0 ||
@@ -130,7 +130,7 @@ class Supervised {
             const int spare = fcntl(listener.get(), F_DUPFD, 10);
             dup2(spare, 3);
             close_range(4, ~0U, 0);
-            execl(hulld.c_str(), "hulld", "supervise", files_.folder.c_str(), nullptr);
+            execl(supervisor.c_str(), "hull-supervisor", files_.folder.c_str(), nullptr);
             _exit(99);
         }
     }

@@ -205,8 +205,8 @@ TEST_F(Bridge, NothingDependsOnTheDaemonAndNothingLeaks) {
     // All of them, the daemon first.
     EXPECT_THAT(rules(), HasSubstr("dnat to 172.17.0.2:80"));
     daemon_->end(SIGKILL);
-    run_command("kill -9 $(pgrep -f 'hulld supervise')");
-    for (int tries = 0; tries < 500 && run_command("pgrep -f 'hulld supervise|hull boot'").status == 0;
+    run_command("kill -9 $(pgrep -f 'hull-supervisor')");
+    for (int tries = 0; tries < 500 && run_command("pgrep -f 'hull-supervisor|hull boot'").status == 0;
          ++tries) {
         std::this_thread::sleep_for(10ms);
     }

@@ -74,16 +74,16 @@ class SupervisedContainer : public testing::Test {
         return found;
     }
 
-    static std::filesystem::path hulld() {
+    static std::filesystem::path supervisor() {
         const char* given = std::getenv("HULL_TEST_BINARY");
         const std::filesystem::path hull = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
-        return hull.parent_path() / "hulld";
+        return hull.parent_path() / "hull-supervisor";
     }
     /// Boots the container with this command.
     Supervised& boot(const std::string& script) {
         run_.config.command = {"sh", "-c", script};
         running_.reset();
-        return running_.emplace(hulld(), files_, run_);
+        return running_.emplace(supervisor(), files_, run_);
     }
     /// Runs it to its end; what its log has.
     std::string log_of(const std::string& script) {
@@ -308,7 +308,7 @@ TEST_F(SupervisedContainer, SaysWhyItCouldNotRun) {
     run_.config.command = {"nosuch"};
     object answer;
     {
-        Supervised box{hulld(), files_, run_};
+        Supervised box{supervisor(), files_, run_};
         answer = box.ask({{"do", "start"}});
         EXPECT_EQ(answer.at("status"), 127);
         EXPECT_EQ(answer.at("why"), "exec: \"nosuch\": executable file not found in $PATH");
@@ -320,14 +320,14 @@ TEST_F(SupervisedContainer, SaysWhyItCouldNotRun) {
     run_.config.command = {"true"};
     run_.config.user = "nobody-known";
     {
-        Supervised box{hulld(), files_, run_};
+        Supervised box{supervisor(), files_, run_};
         answer = box.ask({{"do", "start"}});
         EXPECT_EQ(answer.at("status"), 128);
         EXPECT_THAT(box.wait().error, HasSubstr("nobody-known"));
     }
     run_.machine.kernel = "/etc/passwd";
     {
-        Supervised box{hulld(), files_, run_};
+        Supervised box{supervisor(), files_, run_};
         state_ = box.wait();
         EXPECT_EQ(state_.exit_status, 128);
         EXPECT_THAT(state_.error, HasSubstr("/etc/passwd"));

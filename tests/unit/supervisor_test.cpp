@@ -34,9 +34,9 @@ class SupervisorTest : public testing::Test {
         files_.folder = folder_.path() / "123456789012";
         std::filesystem::create_directory(files_.folder);
         std::error_code error;
-        std::filesystem::create_hard_link(HULL_DAEMON, hulld_, error);
+        std::filesystem::create_hard_link(HULL_SUPERVISOR, supervisor_, error);
         if (error) {
-            std::filesystem::copy_file(HULL_DAEMON, hulld_);
+            std::filesystem::copy_file(HULL_SUPERVISOR, supervisor_);
         }
         static_cast<void>(folder_.file("hull-agent.initramfs", ""));
         machine_is("while [ ! -e \"$0.off\" ]; do sleep 0.02; done");
@@ -52,7 +52,7 @@ class SupervisorTest : public testing::Test {
     }
     Supervised& boot() {
         running_.reset();
-        return running_.emplace(hulld_, files_, run_);
+        return running_.emplace(supervisor_, files_, run_);
     }
     /// A connection of the guest's.
     [[nodiscard]] UniqueFd connect() const {
@@ -149,7 +149,7 @@ class SupervisorTest : public testing::Test {
     }
 
     const test::TemporaryFolder folder_;
-    const std::filesystem::path hulld_ = folder_.path() / "hulld";
+    const std::filesystem::path supervisor_ = folder_.path() / "hull-supervisor";
     ContainerFiles files_;
     RunFile run_;
     UniqueFd control_;

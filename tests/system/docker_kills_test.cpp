@@ -1,0 +1,113 @@
+// kill -9 of the daemon, of supervisors and of machines, at any moment of what a docker client wants.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/docker.h"
+
+namespace hull::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class DockerKills : public Docker {
+  protected:
+    static unsigned number_from(const char* variable, unsigned otherwise) {
+        const char* text = std::getenv(variable);
+        return text == nullptr ? otherwise : static_cast<unsigned>(std::stoul(text));
+    }
+
+    /// This daemon's supervisors, and all that they have started: machines, keepers and their helpers.
+    static std::vector<pid_t> supervisors_and_below() {
+        std::vector<pid_t> all;
+        for (const auto& entry : std::filesystem::directory_iterator{"/proc"}) {
+            const std::string name = entry.path().filename();
+            pid_t process = 0;
+            if (std::from_chars(name.data(), name.data() + name.size(), process).ec != std::errc{}) {
+                continue;
+            }
+            std::ifstream file{entry.path() / "cmdline"};
+            const std::string words{std::istreambuf_iterator<char>{file}, {}};
+            if (words.find(std::string{"hull-supervisor"} + '\0' + root().string()) != std::string::npos) {
+                all.push_back(process);
+            }
+        }
+        for (size_t at = 0; at < all.size(); ++at) {
+            const std::string process = std::to_string(all[at]);
+            std::ifstream children{"/proc/" + process + "/task/" + process + "/children"};
+            for (pid_t child = 0; children >> child;) {
+                all.push_back(child);
+            }
+        }
+        return all;
+    }
+
+    /// Whether the line succeeds within a minute.
+    static bool comes_true(const std::string& line) {
+        for (int tries = 0; tries < 60; ++tries) {
+            if (shell(line).status == 0) {
+                return true;
+            }
+            std::this_thread::sleep_for(1s);
+        }
+        return false;
+    }
+};
+
+/// HULL_DAEMON_KILLS rounds (3), each with a row of commands under way, one of which is cut off.
+TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
+    const unsigned seed = number_from("HULL_DAEMON_KILLS_SEED", std::random_device{}());
+    std::cout << "HULL_DAEMON_KILLS_SEED=" << seed << "\n";
+    std::minstd_rand random{seed};
+    const auto below = [&](size_t end) { return std::uniform_int_distribution<size_t>{0, end - 1}(random); };
+    const std::vector<std::string> rows{
+        "docker run --rm box true; docker run --rm box echo",
+        "docker create --name made box true; docker start -a made; docker rm made",
+        "docker run -d --name back -p 127.0.0.1:18082:80 box sleep 1000; docker stop -t 1 back; docker rm "
+        "back",
+        "docker run -d --name back box sleep 1000; docker exec back true; docker rm -f back",
+        "docker run -d --name back box sleep 1000; docker restart -t 0 back; docker kill back; docker start "
+        "back"};
+    ASSERT_EQ(
+        docker("run -d --name stays --restart always box sh -c 'echo up; while :; do sleep 1; done'").status,
+        0);
+    for (unsigned round = 0; round < number_from("HULL_DAEMON_KILLS", 3); ++round) {
+        const std::string& row = rows[below(rows.size())];
+        const auto moment = std::chrono::milliseconds{below(4000)};
+        const size_t victim = below(3);
+        SCOPED_TRACE("round " + std::to_string(round) + ": " + row + ", after " +
+                     std::to_string(moment.count()) + " ms, victim " + std::to_string(victim));
+        std::thread client{[&] { shell("(" + row + ") >/dev/null 2>&1"); }};
+        std::this_thread::sleep_for(moment);
+        if (victim == 0) {
+            daemon_->end(SIGKILL);
+            start_daemon();
+        } else if (const auto processes = supervisors_and_below(); !processes.empty()) {
+            kill(processes[below(processes.size())], SIGKILL);
+        }
+        client.join();
+        // The daemon answers, what was to run runs again, and what a client was cut off from can be removed.
+        EXPECT_EQ(docker("ps -a").status, 0);
+        EXPECT_TRUE(comes_true("docker exec stays true")) << docker("ps -a").out << docker("logs stays").out;
+        const Ran removed = shell(
+            "for n in $(docker ps -aq --filter name=made --filter name=back); do docker rm -f $n; done");
+        EXPECT_EQ(removed.status, 0) << removed.out;
+        EXPECT_TRUE(comes_true("[ \"$(docker ps -aq | wc -l)\" = 1 ]")) << docker("ps -a").out;
+        EXPECT_EQ(docker("run --rm box echo whole").out, "whole\n");
+        if (HasFailure()) {
+            break;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace hull::test
