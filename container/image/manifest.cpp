@@ -40,10 +40,14 @@ Descriptor parse_descriptor(const JsonObject& object, uint64_t most) {
 }
 
 Manifest parse_image(const JsonObject& manifest) {
-    Manifest result{.config = parse_descriptor(manifest.object("config"), Manifest::kMostConfigBytes),
+    Manifest result{.media_type = manifest.text("mediaType"),
+                    .config = parse_descriptor(manifest.object("config"), Manifest::kMostConfigBytes),
                     .layers = {}};
     if (!is_one_of(kConfigs, result.config.media_type)) {
         manifest.refuse("it is not of a container's image but of something else");
+    }
+    if (!is_one_of(kManifests, result.media_type)) {  // OCI's may leave it out
+        result.media_type = kManifests.at(result.config.media_type == kConfigs[0] ? 0 : 1);
     }
     for (const JsonObject& object : manifest.objects("layers")) {
         const Descriptor& layer =

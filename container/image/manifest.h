@@ -36,6 +36,7 @@ struct Manifest {
     static constexpr uint64_t kMostConfigBytes = uint64_t{8} << 20;   ///< of the configuration
     static constexpr uint64_t kMostLayerBytes = uint64_t{64} << 30U;  ///< of a layer, packed or not
 
+    std::string media_type;  ///< what a registry must be told that it is
     Descriptor config;
     std::vector<Descriptor> layers;  ///< packed archives, the lowest first
 };

@@ -7,24 +7,20 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <exception>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <variant>
 #include <vector>
 
 #include "base/error.h"
+#include "container/image/at_once.h"
 #include "container/layer/convert.h"
 #include "container/layer/decompress.h"
 
 namespace hull::container {
 
 namespace {
-
-constexpr size_t kMostAtOnce = 3;
 
 ByteSource file_source(const std::filesystem::path& path) {
     auto file = std::make_shared<UniqueFd>(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -69,30 +65,7 @@ class LayerPuller {
         for (const Job& job : jobs) {
             say({.layer = job.packed.digest, .phase = LayerProgress::Phase::waiting});
         }
-        std::atomic<size_t> next = 0;
-        const auto work = [&] {
-            for (size_t number = 0; !is_given_up_ && (number = next++) < jobs.size();) {
-                try {
-                    pull(jobs[number]);
-                } catch (...) {
-                    const std::lock_guard lock{mutex_};
-                    if (!failure_) {
-                        failure_ = std::current_exception();
-                    }
-                    is_given_up_ = true;
-                }
-            }
-        };
-        {
-            std::vector<std::jthread> others;
-            for (size_t count = 1; count < std::min(kMostAtOnce, jobs.size()); ++count) {
-                others.emplace_back(work);
-            }
-            work();
-        }
-        if (failure_) {
-            std::rethrow_exception(failure_);
-        }
+        do_at_once(jobs.size(), is_given_up_, [&](size_t number) { pull(jobs[number]); });
     }
 
   private:
@@ -164,7 +137,6 @@ class LayerPuller {
     const std::function<void(const LayerProgress&)>& tell_;
     std::atomic<bool> is_given_up_ = false;
     std::mutex mutex_;
-    std::exception_ptr failure_;
 };
 
 std::vector<Job> jobs_of(const Manifest& manifest, const ImageConfig& config, const std::string& tried) {

@@ -200,6 +200,28 @@ TEST_F(EngineTest, PrunesWhatNobodyNames) {
                 HasSubstr(" 400 "));
 }
 
+TEST_F(EngineTest, APushThatCannotBeIsALine) {
+    put({"127.0.0.1:1/box:1"});
+    const std::string refused = rig_.request("POST /v1.44/images/127.0.0.1:1/box/push?tag=1");
+    EXPECT_THAT(refused, AllOf(HasSubstr(" 200 OK"),
+                               HasSubstr(R"({"status":"The push refers to repository [127.0.0.1:1/box]"})"),
+                               HasSubstr(R"({"errorDetail":{"message":"cannot push 127.0.0.1:1/box:1 to )")));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/127.0.0.1:1/box/push?tag=2"),
+                HasSubstr(R"("error":"tag does not exist: 127.0.0.1:1/box:2"})"));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/127.0.0.1:1/box:2/push"),
+                HasSubstr("tag does not exist: 127.0.0.1:1/box:2"));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/box/push"),
+                HasSubstr("An image does not exist locally with the tag: box"));
+    const std::string digest = "sha256:" + std::string(64, 'a');
+    for (const std::string path : {"UPPER/push?tag=1", "box/push?tag=%2F", "box/push?platform=%7B%7D"}) {
+        EXPECT_THAT(rig_.request("POST /v1.44/images/" + path), HasSubstr(" 400 ")) << path;
+    }
+    EXPECT_THAT(rig_.request("POST /v1.44/images/box@" + digest + "/push"),
+                HasSubstr("cannot push a digest reference"));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/127.0.0.1:1/box/push?tag=1", "X-Registry-Auth: ***\r\n"),
+                HasSubstr(" 400 "));
+}
+
 TEST_F(EngineTest, APullThatCannotBeIsAnAnswer) {
     for (const char* query : {"", "?fromImage=", "?fromImage=UPPER", "?fromImage=a&tag=%2F",
                               "?fromImage=a&platform=linux/arm64"}) {

@@ -1,8 +1,6 @@
 // hull pull, images, rmi and daemon as people run them, against Debian's docker-registry.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
 #include <chrono>
 #include <regex>
@@ -11,16 +9,17 @@
 
 #include "container/main/human.h"
 #include "tests/support/command.h"
+#include "tests/support/debians_registry.h"
 #include "tests/support/files.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/program.h"
-#include "tests/support/sockets.h"
 
 namespace hull::container {
 namespace {
 
 using namespace std::chrono_literals;
 using test::BuiltImage;
+using test::DebiansRegistry;
 using test::Ran;
 using test::run_command;
 using testing::ContainsRegex;
@@ -89,68 +88,6 @@ TEST(ImageCommands, WrongUseIsToldInALine) {
         EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1) << ran.out;
     }
 }
-
-/// Debian's registry on a free port of the loopback, with nothing in it.
-class DebiansRegistry {
-  public:
-    DebiansRegistry() : port_{free_port()} {
-        const auto config = folder_.file(
-            "config.yml", "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: " +
-                              (folder_.path() / "data").string() +
-                              "}}\nhttp: {addr: 127.0.0.1:" + std::to_string(port_) + "}\n");
-        program_.emplace(std::vector<std::string>{"docker-registry", "serve", config.string()});
-        for (int tries = 0; tries < 600 && !program_->has_ended() && send("GET", "/v2/", "", "").empty();
-             ++tries) {
-            std::this_thread::sleep_for(50ms);
-        }
-    }
-
-    [[nodiscard]] std::string host() const { return "127.0.0.1:" + std::to_string(port_); }
-
-    /// As docker push does. False where the registry does not take it.
-    [[nodiscard]] bool put(const std::string& name, const std::string& tag, const BuiltImage& image) const {
-        for (const auto& [digest, blob] : image.blobs) {
-            const std::string started = send("POST", "/v2/" + name + "/blobs/uploads/", "", "");
-            std::smatch place;
-            if (!std::regex_search(started, place, std::regex{"Location: http://[^/]*([^\r]*)"}) ||
-                !send("PUT", place[1].str() + "&digest=" + digest, "application/octet-stream", blob)
-                     .starts_with("HTTP/1.1 201")) {
-                return false;
-            }
-        }
-        return send("PUT", "/v2/" + name + "/manifests/" + tag, BuiltImage::kManifestType, image.manifest)
-            .starts_with("HTTP/1.1 201");
-    }
-
-  private:
-    static uint16_t free_port() {
-        const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        sockaddr_in address = test::at("127.0.0.1", 0);
-        socklen_t size = sizeof address;
-        EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-        EXPECT_EQ(getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-        return ntohs(address.sin_port);
-    }
-
-    /// The whole answer; empty where there is none.
-    [[nodiscard]] std::string send(const std::string& method, const std::string& path,
-                                   const std::string& type, const std::string& body) const {
-        const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        const sockaddr_in target = test::at("127.0.0.1", port_);
-        if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target) != 0) {
-            return "";
-        }
-        test::write_all(fd.get(), method + " " + path + " HTTP/1.1\r\nHost: " + host() +
-                                      "\r\nConnection: close\r\nContent-Type: " + type +
-                                      "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
-                                      body);
-        return test::read_up_to(fd.get(), SIZE_MAX);
-    }
-
-    test::TemporaryFolder folder_;
-    uint16_t port_;
-    std::optional<test::Program> program_;
-};
 
 TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
     const DebiansRegistry registry;
@@ -251,6 +188,37 @@ TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
               image.id() + " [sh] 2\n");
     EXPECT_EQ(docker("tag app:1 other/name:2").status, 0);
     EXPECT_EQ(docker("info --format '{{.Images}} {{.Driver}}'").out, "1 erofs\n");
+
+    // What is pushed is what was pulled; what is there already is not sent again.
+    const std::string away = registry.host() + "/away/app:3";
+    EXPECT_EQ(docker("tag app:1 " + away).status, 0);
+    EXPECT_EQ(docker("tag app:1 " + registry.host() + "/away/app:4").status, 0);
+    const std::string digest = test::digest_of(image.manifest).text();
+    const Ran pushed = docker("push " + away);
+    EXPECT_EQ(pushed.status, 0) << pushed.out;
+    EXPECT_THAT(pushed.out,
+                testing::StartsWith("The push refers to repository [" + registry.host() + "/away/app]\n" +
+                                    image.unpacked[1].substr(7, 12) + ": Preparing\n"));
+    EXPECT_THAT(pushed.out, HasSubstr(image.unpacked[0].substr(7, 12) + ": Pushed\n"));
+    EXPECT_THAT(pushed.out, testing::EndsWith("\n3: digest: " + digest +
+                                              " size: " + std::to_string(image.manifest.size()) + "\n"));
+    EXPECT_EQ(registry.get("/v2/away/app/manifests/3", BuiltImage::kManifestType), image.manifest);
+    for (const auto& [name, blob] : image.blobs) {
+        EXPECT_EQ(registry.get("/v2/away/app/blobs/" + name), blob);
+    }
+    const Ran again = docker("push -a " + registry.host() + "/away/app");
+    EXPECT_EQ(again.status, 0) << again.out;
+    EXPECT_THAT(again.out, HasSubstr(image.unpacked[0].substr(7, 12) + ": Layer already exists\n"));
+    EXPECT_THAT(again.out, testing::AllOf(HasSubstr("\n3: digest: "), HasSubstr("\n4: digest: ")));
+    EXPECT_EQ(registry.get("/v2/away/app/manifests/4", BuiltImage::kManifestType), image.manifest);
+    const Ran no_tag = docker("push " + registry.host() + "/away/app:5");
+    EXPECT_EQ(no_tag.status, 1);
+    EXPECT_THAT(no_tag.out, HasSubstr("tag does not exist: " + registry.host() + "/away/app:5"));
+    const Ran no_image = docker("push nothing");
+    EXPECT_EQ(no_image.status, 1);
+    EXPECT_THAT(no_image.out, HasSubstr("An image does not exist locally with the tag: nothing"));
+    EXPECT_THAT(docker("push 127.0.0.1:1/a").out, HasSubstr("does not exist locally"));
+    EXPECT_EQ(docker("rmi " + away + " " + registry.host() + "/away/app:4").status, 0);
 
     // While it runs, the folder is its own; killed, it leaves one that the next one takes over, socket and
     // all.

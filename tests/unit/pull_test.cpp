@@ -6,7 +6,6 @@
 
 #include <functional>
 #include <map>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "tests/support/files.h"
 #include "tests/support/http_server.h"
 #include "tests/support/image_builder.h"
+#include "tests/support/noise.h"
 #include "tests/support/program.h"
 
 namespace hull::container {
@@ -27,17 +27,10 @@ using test::BuiltImage;
 using test::expect_error;
 using test::HttpAnswer;
 using test::HttpRequest;
+using test::noise;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-/// Content that does not become small, so that it comes in pieces.
-std::string noise(size_t bytes, uint32_t seed) {
-    std::minstd_rand random{seed};
-    std::string text(bytes, '\0');
-    std::ranges::generate(text, [&] { return static_cast<char>(random() >> 8U); });
-    return text;
-}
 
 std::string after(const std::string& text, const std::string& mark) {
     const size_t place = text.find(mark);

@@ -1,0 +1,215 @@
+#include "container/api/transfer_api.h"
+
+#include <atomic>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <chrono>
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "container/api/registry_login.h"
+#include "container/image/pull.h"
+#include "container/image/push.h"
+
+namespace hull::container {
+
+namespace json = boost::json;
+
+namespace {
+
+/// A line of what an operation tells while it goes on.
+class ProgressLines {
+  public:
+    explicit ProgressLines(ApiCall& call) : call_{call} {}
+
+    void tell(const std::string& status, const std::string& id = {}) {
+        json::object line{{"status", status}};
+        if (!id.empty()) {
+            line["id"] = id;
+        }
+        write(line);
+    }
+    void tell(const LayerProgress& layer) {
+        json::object line{{"status", layer.words()}, {"id", layer.layer.short_digits()}};
+        if (layer.is_moving()) {
+            line["progressDetail"] = {{"current", layer.done}, {"total", layer.total}};
+        }
+        write(line);
+    }
+    void tell(const PushProgress& layer) {
+        json::object detail;
+        if (layer.phase == PushProgress::Phase::pushing) {
+            detail = {{"current", layer.done}, {"total", layer.total}};
+        }
+        write({{"status", layer.words()},
+               {"progressDetail", std::move(detail)},
+               {"id", layer.layer.short_digits()}});
+    }
+    void tell(const Pushed& pushed, const std::string& tag) {
+        tell(tag + ": digest: " + pushed.manifest.text() + " size: " + std::to_string(pushed.size));
+        write({{"progressDetail", json::object{}},
+               {"aux", {{"Tag", tag}, {"Digest", pushed.manifest.text()}, {"Size", pushed.size}}}});
+    }
+    void fail(const std::string& why) { write({{"errorDetail", {{"message", why}}}, {"error", why}}); }
+    /// Whether nobody reads them any more.
+    [[nodiscard]] bool is_vain() const { return is_vain_; }
+
+  private:
+    void write(const json::object& line) {
+        if (!call_.is_begun()) {
+            call_.begin("application/json");
+        }
+        is_vain_ = !call_.write(json::serialize(line) + "\r\n");
+    }
+
+    ApiCall& call_;
+    bool is_vain_ = false;
+};
+
+/// What "fromImage" and "tag" name together: a tag, or a digest.
+Reference pulled_reference(const RequestTarget& target) {
+    std::string name = target.find("fromImage").value_or("");
+    const std::string tag = target.find("tag").value_or("");
+    if (name.empty()) {
+        throw ApiError{400, "no image is named (fromImage)"};
+    }
+    if (!tag.empty()) {
+        name += (Digest::parse(tag) ? "@" : ":") + tag;
+    }
+    return Reference::parse(name);
+}
+
+/// Whether "NAME" stands without a tag and a digest.
+bool is_only_a_name(const std::string& text) {
+    const size_t slash = text.rfind('/');
+    return text.find_first_of(":@", slash == std::string::npos ? 0 : slash) == std::string::npos;
+}
+
+/// The images that have tags of a repository, by these.
+std::map<std::string, StoredImage> tags_of(const Store& store, const std::string& repository) {
+    std::map<std::string, StoredImage> found;
+    for (const StoredImage& image : store.list()) {
+        for (const std::string& name : image.names) {
+            const Reference reference = Reference::parse(name);
+            if (!reference.tag.empty() && reference.repository() == repository) {
+                found.emplace(reference.tag, image);
+            }
+        }
+    }
+    return found;
+}
+
+}  // namespace
+
+bool TransferApi::answer(ApiCall& call) {
+    const RequestTarget& target = call.target();
+    if (!call.is("POST")) {
+        return false;
+    }
+    if (target.path == "/images/create") {
+        pull_image(call);
+    } else if (const auto name = target.between("/images/", "/push")) {
+        push_image(call, *name);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+RegistryOptions TransferApi::registries_for(const ApiCall& call) const {
+    RegistryOptions registries = registries_;
+    registries.login = parse_registry_login(call.header("X-Registry-Auth"));
+    return registries;
+}
+
+void TransferApi::pull_image(ApiCall& call) {
+    const RequestTarget& target = call.target();
+    if (target.find("fromSrc")) {
+        throw ApiError{501, "importing an image (fromSrc) is not supported"};
+    }
+    const Platform here = Platform::of_this_host();
+    const std::string platform = target.find("platform").value_or("");
+    if (!platform.empty() && platform != here.text() && platform != here.os) {
+        throw ApiError{400, "images for '" + platform + "' do not run here: this is " + here.text()};
+    }
+    const Reference reference = pulled_reference(target);
+    const RegistryOptions registries = registries_for(call);
+    ProgressLines lines{call};
+    // What the registry says before there is a layer is an answer of its own.
+    const auto begin = [&] {
+        if (!call.is_begun()) {
+            lines.tell("Pulling from " + reference.path, reference.tag);
+        }
+    };
+    try {
+        const Pulled pulled = pull(store_, reference, registries, [&](const LayerProgress& layer) {
+            begin();
+            lines.tell(layer);
+        });
+        begin();
+        tell_of_image(events_, "pull", reference.familiar_text());
+        lines.tell("Digest: " + pulled.manifest.text());
+        lines.tell(
+            "Status: " + std::string{pulled.is_new ? "Downloaded newer image" : "Image is up to date"} +
+            " for " + reference.familiar_text());
+    } catch (const Error& error) {
+        if (!call.is_begun()) {
+            throw ApiError{404, error.what()};
+        }
+        lines.fail(error.what());
+    }
+}
+
+void TransferApi::push_image(ApiCall& call, const std::string& name) {
+    const std::string tag = call.target().find("tag").value_or("");
+    const bool is_all = tag.empty() && is_only_a_name(name);
+    Reference reference = Reference::parse(tag.empty() ? name : name + ":" + tag);
+    if (reference.digest) {
+        throw ApiError{400, "cannot push a digest reference"};
+    }
+    if (!call.target().find("platform").value_or("").empty()) {
+        throw ApiError{400, "an image here is of one platform: there is no other to push (--platform)"};
+    }
+    const RegistryOptions registries = registries_for(call);
+    ProgressLines lines{call};
+    lines.tell("The push refers to repository [" + reference.repository() + "]");
+    try {
+        std::map<std::string, StoredImage> images = tags_of(store_, reference.repository());
+        if (images.empty()) {
+            return lines.fail("An image does not exist locally with the tag: " +
+                              reference.familiar_repository());
+        }
+        if (!is_all) {
+            auto wanted = images.extract(reference.tag);
+            if (wanted.empty()) {
+                return lines.fail("tag does not exist: " + reference.familiar_text());
+            }
+            images.clear();
+            images.insert(std::move(wanted));
+        }
+        for (const auto& [its_tag, image] : images) {
+            reference.tag = its_tag;
+            std::atomic<bool> is_given_up = false;
+            const Pushed pushed =
+                push(store_, image, reference, registries, is_given_up, [&](const PushProgress& layer) {
+                    lines.tell(layer);
+                    is_given_up = is_given_up || lines.is_vain();
+                });
+            tell_of_image(events_, "push", reference.familiar_text());
+            lines.tell(pushed, its_tag);
+        }
+    } catch (const Error& error) {
+        lines.fail(error.what());
+    }
+}
+
+void tell_of_image(Events& events, const std::string& action, const std::string& image) {
+    events.tell({.type = "image",
+                 .action = action,
+                 .id = image,
+                 .attributes = {{"name", image}},
+                 .time = std::chrono::system_clock::now()});
+}
+
+}  // namespace hull::container

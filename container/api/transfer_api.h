@@ -1,0 +1,39 @@
+// What Docker's Engine API has of images that come and go.
+#pragma once
+
+#include <string>
+
+#include "container/api/http_server.h"
+#include "container/image/reference.h"
+#include "container/image/registry.h"
+#include "container/image/store.h"
+#include "container/life/events.h"
+
+namespace hull::container {
+
+/// Answers requests (Docker's Engine API, versions 1.24 to 1.44) that get images from registries and put
+/// them there. Any number of threads.
+class TransferApi {
+  public:
+    /// All outlive it.
+    TransferApi(Store& store, const RegistryOptions& registries, Events& events)
+        : store_{store}, registries_{registries}, events_{events} {}
+
+    /// False where it is about something else. Throws ApiError and Error.
+    bool answer(ApiCall& call);
+
+  private:
+    void pull_image(ApiCall& call);
+    void push_image(ApiCall& call, const std::string& name);
+    /// With what the client says of who it is.
+    [[nodiscard]] RegistryOptions registries_for(const ApiCall& call) const;
+
+    Store& store_;
+    const RegistryOptions& registries_;
+    Events& events_;
+};
+
+/// Tells that something has happened to an image ("pull").
+void tell_of_image(Events& events, const std::string& action, const std::string& image);
+
+}  // namespace hull::container
