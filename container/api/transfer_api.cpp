@@ -1,5 +1,6 @@
 #include "container/api/transfer_api.h"
 
+#include <algorithm>
 #include <atomic>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "container/api/registry_login.h"
+#include "container/image/load.h"
 #include "container/image/pull.h"
 #include "container/image/push.h"
 
@@ -51,6 +53,22 @@ class ProgressLines {
         write({{"progressDetail", json::object{}},
                {"aux", {{"Tag", tag}, {"Digest", pushed.manifest.text()}, {"Size", pushed.size}}}});
     }
+    void tell(const LoadProgress& layer) {
+        write({{"status", "Loading layer"},
+               {"progressDetail", {{"current", layer.done}, {"total", layer.total}}},
+               {"id", layer.layer.short_digits()}});
+    }
+    void tell(const Loaded& loaded) {
+        const auto say = [this](const std::string& words) {
+            write({{"stream", "Loaded image" + words + "\n"}});
+        };
+        for (const Reference& name : loaded.names) {
+            say(": " + name.familiar_text());
+        }
+        if (loaded.names.empty()) {
+            say(" ID: " + loaded.image.text());
+        }
+    }
     void fail(const std::string& why) { write({{"errorDetail", {{"message", why}}}, {"error", why}}); }
     /// Whether nobody reads them any more.
     [[nodiscard]] bool is_vain() const { return is_vain_; }
@@ -86,6 +104,16 @@ bool is_only_a_name(const std::string& text) {
     return text.find_first_of(":@", slash == std::string::npos ? 0 : slash) == std::string::npos;
 }
 
+/// Whether an image was found by a name, and not by an id.
+bool is_a_name_of(const StoredImage& image, const std::string& text) {
+    try {
+        const std::string name = Reference::parse(text).text();
+        return std::ranges::find(image.names, name) != image.names.end();
+    } catch (const Error&) {  // it is a whole id
+        return false;
+    }
+}
+
 /// The images that have tags of a repository, by these.
 std::map<std::string, StoredImage> tags_of(const Store& store, const std::string& repository) {
     std::map<std::string, StoredImage> found;
@@ -102,14 +130,23 @@ std::map<std::string, StoredImage> tags_of(const Store& store, const std::string
 
 }  // namespace
 
+bool TransferApi::is_stream(std::string_view method, const RequestTarget& target) {
+    return method == "POST" && target.path == "/images/load";
+}
+
 bool TransferApi::answer(ApiCall& call) {
     const RequestTarget& target = call.target();
-    if (!call.is("POST")) {
-        return false;
-    }
-    if (target.path == "/images/create") {
+    const bool is_get = call.is("GET");
+    const bool is_post = call.is("POST");
+    if (target.path == "/images/create" && is_post) {
         pull_image(call);
-    } else if (const auto name = target.between("/images/", "/push")) {
+    } else if (target.path == "/images/load" && is_post) {
+        load_images(call);
+    } else if (target.path == "/images/get" && is_get) {
+        save_images(call, target.find_all("names"));
+    } else if (const auto saved = target.between("/images/", "/get"); saved && is_get) {
+        save_images(call, {*saved});
+    } else if (const auto name = target.between("/images/", "/push"); name && is_post) {
         push_image(call, *name);
     } else {
         return false;
@@ -201,6 +238,83 @@ void TransferApi::push_image(ApiCall& call, const std::string& name) {
         }
     } catch (const Error& error) {
         lines.fail(error.what());
+    }
+}
+
+void TransferApi::load_images(ApiCall& call) {
+    const bool is_quiet = call.target().is_set("quiet");
+    ProgressLines lines{call};
+    try {
+        const std::vector<Loaded> loaded = load(
+            store_, [&](std::span<std::byte> room) { return call.read_body(room); }, {},
+            [&](const LoadProgress& layer) {
+                if (!is_quiet) {
+                    lines.tell(layer);
+                }
+            });
+        for (const Loaded& image : loaded) {
+            lines.tell(image);
+            tell_of_image(events_, "load", image.image.text());
+        }
+    } catch (const Error& error) {
+        if (!call.is_begun()) {
+            throw ApiError{error.status() == ExitStatus::bad_file ? 400U : 500U, error.what()};
+        }
+        lines.fail(error.what());
+    }
+}
+
+std::vector<SavedImage> TransferApi::images_to_save(const std::vector<std::string>& names) const {
+    std::vector<SavedImage> images;
+    const auto add = [&](const StoredImage& image, const Reference* name) {
+        auto place =
+            std::ranges::find(images, image.id, [](const SavedImage& saved) { return saved.image.id; });
+        if (place == images.end()) {
+            place = images.insert(place, SavedImage{.image = image, .names = {}});
+        }
+        if (name != nullptr && std::ranges::none_of(place->names, [&](const Reference& other) {
+                return other.text() == name->text();
+            })) {
+            place->names.push_back(*name);
+        }
+    };
+    for (const std::string& text : names) {
+        // A name alone means all its tags, as docker has it.
+        std::map<std::string, StoredImage> tags;
+        const auto image = store_.find(text);
+        const bool is_name = image && is_a_name_of(*image, text);
+        if (is_only_a_name(text) && (is_name || !image)) {
+            Reference reference = Reference::parse(text);
+            tags = tags_of(store_, reference.repository());
+            for (const auto& [tag, tagged] : tags) {
+                reference.tag = tag;
+                add(tagged, &reference);
+            }
+        }
+        if (tags.empty() && !image) {
+            throw ApiError{404, "No such image: " + text};
+        }
+        if (tags.empty()) {
+            const Reference reference = is_name ? Reference::parse(text) : Reference{};
+            add(*image, is_name && !reference.tag.empty() ? &reference : nullptr);
+        }
+    }
+    return images;
+}
+
+void TransferApi::save_images(ApiCall& call, const std::vector<std::string>& names) {
+    if (names.empty()) {
+        throw ApiError{400, "no image is named (names)"};
+    }
+    const SavedArchive archive{store_, images_to_save(names)};
+    call.begin("application/x-tar");
+    archive.write([&](std::string_view piece) {
+        if (!call.write(piece)) {
+            throw ApiError{500, "the client has gone"};
+        }
+    });
+    for (const std::string& name : names) {
+        tell_of_image(events_, "save", name);
     }
 }
 

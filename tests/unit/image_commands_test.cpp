@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <optional>
 #include <regex>
 #include <string>
 #include <thread>
@@ -239,6 +240,92 @@ TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
     next.end(SIGTERM);
     EXPECT_FALSE(std::filesystem::exists(socket));
     EXPECT_TRUE(std::filesystem::is_empty(root + "/layers/sha256"));
+}
+
+/// A daemon with a folder of its own, and docker's client.
+class DockerImages : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (run_command("docker --version").status != 0) {
+            GTEST_SKIP() << "there is no docker client here (docker.io)";
+        }
+        daemon_.emplace(std::vector<std::string>{HULL_PROGRAM, "daemon", "--data-root", path("root"),
+                                                 "--socket", path("socket")});
+        for (int tries = 0; tries < 600 && !std::filesystem::exists(path("socket")); ++tries) {
+            std::this_thread::sleep_for(50ms);
+        }
+    }
+    [[nodiscard]] std::string path(const std::string& name) const { return folder_.path() / name; }
+    [[nodiscard]] Ran docker(const std::string& command) const {
+        return run_command("DOCKER_CONFIG=" + path("config") + " DOCKER_HOST=unix://" + path("socket") +
+                           " docker " + command);
+    }
+
+    const test::TemporaryFolder folder_;
+    std::optional<test::Program> daemon_;
+    const std::vector<std::string> archives_{test::layer_of("a", std::string(200'000, 'a')),
+                                             test::layer_of("b", "2")};
+    const BuiltImage image_{archives_};
+};
+
+TEST_F(DockerImages, WhatIsSavedIsLoadedAgainAsTheSameImage) {
+    const DebiansRegistry registry;
+    ASSERT_TRUE(registry.put("test/app", "1", image_)) << "is Debian's docker-registry installed?";
+    const std::string name = registry.host() + "/test/app:1";
+    ASSERT_EQ(docker("pull -q " + name).status, 0);
+    EXPECT_EQ(docker("tag " + name + " app:2").status, 0);
+    EXPECT_EQ(docker("tag " + name + " app:3").status, 0);
+    EXPECT_EQ(docker("save -o " + path("all.tar") + " app").out, "");
+    EXPECT_EQ(docker("save app:2 | gzip >" + path("one.tar.gz")).out, "");
+    EXPECT_EQ(docker("save -o " + path("id.tar") + " " + image_.id().substr(7, 12)).out, "");
+    EXPECT_THAT(docker("save -o " + path("none.tar") + " nothing").out, HasSubstr("No such image: nothing"));
+    const auto forget = [&] {
+        EXPECT_EQ(docker("rmi -f " + image_.id()).status, 0);
+        EXPECT_EQ(docker("images -q").out, "");
+    };
+    forget();
+    EXPECT_EQ(docker("load -q -i " + path("all.tar")).out, "Loaded image: app:2\nLoaded image: app:3\n");
+    EXPECT_EQ(docker("inspect -f '{{.Id}}' app:3").out, image_.id() + "\n");
+    forget();
+    EXPECT_EQ(docker("load <" + path("one.tar.gz")).out, "Loaded image: app:2\n");
+    forget();
+    EXPECT_EQ(docker("load <" + path("id.tar")).out, "Loaded image ID: " + image_.id() + "\n");
+    // Pushed from there it is what it was.
+    EXPECT_EQ(docker("tag " + image_.id() + " " + registry.host() + "/back:1").status, 0);
+    EXPECT_EQ(docker("push -q " + registry.host() + "/back:1").status, 0);
+    EXPECT_EQ(registry.get("/v2/back/manifests/1", BuiltImage::kManifestType), image_.manifest);
+
+    const Ran broken = run_command("head -c 100000 /dev/urandom >" + path("noise"));
+    EXPECT_EQ(docker("load <" + path("noise")).status, 1);
+    EXPECT_THAT(docker("load <" + path("noise")).out, HasSubstr("checksum is wrong"));
+    EXPECT_EQ(docker("images -q --no-trunc").out, image_.id() + "\n");
+}
+
+TEST_F(DockerImages, SkopeoReadsWhatIsSavedAndItsArchivesAreLoaded) {
+    if (run_command("skopeo --version").status != 0) {
+        GTEST_SKIP() << "there is no skopeo here (skopeo)";
+    }
+    const DebiansRegistry registry;
+    ASSERT_TRUE(registry.put("test/app", "1", image_)) << "is Debian's docker-registry installed?";
+    const std::string name = registry.host() + "/test/app:1";
+    const auto skopeo = [](const std::string& words) {
+        const Ran ran = run_command("skopeo --insecure-policy copy --src-tls-verify=false " + words);
+        EXPECT_EQ(ran.status, 0) << ran.out;
+    };
+    for (const std::string& kind : {std::string{"docker-archive:"}, std::string{"oci-archive:"}}) {
+        SCOPED_TRACE(kind);
+        const std::string archive = path("its.tar");
+        skopeo("docker://" + name + " " + kind + archive + ":docker.io/library/its:1");
+        EXPECT_EQ(docker("load -i " + archive).out, "Loaded image: its:1\n");
+        EXPECT_EQ(docker("images -q --no-trunc").out, image_.id() + "\n");
+        EXPECT_EQ(docker("save -o " + path("ours.tar") + " its:1").out, "");
+        EXPECT_EQ(docker("rmi its:1").status, 0);
+        std::filesystem::remove(archive);
+        skopeo("docker-archive:" + path("ours.tar") + " dir:" + path("copy"));
+        EXPECT_EQ(test::contents_of(path("copy/" + image_.id().substr(7))), image_.config);
+        std::filesystem::remove_all(path("copy"));
+        std::filesystem::remove(path("ours.tar"));
+    }
 }
 
 }  // namespace
