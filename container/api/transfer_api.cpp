@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "container/api/registry_login.h"
+#include "container/image/import.h"
 #include "container/image/load.h"
 #include "container/image/pull.h"
 #include "container/image/push.h"
@@ -98,6 +100,15 @@ Reference pulled_reference(const RequestTarget& target) {
     return Reference::parse(name);
 }
 
+/// Whether "platform", where it is given, is this host's.
+void require_platform(const RequestTarget& target) {
+    const Platform here = Platform::of_this_host();
+    const std::string platform = target.find("platform").value_or("");
+    if (!platform.empty() && platform != here.text() && platform != here.os) {
+        throw ApiError{400, "images for '" + platform + "' do not run here: this is " + here.text()};
+    }
+}
+
 /// Whether "NAME" stands without a tag and a digest.
 bool is_only_a_name(const std::string& text) {
     const size_t slash = text.rfind('/');
@@ -131,7 +142,8 @@ std::map<std::string, StoredImage> tags_of(const Store& store, const std::string
 }  // namespace
 
 bool TransferApi::is_stream(std::string_view method, const RequestTarget& target) {
-    return method == "POST" && target.path == "/images/load";
+    return method == "POST" &&
+           (target.path == "/images/load" || (target.path == "/images/create" && target.find("fromSrc")));
 }
 
 bool TransferApi::answer(ApiCall& call) {
@@ -140,6 +152,8 @@ bool TransferApi::answer(ApiCall& call) {
     const bool is_post = call.is("POST");
     if (target.path == "/images/create" && is_post) {
         pull_image(call);
+    } else if (target.path == "/auth" && is_post) {
+        log_in(call);
     } else if (target.path == "/images/load" && is_post) {
         load_images(call);
     } else if (target.path == "/images/get" && is_get) {
@@ -163,13 +177,9 @@ RegistryOptions TransferApi::registries_for(const ApiCall& call) const {
 void TransferApi::pull_image(ApiCall& call) {
     const RequestTarget& target = call.target();
     if (target.find("fromSrc")) {
-        throw ApiError{501, "importing an image (fromSrc) is not supported"};
+        return import_image(call);
     }
-    const Platform here = Platform::of_this_host();
-    const std::string platform = target.find("platform").value_or("");
-    if (!platform.empty() && platform != here.text() && platform != here.os) {
-        throw ApiError{400, "images for '" + platform + "' do not run here: this is " + here.text()};
-    }
+    require_platform(target);
     const Reference reference = pulled_reference(target);
     const RegistryOptions registries = registries_for(call);
     ProgressLines lines{call};
@@ -239,6 +249,50 @@ void TransferApi::push_image(ApiCall& call, const std::string& name) {
     } catch (const Error& error) {
         lines.fail(error.what());
     }
+}
+
+void TransferApi::import_image(ApiCall& call) {
+    const RequestTarget& target = call.target();
+    require_platform(target);
+    if (const std::string source = *target.find("fromSrc"); source != "-") {
+        throw ApiError{400, "cannot import '" + printable(source) +
+                                "': the daemon fetches nothing; get it, and give it to the client ('docker "
+                                "import -')"};
+    }
+    Import import{
+        .name = {}, .message = target.find("message").value_or(""), .changes = target.find_all("changes")};
+    std::string name = target.find("repo").value_or("");
+    if (const std::string tag = target.find("tag").value_or(""); !tag.empty()) {
+        name += ":" + tag;
+    }
+    if (!name.empty()) {
+        import.name = Reference::parse(name);
+        if (import.name->digest) {
+            throw ApiError{400, "cannot import digest reference"};
+        }
+    }
+    try {
+        const Digest id = container::import_image(
+            store_, [&](std::span<std::byte> room) { return call.read_body(room); }, import);
+        tell_of_image(events_, "import", id.text());
+        ProgressLines{call}.tell(id.text());
+    } catch (const Error& error) {
+        const bool is_theirs = error.status() == ExitStatus::bad_file || error.status() == ExitStatus::usage;
+        throw ApiError{is_theirs ? 400U : 500U, error.what()};
+    }
+}
+
+void TransferApi::log_in(ApiCall& call) const {
+    const RegistryLogin login = parse_login_body(call.body());
+    RegistryOptions registries = registries_;
+    registries.login = login.credentials;
+    try {
+        Registry{{.domain = login.domain, .path = "", .tag = ""}, registries, Registry::Purpose::login}
+            .connect();
+    } catch (const AccessDenied& error) {
+        throw ApiError{401, error.what()};
+    }
+    call.send({{"Status", "Login Succeeded"}, {"IdentityToken", ""}});
 }
 
 void TransferApi::load_images(ApiCall& call) {

@@ -15,7 +15,7 @@
 namespace hull::container {
 
 /// Answers requests (Docker's Engine API, versions 1.24 to 1.44) that get images from registries and put
-/// them there, or out of archives and into them. Any number of threads.
+/// them there, or out of archives and into them; and to log in to a registry. Any number of threads.
 class TransferApi {
   public:
     /// All outlive it.
@@ -30,6 +30,8 @@ class TransferApi {
   private:
     void pull_image(ApiCall& call);
     void push_image(ApiCall& call, const std::string& name);
+    void import_image(ApiCall& call);
+    void log_in(ApiCall& call) const;
     void load_images(ApiCall& call);
     void save_images(ApiCall& call, const std::vector<std::string>& names);
     [[nodiscard]] std::vector<SavedImage> images_to_save(const std::vector<std::string>& names) const;

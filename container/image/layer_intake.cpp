@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -75,6 +76,14 @@ void keep_layer(Store& store, TakenLayer layer) {
 bool has_layer(const Store& store, const Descriptor& packed, const Digest& unpacked) {
     return store.has_blob(packed) && store.has_layer(unpacked) &&
            store.unpacked_of(packed.digest) == unpacked;
+}
+
+Descriptor describe_layer(const Store& store, const Digest& packed, uint64_t size) {
+    std::array<std::byte, 4> mark{};
+    const size_t got = file_source(store.blob(packed))(mark);
+    return {.media_type = layer_media_type({reinterpret_cast<const char*>(mark.data()), got}),
+            .digest = packed,
+            .size = size};
 }
 
 void check_layer(const Digest& computed, const Digest& wanted, const std::string& how) {

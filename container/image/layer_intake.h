@@ -37,6 +37,9 @@ void keep_layer(Store& store, TakenLayer layer);
 /// That somebody says so does not count.
 bool has_layer(const Store& store, const Descriptor& packed, const Digest& unpacked);
 
+/// A layer that the store has, as a manifest has it. Throws Error (bad_file) where it cannot be read.
+Descriptor describe_layer(const Store& store, const Digest& packed, uint64_t size);
+
 /// Throws Error (bad_file): a layer is not what it should be. `how` is behind "it".
 void check_layer(const Digest& computed, const Digest& wanted, const std::string& how);
 

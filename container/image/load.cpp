@@ -1,7 +1,6 @@
 #include "container/image/load.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -235,12 +234,7 @@ class Loader {
         }
         std::vector<Descriptor> descriptors;
         for (const Archive::File& layer : layers) {
-            std::array<std::byte, 4> mark{};
-            const size_t got = file_source(store_.blob(layer.digest))(mark);
-            descriptors.push_back(
-                {.media_type = layer_media_type({reinterpret_cast<const char*>(mark.data()), got}),
-                 .digest = layer.digest,
-                 .size = layer.size});
+            descriptors.push_back(describe_layer(store_, layer.digest, layer.size));
         }
         const std::string text = make_manifest(
             {.media_type = kConfigMediaType, .digest = config.digest, .size = config.size}, descriptors);
@@ -290,7 +284,10 @@ std::vector<Loaded> load(Store& store, const ByteSource& archive, const LoadLimi
     try {
         loaded = load_and_leave_the_rest(store, archive, limits, tell);
     } catch (...) {
-        store.collect();
+        try {
+            store.collect();
+        } catch (const Error&) {  // why nothing was loaded counts more
+        }
         throw;
     }
     store.collect();

@@ -79,7 +79,7 @@ void check_content(const std::string& text, const Digest& digest, const std::str
 Registry::Registry(Reference reference, RegistryOptions options, Purpose purpose)
     : reference_{std::move(reference)}, options_{std::move(options)}, purpose_{purpose} {
     const std::string& domain = reference_.domain;
-    if (purpose_ == Purpose::push) {
+    if (purpose_ != Purpose::pull) {
         options_.mirrors.clear();
     }
     if (domain == kHub) {
@@ -117,6 +117,9 @@ bool Registry::is_insecure(const std::string& host) const {
 }
 
 std::string Registry::tried() const {
+    if (purpose_ == Purpose::login) {
+        return "cannot log in to " + endpoints_[endpoint_].host;
+    }
     const bool is_pull = purpose_ == Purpose::pull;
     return std::string{is_pull ? "cannot pull " : "cannot push "} + reference_.familiar_text() +
            (is_pull ? " from " : " to ") + endpoints_[endpoint_].host;
@@ -292,12 +295,14 @@ std::string Registry::fetch_token(const Challenge& challenge, const std::string&
         throw Error{ExitStatus::registry_failure, tried(), "it wants a token from where there is no TLS",
                     "ask whoever runs it"};
     }
-    // For a push all that it needs from the first token on, whatever the first request alone would need.
+    // For a push all that it needs from the first token on, whatever the first request alone would need; for
+    // a login nothing.
     std::string scope = purpose_ == Purpose::pull ? parameter("scope") : "";
     if (scope.empty()) {
         scope = "repository:" + reference_.path + (purpose_ == Purpose::pull ? ":pull" : ":pull,push");
     }
-    std::string url = realm + (realm.find('?') == std::string::npos ? "?" : "&") + "scope=" + escaped(scope);
+    std::string url = realm + (realm.find('?') == std::string::npos ? "?" : "&");
+    url += purpose_ == Purpose::login ? "client_id=hull" : "scope=" + escaped(scope);
     if (const std::string service = parameter("service"); !service.empty()) {
         url += "&service=" + escaped(service);
     }

@@ -43,7 +43,8 @@ class AccessDenied : public Error {
 /// what comes is not what it should be.
 class Registry {
   public:
-    enum class Purpose { pull, push };
+    /// For a login the reference is of a registry alone: it has no path and no tag.
+    enum class Purpose { pull, push, login };
 
     /// Throws Error (usage) where an option is of no use.
     Registry(Reference reference, RegistryOptions options, Purpose purpose = Purpose::pull);
@@ -66,7 +67,7 @@ class Registry {
     ByteSource open_blob(const Descriptor& descriptor, const std::atomic<bool>& is_given_up);
 
     /// For a push: before anything else, finds out how the registry is reached, and who may. No mirrors are
-    /// asked.
+    /// asked. For a login that is all, and AccessDenied where it does not take the credentials.
     void connect();
     /// Whether the repository has it.
     bool has_blob(const Digest& digest);
@@ -103,6 +104,7 @@ class Registry {
     [[nodiscard]] std::string next_place(const Exchange& exchange, const std::string& url) const;
     /// The header that answers one of these challenges.
     std::string authorize(const std::vector<std::string>& headers);
+    void check_authorization();
     std::string fetch_token(const Challenge& challenge, const std::string& credentials);
     [[nodiscard]] std::string tried() const;
 

@@ -32,6 +32,7 @@ void Registry::connect() {
             has_answered_ = true;
             if (exchange.status() == kUnauthorized) {
                 authorization_ = authorize(exchange.challenges());
+                check_authorization();
             } else if (exchange.status() != kOk) {
                 refuse(exchange);
             }
@@ -43,6 +44,17 @@ void Registry::connect() {
             }
         }
     }
+}
+
+/// Where the registry itself is who knows of passwords; of a token its maker has.
+void Registry::check_authorization() {
+    if (purpose_ != Purpose::login) {
+        return;
+    }
+    Exchange::Request request = make_request(endpoints_[endpoint_].url + "/v2/");
+    request.headers = {authorization_};
+    Exchange exchange{connections_, request};
+    refuse_unless_success(exchange);
 }
 
 bool Registry::has_blob(const Digest& digest) {

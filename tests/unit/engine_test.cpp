@@ -232,7 +232,40 @@ TEST_F(EngineTest, APullThatCannotBeIsAnAnswer) {
                 AllOf(HasSubstr(" 404 "), HasSubstr("{\"message\":\"cannot pull 127.0.0.1:1/a:1")));
     EXPECT_THAT(rig_.request("POST /v1.44/images/create?fromImage=127.0.0.1:1/a", "X-Registry-Auth: ***\r\n"),
                 HasSubstr(" 400 "));
-    EXPECT_THAT(rig_.request("POST /v1.44/images/create?fromSrc=-"), HasSubstr(" 501 "));
+}
+
+TEST_F(EngineTest, AnArchiveOrALoginThatCannotBeIsAnAnswer) {
+    const auto post = [&](const std::string& path, const std::string& body) {
+        return rig_.ask("POST /v1.44" + path + " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) +
+                        "\r\n\r\n" + body);
+    };
+    const std::string noise(2000, 'x');
+    EXPECT_THAT(post("/images/load", noise), AllOf(HasSubstr(" 400 "), HasSubstr("checksum")));
+    EXPECT_THAT(post("/images/create?fromSrc=-", noise), AllOf(HasSubstr(" 400 "), HasSubstr("checksum")));
+    EXPECT_THAT(post("/images/create?fromSrc=http%3A%2F%2Fa%2Fb", ""), HasSubstr(" 400 "));
+    EXPECT_THAT(post("/images/create?fromSrc=-&changes=CMD%20a&changes=ONBUILD%20x", noise),
+                AllOf(HasSubstr(" 400 "), HasSubstr("ONBUILD is not supported")));
+    EXPECT_THAT(post("/images/create?fromSrc=-&platform=linux/arm64", noise), HasSubstr(" 400 "));
+    EXPECT_THAT(post("/images/create?fromSrc=-&repo=a&tag=%2F", noise), HasSubstr(" 400 "));
+    EXPECT_TRUE(store_.list().empty());
+    EXPECT_THAT(rig_.request("GET /v1.44/images/get"), HasSubstr(" 400 "));
+    EXPECT_THAT(rig_.request("GET /v1.44/images/nope/get"), HasSubstr(" 404 "));
+    put({"box:1", "box:2"});
+    EXPECT_THAT(rig_.request("GET /v1.44/images/get?names=box%3A1&names=nope"), HasSubstr(" 404 "));
+    EXPECT_THAT(rig_.request("GET /v1.44/images/box/get"),
+                AllOf(HasSubstr("application/x-tar"), HasSubstr(R"("RepoTags":["box:1","box:2"])")));
+    const std::pair<const char*, unsigned> rows[] = {
+        {"", 400},
+        {"[]", 400},
+        {"{}", 400},
+        {R"({"username":"a:b","password":"c"})", 400},
+        {R"({"username":"a","identitytoken":"c"})", 400},
+        {R"({"username":"a","password":"b","serveraddress":"A B"})", 400},
+        {R"({"username":"a","password":"b","serveraddress":"127.0.0.1:1"})", 500},
+    };
+    for (const auto& [body, status] : rows) {
+        EXPECT_THAT(post("/auth", body), HasSubstr(" " + std::to_string(status) + " ")) << body;
+    }
 }
 
 }  // namespace
