@@ -20,8 +20,6 @@
 #include "container/api/container_json.h"
 #include "container/api/filters.h"
 #include "container/api/json_shapes.h"
-#include "container/api/registry_login.h"
-#include "container/image/pull.h"
 #include "container/image/timestamp.h"
 
 namespace hull::container {
@@ -116,51 +114,6 @@ json::object config_of(const ImageConfig& config) {
     return shown;
 }
 
-/// A line of what an operation tells while it goes on.
-class ProgressLines {
-  public:
-    explicit ProgressLines(ApiCall& call) : call_{call} {}
-
-    void tell(const std::string& status, const std::string& id = {}) {
-        json::object line{{"status", status}};
-        if (!id.empty()) {
-            line["id"] = id;
-        }
-        write(line);
-    }
-    void tell(const LayerProgress& layer) {
-        json::object line{{"status", layer.words()}, {"id", layer.layer.short_digits()}};
-        if (layer.is_moving()) {
-            line["progressDetail"] = {{"current", layer.done}, {"total", layer.total}};
-        }
-        write(line);
-    }
-    void fail(const std::string& why) { write({{"errorDetail", {{"message", why}}}, {"error", why}}); }
-
-  private:
-    void write(const json::object& line) {
-        if (!call_.is_begun()) {
-            call_.begin("application/json");
-        }
-        call_.write(json::serialize(line) + "\r\n");
-    }
-
-    ApiCall& call_;
-};
-
-/// What "fromImage" and "tag" name together: a tag, or a digest.
-Reference pulled_reference(const RequestTarget& target) {
-    std::string name = target.find("fromImage").value_or("");
-    const std::string tag = target.find("tag").value_or("");
-    if (name.empty()) {
-        throw ApiError{400, "no image is named (fromImage)"};
-    }
-    if (!tag.empty()) {
-        name += (Digest::parse(tag) ? "@" : ":") + tag;
-    }
-    return Reference::parse(name);
-}
-
 [[noreturn]] void refuse_missing(const std::string& image) {
     throw ApiError{404, "No such image: " + image};
 }
@@ -185,9 +138,6 @@ void Engine::answer(ApiCall& call) {
         if (path == "/images/json" && is_get) {
             return list_images(call);
         }
-        if (path == "/images/create" && is_post) {
-            return pull_image(call);
-        }
         if (path == "/images/prune" && is_post) {
             return prune_images(call);
         }
@@ -206,7 +156,7 @@ void Engine::answer(ApiCall& call) {
         if (path == "/system/df" && is_get) {
             return show_use(call);
         }
-        if (container_api_.answer(call) || answer_others(call)) {
+        if (transfer_api_.answer(call) || container_api_.answer(call) || answer_others(call)) {
             return;
         }
     } catch (const Error& error) {
@@ -414,14 +364,6 @@ void Engine::require_unused(const std::string& name) const {
     }
 }
 
-void Engine::tell(const std::string& action, const std::string& image) {
-    events_.tell({.type = "image",
-                  .action = action,
-                  .id = image,
-                  .attributes = {{"name", image}},
-                  .time = std::chrono::system_clock::now()});
-}
-
 void Engine::list_images(ApiCall& call) const {
     const auto filters = parse_filters(call.target().find("filters").value_or(""));
     json::array all;
@@ -498,7 +440,7 @@ void Engine::tag_image(ApiCall& call, const std::string& name) {
         throw ApiError{400, "refusing to create a tag with a digest reference"};
     }
     store_.tag(name, reference);
-    tell("tag", reference.familiar_text());
+    tell_of_image(events_, "tag", reference.familiar_text());
     call.send_nothing(201);
 }
 
@@ -514,11 +456,11 @@ void Engine::remove_image(ApiCall& call, const std::string& name) {
     json::array all;
     for (const std::string& gone : removed.names) {
         all.push_back(json::object{{"Untagged", Reference::parse(gone).familiar_text()}});
-        tell("untag", Reference::parse(gone).familiar_text());
+        tell_of_image(events_, "untag", Reference::parse(gone).familiar_text());
     }
     if (removed.image) {
         all.push_back(json::object{{"Deleted", removed.image->text()}});
-        tell("delete", removed.image->text());
+        tell_of_image(events_, "delete", removed.image->text());
     }
     store_.collect();
     call.send(all);
@@ -554,45 +496,6 @@ void Engine::prune_images(ApiCall& call) {
     }
     const uint64_t freed = store_.collect().value_or(0);
     call.send({{"ImagesDeleted", or_null(std::move(deleted))}, {"SpaceReclaimed", freed}});
-}
-
-void Engine::pull_image(ApiCall& call) {
-    const RequestTarget& target = call.target();
-    if (target.find("fromSrc")) {
-        throw ApiError{501, "importing an image (fromSrc) is not supported"};
-    }
-    const Platform here = Platform::of_this_host();
-    const std::string platform = target.find("platform").value_or("");
-    if (!platform.empty() && platform != here.text() && platform != here.os) {
-        throw ApiError{400, "images for '" + platform + "' do not run here: this is " + here.text()};
-    }
-    const Reference reference = pulled_reference(target);
-    RegistryOptions registries = registries_;
-    registries.login = parse_registry_login(call.header("X-Registry-Auth"));
-    ProgressLines lines{call};
-    // What the registry says before there is a layer is an answer of its own.
-    const auto begin = [&] {
-        if (!call.is_begun()) {
-            lines.tell("Pulling from " + reference.path, reference.tag);
-        }
-    };
-    try {
-        const Pulled pulled = pull(store_, reference, registries, [&](const LayerProgress& layer) {
-            begin();
-            lines.tell(layer);
-        });
-        begin();
-        tell("pull", reference.familiar_text());
-        lines.tell("Digest: " + pulled.manifest.text());
-        lines.tell(
-            "Status: " + std::string{pulled.is_new ? "Downloaded newer image" : "Image is up to date"} +
-            " for " + reference.familiar_text());
-    } catch (const Error& error) {
-        if (!call.is_begun()) {
-            throw ApiError{404, error.what()};
-        }
-        lines.fail(error.what());
-    }
 }
 
 }  // namespace hull::container

@@ -5,14 +5,15 @@
 
 #include "container/api/container_api.h"
 #include "container/api/http_server.h"
+#include "container/api/transfer_api.h"
 #include "container/image/registry.h"
 #include "container/image/store.h"
 
 namespace hull::container {
 
 /// Answers requests (Docker's Engine API, versions 1.24 to 1.44) as dockerd does, as far as it is written:
-/// what the daemon and its host are, images, and containers (ContainerApi). Everything else is a 404. Any
-/// number of threads.
+/// what the daemon and its host are, images (TransferApi, too), and containers (ContainerApi). Everything
+/// else is a 404. Any number of threads.
 class Engine {
   public:
     /// The store has its lock alone. All outlive it.
@@ -21,6 +22,7 @@ class Engine {
           registries_{std::move(registries)},
           containers_{containers},
           events_{events},
+          transfer_api_{store, registries_, events},
           container_api_{store, containers, events} {}
 
     /// Throws ApiError and Error.
@@ -38,18 +40,17 @@ class Engine {
     void tag_image(ApiCall& call, const std::string& name);
     void remove_image(ApiCall& call, const std::string& name);
     void prune_images(ApiCall& call);
-    void pull_image(ApiCall& call);
     // A 404 where there is none.
     [[nodiscard]] StoredImage find_image(const std::string& name) const;
     void require_image(const std::string& name) const;
     /// A 409 where a container is of the image, which would go.
     void require_unused(const std::string& name) const;
-    void tell(const std::string& action, const std::string& image);
 
     Store& store_;
     RegistryOptions registries_;
     Containers& containers_;
     Events& events_;
+    TransferApi transfer_api_;
     ContainerApi container_api_;
 };
 

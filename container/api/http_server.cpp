@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
@@ -16,6 +17,7 @@
 #include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -74,23 +76,8 @@ void refuse(Connection& connection, http::status status, const std::string& why)
     write_to(connection, answer);
 }
 
-/// Reads a request. False where there is none: the client has gone, has taken too long, or was told what is
-/// wrong.
-bool read_request(Connection& connection, boost::beast::flat_buffer& buffer, ApiCall::Message& message) {
-    error_code error;
-    http::request_parser<http::string_body> parser;
-    parser.header_limit(kMostHeader);
-    parser.body_limit(kMostBody);
-    http::read_header(connection, buffer, parser, error);
-    if (!error && parser.get()[http::field::expect] == "100-continue") {
-        http::response<http::empty_body> go_on{http::status::continue_, parser.get().version()};
-        if (!write_to(connection, go_on)) {
-            return false;
-        }
-    }
-    if (!error) {
-        http::read(connection, buffer, parser, error);
-    }
+/// Tells a client what is wrong with its request, where it is still to be told.
+void refuse_malformed(Connection& connection, const error_code& error) {
     if (error == http::error::body_limit) {
         refuse(connection, http::status::payload_too_large, "the request's body is more than 4 MiB");
     } else if (error == http::error::header_limit) {
@@ -100,10 +87,53 @@ bool read_request(Connection& connection, boost::beast::flat_buffer& buffer, Api
                error != http::error::end_of_stream && error != http::error::partial_message) {
         refuse(connection, http::status::bad_request, "the request is no HTTP: " + error.message());
     }
-    if (!error) {
-        message = parser.release();
+}
+
+/// What was read of a request: all, or, where there is a stream, what stands before its body.
+struct Request {
+    ApiCall::Message message;
+    std::unique_ptr<ApiCall::Stream> stream;
+};
+
+/// Reads a request. None where there is none: the client has gone, has taken too long, or was told what is
+/// wrong. Throws ApiError where its target cannot be understood.
+std::optional<Request> read_request(Connection& connection, boost::beast::flat_buffer& buffer,
+                                    const HttpServer::IsStream& is_stream) {
+    error_code error;
+    http::request_parser<http::empty_body> head;
+    head.header_limit(kMostHeader);
+    head.body_limit(boost::none);  // what it has is seen below
+    http::read_header(connection, buffer, head, error);
+    if (error) {
+        refuse_malformed(connection, error);
+        return std::nullopt;
     }
-    return !error;
+    const bool is_one = is_stream(head.get().method_string(), RequestTarget::parse(head.get().target()));
+    if (!is_one && head.content_length().value_or(0) > kMostBody) {
+        refuse_malformed(connection, http::error::body_limit);
+        return std::nullopt;
+    }
+    if (head.get()[http::field::expect] == "100-continue") {
+        http::response<http::empty_body> go_on{http::status::continue_, head.get().version()};
+        if (!write_to(connection, go_on)) {
+            return std::nullopt;
+        }
+    }
+    Request request;
+    if (is_one) {
+        request.stream = std::make_unique<ApiCall::Stream>(std::move(head));
+        request.message.base() = request.stream->get().base();
+        return request;
+    }
+    http::request_parser<http::string_body> parser{std::move(head)};
+    parser.body_limit(kMostBody);
+    http::read(connection, buffer, parser, error);
+    if (error) {
+        refuse_malformed(connection, error);
+        return std::nullopt;
+    }
+    request.message = parser.release();
+    return request;
 }
 
 }  // namespace
@@ -126,6 +156,38 @@ boost::json::value ApiCall::body() const {
         throw ApiError{400, "the request's body is no JSON: " + error.message()};
     }
     return parsed;
+}
+
+size_t ApiCall::read_body(std::span<std::byte> room) {
+    if (!stream_ || room.empty()) {
+        return 0;
+    }
+    auto& body = stream_->get().body();
+    body.data = room.data();
+    body.size = room.size();
+    error_code error;
+    while (!error && !stream_->is_done() && body.size == room.size()) {
+        connection_.set_deadline(Connection::Clock::now() + kForAnAnswer);
+        http::read_some(connection_, beyond_, *stream_, error);
+        if (error == http::error::need_buffer) {  // the room is full
+            error = {};
+        }
+    }
+    if (error) {
+        is_broken_ = true;
+        throw ApiError{400, "the request's body ends early: " + error.message()};
+    }
+    return room.size() - body.size;
+}
+
+void ApiCall::drop_body() {
+    const auto until = Connection::Clock::now() + kForARequest;
+    std::array<std::byte, 65'536> dropped;
+    try {
+        while (!is_broken_ && Connection::Clock::now() < until && read_body(dropped) > 0) {
+        }
+    } catch (const ApiError&) {  // nobody waits for an answer to that
+    }
 }
 
 ApiCall::Answer ApiCall::make_answer(unsigned status) const {
@@ -222,8 +284,8 @@ std::string_view stream_type(bool is_in_frames, unsigned version) {
                                                        : "application/vnd.docker.raw-stream";
 }
 
-HttpServer::HttpServer(UniqueFd listener, Handler handler)
-    : listener_{std::move(listener)}, handler_{std::move(handler)} {}
+HttpServer::HttpServer(UniqueFd listener, Handler handler, IsStream is_stream)
+    : listener_{std::move(listener)}, handler_{std::move(handler)}, is_stream_{std::move(is_stream)} {}
 
 HttpServer::~HttpServer() {
     signal_eventfd(stop_.get());
@@ -302,12 +364,12 @@ bool HttpServer::serve_one(Connection& connection, boost::beast::flat_buffer& bu
         return false;
     }
     connection.set_deadline(Connection::Clock::now() + kForARequest);
-    ApiCall::Message message;
-    if (!read_request(connection, buffer, message)) {
-        return false;
-    }
     try {
-        ApiCall call{connection, buffer, std::move(message)};
+        std::optional<Request> request = read_request(connection, buffer, is_stream_);
+        if (!request) {
+            return false;
+        }
+        ApiCall call{connection, buffer, std::move(request->message), std::move(request->stream)};
         // To what was answered already there is nothing to add.
         const auto answer = [&](unsigned status, const std::string& text) {
             constexpr unsigned kNotModified = 304;
@@ -327,6 +389,7 @@ bool HttpServer::serve_one(Connection& connection, boost::beast::flat_buffer& bu
         } catch (const std::exception& failure) {
             answer(500, failure.what());
         }
+        call.drop_body();
         return call.is_answered() && call.keeps_alive();
     } catch (const ApiError& failure) {  // its target cannot be understood
         refuse(connection, http::int_to_status(failure.status()), failure.what());

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/json/value.hpp>
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,12 +26,17 @@ namespace hull::container {
 class ApiCall {
   public:
     using Message = boost::beast::http::request<boost::beast::http::string_body>;
+    /// Has read a request's header fields, and reads its body.
+    using Stream = boost::beast::http::request_parser<boost::beast::http::buffer_body>;
 
-    /// `beyond` is what has come behind the request. Both outlive it.
-    ApiCall(Connection& connection, boost::beast::flat_buffer& beyond, Message message)
+    /// `beyond` is what has come behind the request, or, where its body is still to be read from `stream`,
+    /// behind its header. Both outlive it.
+    ApiCall(Connection& connection, boost::beast::flat_buffer& beyond, Message message,
+            std::unique_ptr<Stream> stream = nullptr)
         : connection_{connection},
           beyond_{beyond},
           message_{std::move(message)},
+          stream_{std::move(stream)},
           target_{RequestTarget::parse(message_.target())} {}
 
     [[nodiscard]] const RequestTarget& target() const { return target_; }
@@ -37,6 +46,13 @@ class ApiCall {
     /// Throws ApiError (400) where it is no JSON, or one of more than 32 levels.
     [[nodiscard]] boost::json::value body() const;
     [[nodiscard]] bool has_body() const { return !message_.body().empty(); }
+
+    /// Fills some of `room` with a body that is handed over as it comes; 0 at its end, and of any other body.
+    /// Throws ApiError (400) where it ends early, or nothing of it comes for a minute.
+    size_t read_body(std::span<std::byte> room);
+    /// Reads the rest and throws it away, for half a minute at most: a client that is still sending looks for
+    /// its answer only then.
+    void drop_body();
 
     void send(const boost::json::value& body, unsigned status = 200);
     void send_text(std::string_view text, unsigned status = 200);
@@ -68,7 +84,8 @@ class ApiCall {
     [[nodiscard]] bool is_hijacked() const { return is_hijacked_; }
     /// Whether a further request may come on the connection.
     [[nodiscard]] bool keeps_alive() const {
-        return message_.keep_alive() && !is_broken_ && !is_hijacked_ && is_begun_ == is_ended_;
+        return message_.keep_alive() && !is_broken_ && !is_hijacked_ && is_begun_ == is_ended_ &&
+               (!stream_ || stream_->is_done());
     }
 
   private:
@@ -79,6 +96,7 @@ class ApiCall {
     Connection& connection_;
     boost::beast::flat_buffer& beyond_;
     Message message_;
+    std::unique_ptr<Stream> stream_;
     RequestTarget target_;
     bool is_answered_ = false;
     bool is_begun_ = false;
@@ -97,10 +115,12 @@ class HttpServer {
   public:
     /// Answers a request; throws ApiError, or Error, which becomes status 500. On any thread.
     using Handler = std::function<void(ApiCall&)>;
+    /// Whether the body of such a request is handed over as it comes (ApiCall::read_body).
+    using IsStream = std::function<bool(std::string_view method, const RequestTarget&)>;
     static constexpr size_t kMostConnections = 256;
 
     /// `listener` is a listening stream socket.
-    HttpServer(UniqueFd listener, Handler handler);
+    HttpServer(UniqueFd listener, Handler handler, IsStream is_stream);
     HttpServer(const HttpServer&) = delete;
     HttpServer& operator=(const HttpServer&) = delete;
     ~HttpServer();
@@ -119,6 +139,7 @@ class HttpServer {
 
     UniqueFd listener_;
     Handler handler_;
+    IsStream is_stream_;
     UniqueFd stop_ = make_eventfd();   // ends the waits of connections
     UniqueFd ended_ = make_eventfd();  // counts those that have
     std::mutex mutex_;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "container/api/request_target.h"
 #include "container/image/json.h"
+#include "container/image/reference.h"
 
 namespace hull::container {
 
@@ -37,6 +38,21 @@ std::string encode(std::string_view text) {
     return encoded;
 }
 
+/// Empty where there is no name.
+std::string credentials_of(const JsonObject& known) {
+    for (const char* token : {"identitytoken", "registrytoken"}) {
+        if (!known.text(token).empty()) {
+            known.refuse(std::string{"it has a token ("} + token +
+                         "), and only names with passwords can be used");
+        }
+    }
+    const std::string name = known.text("username");
+    if (name.find(':') != std::string::npos) {
+        known.refuse("there is a colon in the name");
+    }
+    return name.empty() ? "" : encode(name + ":" + known.text("password"));
+}
+
 }  // namespace
 
 std::string parse_registry_login(std::string_view header) {
@@ -47,18 +63,35 @@ std::string parse_registry_login(std::string_view header) {
     const std::string text = header.size() > kMostHeader ? "" : decode(std::string{header});
     try {
         const boost::json::object whole = parse_json_object(text, tried);
-        const JsonObject known{whole, tried};
-        for (const char* token : {"identitytoken", "registrytoken"}) {
-            if (!known.text(token).empty()) {
-                known.refuse(std::string{"it has a token ("} + token +
-                             "), and only names with passwords can be used");
+        return credentials_of(JsonObject{whole, tried});
+    } catch (const Error& error) {
+        throw ApiError{400, error.what()};
+    }
+}
+
+RegistryLogin parse_login_body(const boost::json::value& body) {
+    const std::string tried = "cannot log in";
+    if (!body.is_object()) {
+        throw ApiError{400, tried + ": the request's body is no JSON object"};
+    }
+    try {
+        const JsonObject known{body.get_object(), tried};
+        RegistryLogin login{.domain = known.text("serveraddress"), .credentials = credentials_of(known)};
+        if (login.credentials.empty()) {
+            known.refuse("there is no name (username)");
+        }
+        // "https://index.docker.io/v1/" is what clients have for the hub.
+        for (const std::string_view scheme : {"https://", "http://"}) {
+            if (login.domain.starts_with(scheme)) {
+                login.domain.erase(0, scheme.size());
             }
         }
-        const std::string name = known.text("username");
-        if (name.find(':') != std::string::npos) {
-            known.refuse("there is a colon in the name");
+        login.domain.resize(std::min(login.domain.find('/'), login.domain.size()));
+        if (login.domain.empty() || login.domain == "registry-1.docker.io") {
+            login.domain = kHub;
         }
-        return name.empty() ? "" : encode(name + ":" + known.text("password"));
+        login.domain = Reference::parse(login.domain + "/any").domain;
+        return login;
     } catch (const Error& error) {
         throw ApiError{400, error.what()};
     }

@@ -1,6 +1,7 @@
 // Who a client is to a registry.
 #pragma once
 
+#include <boost/json/value.hpp>
 #include <string>
 #include <string_view>
 
@@ -10,5 +11,14 @@ namespace hull::container {
 /// password as basic authentication takes them (RFC 7617: "NAME:PASSWORD" in base64); empty where it has
 /// none. Throws ApiError (400) where it is malformed, or says who one is by a token.
 std::string parse_registry_login(std::string_view header);
+
+struct RegistryLogin {
+    std::string domain;       ///< "docker.io", "localhost:5000"
+    std::string credentials;  ///< as above
+};
+
+/// Of a request to log in (Engine API, "SystemAuth"). Throws ApiError (400) as above, and where it names no
+/// registry, or nobody.
+RegistryLogin parse_login_body(const boost::json::value& body);
 
 }  // namespace hull::container

@@ -43,13 +43,12 @@ std::string decode(std::string_view text, bool is_query) {
     return plain;
 }
 
-void parse_query(std::string_view text, std::map<std::string, std::string>& query) {
+void parse_query(std::string_view text, std::multimap<std::string, std::string>& query) {
     while (!text.empty()) {
         const std::string_view part = text.substr(0, text.find('&'));
         text.remove_prefix(std::min(text.size(), part.size() + 1));
         const size_t sign = part.find('=');
         if (!part.empty()) {
-            // Of several of one name the first counts.
             query.emplace(decode(part.substr(0, sign), true),
                           sign == std::string_view::npos ? "" : decode(part.substr(sign + 1), true));
         }
@@ -102,8 +101,16 @@ RequestTarget RequestTarget::parse(std::string_view text) {
 }
 
 std::optional<std::string> RequestTarget::find(const std::string& name) const {
-    const auto found = query.find(name);
-    return found == query.end() ? std::nullopt : std::optional{found->second};
+    const auto [first, end] = query.equal_range(name);
+    return first == end ? std::nullopt : std::optional{first->second};
+}
+
+std::vector<std::string> RequestTarget::find_all(const std::string& name) const {
+    std::vector<std::string> all;
+    for (auto [each, end] = query.equal_range(name); each != end; ++each) {
+        all.push_back(each->second);
+    }
+    return all;
 }
 
 bool RequestTarget::is_set(const std::string& name) const {

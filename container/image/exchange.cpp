@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
+#include <optional>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -82,6 +84,7 @@ Exchange::Exchange(Connections& connections, Request request)
     for (const std::string& header : request_.headers) {
         handles_->headers = curl_slist_append(handles_->headers, header.c_str());
     }
+    set_method();
     const bool is_plain = request_.url.starts_with("http://");
     handles_->error.fill('\0');
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handles_->error.data());
@@ -89,7 +92,6 @@ Exchange::Exchange(Connections& connections, Request request)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, handles_->headers);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "hull/" HULL_VERSION);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, is_plain ? "http" : "https");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(easy, CURLOPT_MAXREDIRS, kMostRedirects);
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, is_plain ? "http,https" : "https");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -132,6 +134,52 @@ Exchange::~Exchange() {
     }
 }
 
+void Exchange::set_method() {
+    CURL* const easy = handles_->easy;
+    if (request_.method == "GET" || request_.method == "HEAD") {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, request_.method == "HEAD" ? 1L : 0L);
+        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+        return;
+    }
+    // A server that is asked whether it would take the content may leave that open for a second.
+    handles_->headers = curl_slist_append(handles_->headers, "Expect:");
+    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request_.content_size));
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, static_cast<long>(kMostWaiting));
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, &Exchange::on_send);
+    curl_easy_setopt(easy, CURLOPT_READDATA, this);
+    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, &Exchange::on_seek);
+    curl_easy_setopt(easy, CURLOPT_SEEKDATA, this);
+}
+
+size_t Exchange::on_send(char* room, size_t size, size_t count, void* self) {
+    auto& exchange = *static_cast<Exchange*>(self);
+    const uint64_t left = exchange.request_.content_size - exchange.sent_;
+    const std::span<char> place{room, std::min<uint64_t>(size * count, left)};
+    if (place.empty()) {
+        return 0;
+    }
+    try {
+        const size_t got = exchange.request_.content(exchange.sent_, std::as_writable_bytes(place));
+        exchange.sent_ += got;
+        return got;
+    } catch (...) {  // it would have to go through libcurl
+        exchange.failure_ = std::current_exception();
+        return CURL_READFUNC_ABORT;
+    }
+}
+
+/// For a request that must be sent again, since the connection that was kept for it had ended.
+int Exchange::on_seek(void* self, int64_t offset, int origin) {
+    auto& exchange = *static_cast<Exchange*>(self);
+    if (origin != SEEK_SET || offset < 0 || static_cast<uint64_t>(offset) > exchange.request_.content_size) {
+        return CURL_SEEKFUNC_CANTSEEK;
+    }
+    exchange.sent_ = static_cast<uint64_t>(offset);
+    return CURL_SEEKFUNC_OK;
+}
+
 size_t Exchange::on_content(char* bytes, size_t /*size*/, size_t count, void* self) {
     auto& exchange = *static_cast<Exchange*>(self);
     if (exchange.content_.size() >= kMostWaiting) {
@@ -148,14 +196,21 @@ size_t Exchange::on_header(char* bytes, size_t /*size*/, size_t count, void* sel
     if (exchange.header_bytes_ > kMostHeaderBytes) {
         return 0;
     }
-    constexpr std::string_view kChallenge = "www-authenticate:";
-    const std::string_view line{bytes, count};
+    const std::string_view line{bytes, std::min(std::string_view{bytes, count}.find_first_of("\r\n"), count)};
+    const auto value_of = [line](std::string_view name) -> std::optional<std::string> {
+        if (line.size() < name.size() || strncasecmp(line.data(), name.data(), name.size()) != 0) {
+            return std::nullopt;
+        }
+        const size_t begin = std::min(line.find_first_not_of(" \t", name.size()), line.size());
+        return std::string{line.substr(begin)};
+    };
     if (line.starts_with("HTTP/")) {  // of the answer behind a redirect
         exchange.challenges_.clear();
-    } else if (line.size() > kChallenge.size() &&
-               strncasecmp(line.data(), kChallenge.data(), kChallenge.size()) == 0) {
-        exchange.challenges_.push_back(
-            std::string{line.substr(kChallenge.size(), line.find_first_of("\r\n") - kChallenge.size())});
+        exchange.location_.clear();
+    } else if (auto challenge = value_of("www-authenticate:")) {
+        exchange.challenges_.push_back(*std::move(challenge));
+    } else if (auto location = value_of("location:")) {
+        exchange.location_ = *std::move(location);
     }
     return count;
 }
@@ -174,6 +229,9 @@ void Exchange::work() {
         int left = 0;
         if (const CURLMsg* const message = curl_multi_info_read(handles_->multi, &left); message != nullptr) {
             is_done_ = true;
+            if (failure_) {
+                std::rethrow_exception(failure_);
+            }
             if (const CURLcode code = message->data.result; code != CURLE_OK) {
                 std::string why = printable(handles_->error.data());
                 why = why.empty() ? curl_easy_strerror(code) : why;

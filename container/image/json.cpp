@@ -19,6 +19,15 @@ const json::object& empty_object() {
     return object;
 }
 
+json::value parse_json(std::string_view text, const std::string& tried) {
+    boost::system::error_code error;
+    json::value value = json::parse(text, error);
+    if (error) {
+        throw Error{ExitStatus::bad_file, tried, "it is no JSON", kAdvice};
+    }
+    return value;
+}
+
 }  // namespace
 
 void JsonObject::refuse(std::string_view why) const {
@@ -135,12 +144,19 @@ std::vector<std::string> JsonObject::keys() const {
 }
 
 json::object parse_json_object(std::string_view text, const std::string& tried) {
-    boost::system::error_code error;
-    json::value value = json::parse(text, error);
-    if (error || !value.is_object()) {
-        throw Error{ExitStatus::bad_file, tried, error ? "it is no JSON" : "it is no JSON object", kAdvice};
+    json::value value = parse_json(text, tried);
+    if (!value.is_object()) {
+        throw Error{ExitStatus::bad_file, tried, "it is no JSON object", kAdvice};
     }
     return std::move(value.get_object());
+}
+
+json::array parse_json_array(std::string_view text, const std::string& tried) {
+    json::value value = parse_json(text, tried);
+    if (!value.is_array()) {
+        throw Error{ExitStatus::bad_file, tried, "it is no JSON list", kAdvice};
+    }
+    return std::move(value.get_array());
 }
 
 }  // namespace hull::container

@@ -57,5 +57,7 @@ class JsonObject {
 /// The object that `text` is; of keys that come twice, the last one. Throws Error (bad_file) where it is
 /// none, is deeper than 32, is not UTF-8, or something stands behind it.
 boost::json::object parse_json_object(std::string_view text, const std::string& tried);
+/// The same of a list.
+boost::json::array parse_json_array(std::string_view text, const std::string& tried);
 
 }  // namespace hull::container

@@ -4,11 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 
 #include "base/error.h"
 #include "container/image/json.h"
 
 namespace hull::container {
+
+namespace json = boost::json;
 
 namespace {
 
@@ -29,21 +34,15 @@ bool is_one_of(const std::array<std::string_view, size>& types, std::string_view
     return std::ranges::find(types, type) != types.end();
 }
 
-Descriptor parse_descriptor(const JsonObject& object, uint64_t most) {
-    Descriptor result{.media_type = object.text("mediaType"),
-                      .digest = object.digest("digest"),
-                      .size = object.number("size")};
-    if (result.size > most) {
-        object.refuse("a part of it is larger than the " + std::to_string(most) + " bytes that it may have");
-    }
-    return result;
-}
-
 Manifest parse_image(const JsonObject& manifest) {
-    Manifest result{.config = parse_descriptor(manifest.object("config"), Manifest::kMostConfigBytes),
+    Manifest result{.media_type = manifest.text("mediaType"),
+                    .config = parse_descriptor(manifest.object("config"), Manifest::kMostConfigBytes),
                     .layers = {}};
     if (!is_one_of(kConfigs, result.config.media_type)) {
         manifest.refuse("it is not of a container's image but of something else");
+    }
+    if (!is_one_of(kManifests, result.media_type)) {  // OCI's may leave it out
+        result.media_type = kManifests.at(result.config.media_type == kConfigs[0] ? 0 : 1);
     }
     for (const JsonObject& object : manifest.objects("layers")) {
         const Descriptor& layer =
@@ -90,6 +89,39 @@ std::string accepted_manifests() {
         }
     }
     return result;
+}
+
+Descriptor parse_descriptor(const JsonObject& object, uint64_t most_bytes) {
+    Descriptor result{.media_type = object.text("mediaType"),
+                      .digest = object.digest("digest"),
+                      .size = object.number("size")};
+    if (result.size > most_bytes) {
+        object.refuse("a part of it is larger than the " + std::to_string(most_bytes) +
+                      " bytes that it may have");
+    }
+    return result;
+}
+
+std::string make_manifest(const Descriptor& config, const std::vector<Descriptor>& layers) {
+    const auto json_of = [](const Descriptor& part) -> json::object {
+        return {{"mediaType", part.media_type}, {"digest", part.digest.text()}, {"size", part.size}};
+    };
+    json::array all;
+    for (const Descriptor& layer : layers) {
+        all.push_back(json_of(layer));
+    }
+    return json::serialize(json::object{{"schemaVersion", 2},
+                                        {"mediaType", kManifests[0]},
+                                        {"config", json_of(config)},
+                                        {"layers", std::move(all)}});
+}
+
+std::string layer_media_type(std::string_view beginning) {
+    const std::string plain{kLayers[0]};
+    if (beginning.starts_with("\x1f\x8b")) {
+        return plain + "+gzip";
+    }
+    return beginning.starts_with("\x28\xb5\x2f\xfd") ? plain + "+zstd" : plain;
 }
 
 std::variant<Manifest, Descriptor> parse_manifest(std::string_view text, std::string_view media_type,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "container/image/digest.h"
+#include "container/image/json.h"
 
 namespace hull::container {
 
@@ -36,6 +37,7 @@ struct Manifest {
     static constexpr uint64_t kMostConfigBytes = uint64_t{8} << 20;   ///< of the configuration
     static constexpr uint64_t kMostLayerBytes = uint64_t{64} << 30U;  ///< of a layer, packed or not
 
+    std::string media_type;  ///< what a registry must be told that it is
     Descriptor config;
     std::vector<Descriptor> layers;  ///< packed archives, the lowest first
 };
@@ -49,5 +51,17 @@ std::string accepted_manifests();
 /// no image, is both at once (CVE-2021-41190), has none for the platform, or is beyond the bounds above.
 std::variant<Manifest, Descriptor> parse_manifest(std::string_view text, std::string_view media_type,
                                                   const Platform& platform);
+
+/// The descriptor that an object is. Throws Error (bad_file) where it is none, or of more bytes than so many.
+Descriptor parse_descriptor(const JsonObject& object, uint64_t most_bytes);
+
+/// A manifest of OCI's, for an image that comes without one. The layers' media types are left to
+/// layer_media_type().
+std::string make_manifest(const Descriptor& config, const std::vector<Descriptor>& layers);
+
+/// OCI's word for the configuration of an image.
+inline constexpr const char* kConfigMediaType = "application/vnd.oci.image.config.v1+json";
+/// OCI's word for a layer that begins with these bytes, by how it is packed.
+std::string layer_media_type(std::string_view beginning);
 
 }  // namespace hull::container

@@ -1,57 +1,19 @@
 #include "container/image/pull.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
-#include <exception>
-#include <map>
-#include <memory>
 #include <mutex>
-#include <optional>
-#include <thread>
 #include <variant>
 #include <vector>
 
 #include "base/error.h"
-#include "container/layer/convert.h"
-#include "container/layer/decompress.h"
+#include "container/image/at_once.h"
+#include "container/image/layer_intake.h"
 
 namespace hull::container {
 
 namespace {
-
-constexpr size_t kMostAtOnce = 3;
-
-ByteSource file_source(const std::filesystem::path& path) {
-    auto file = std::make_shared<UniqueFd>(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    const auto check = [path](bool is_fine) {
-        if (!is_fine) {
-            throw Error{ExitStatus::bad_file, "cannot read '" + path.string() + "'", errno_text(errno)};
-        }
-    };
-    check(file->valid());
-    return [file = std::move(file), check](std::span<std::byte> room) {
-        ssize_t got = 0;
-        do {
-            got = read(file->get(), room.data(), room.size());
-        } while (got < 0 && errno == EINTR);
-        check(got >= 0);
-        return static_cast<size_t>(got);
-    };
-}
-
-/// Computes the digest of what is read through it.
-ByteSource hashing(ByteSource source, Sha256& sum) {
-    return [source = std::move(source), &sum](std::span<std::byte> room) {
-        const size_t got = source(room);
-        sum.add(room.first(got));
-        return got;
-    };
-}
 
 /// A layer that is to be had, however often it is in the image.
 struct Job {
@@ -69,48 +31,20 @@ class LayerPuller {
         for (const Job& job : jobs) {
             say({.layer = job.packed.digest, .phase = LayerProgress::Phase::waiting});
         }
-        std::atomic<size_t> next = 0;
-        const auto work = [&] {
-            for (size_t number = 0; !is_given_up_ && (number = next++) < jobs.size();) {
-                try {
-                    pull(jobs[number]);
-                } catch (...) {
-                    const std::lock_guard lock{mutex_};
-                    if (!failure_) {
-                        failure_ = std::current_exception();
-                    }
-                    is_given_up_ = true;
-                }
-            }
-        };
-        {
-            std::vector<std::jthread> others;
-            for (size_t count = 1; count < std::min(kMostAtOnce, jobs.size()); ++count) {
-                others.emplace_back(work);
-            }
-            work();
-        }
-        if (failure_) {
-            std::rethrow_exception(failure_);
-        }
+        do_at_once(jobs.size(), is_given_up_, [&](size_t number) { pull(jobs[number]); });
     }
 
   private:
     using Phase = LayerProgress::Phase;
 
     void pull(const Job& job) {
-        const bool is_fetched = store_.has_blob(job.packed);
-        if (is_fetched && store_.has_layer(job.unpacked)) {
+        if (has_layer(store_, job.packed, job.unpacked)) {
             say({.layer = job.packed.digest, .phase = Phase::there});
             return;
         }
-        ByteSource packed = is_fetched ? file_source(store_.blob(job.packed.digest))
-                                       : registry_.open_blob(job.packed, is_given_up_);
-        std::optional<Store::NewFile> blob;
-        if (!is_fetched) {
-            blob.emplace(store_.make_file());
-        }
-        Sha256 packed_sum;
+        const bool is_fetched = store_.has_blob(job.packed);
+        const ByteSource packed = is_fetched ? file_source(store_.blob(job.packed.digest))
+                                             : registry_.open_blob(job.packed, is_given_up_);
         LayerProgress progress{.layer = job.packed.digest,
                                .phase = is_fetched ? Phase::converting : Phase::downloading,
                                .done = 0,
@@ -119,10 +53,6 @@ class LayerPuller {
         say(progress);
         const auto take = [&](std::span<std::byte> room) {
             const size_t got = packed(room);
-            if (blob) {
-                packed_sum.add(room.first(got));
-                blob->append(room.first(got));
-            }
             progress.done += got;
             constexpr std::chrono::milliseconds kPause{100};
             if (const auto now = std::chrono::steady_clock::now(); now - told > kPause) {
@@ -131,27 +61,11 @@ class LayerPuller {
             }
             return got;
         };
-        Store::NewFile disk = store_.make_file();
-        Sha256 unpacked_sum;
-        convert_layer(hashing(unpack(take, Manifest::kMostLayerBytes), unpacked_sum), disk.fd(),
-                      Manifest::kMostLayerBytes);
-        if (blob) {
-            check(packed_sum.finish(), job.packed.digest, "is not what its manifest says");
-        }
-        check(unpacked_sum.finish(), job.unpacked, "is, unpacked, not what the image's configuration says");
-        if (blob) {
-            store_.keep_blob(std::move(*blob), job.packed.digest);
-        }
-        store_.keep_layer(std::move(disk), job.unpacked);
+        TakenLayer layer = take_layer(store_, take, is_fetched);
+        check_layer(layer.packed, job.packed.digest, "is not what its manifest says");
+        check_layer(layer.unpacked, job.unpacked, "is, unpacked, not what the image's configuration says");
+        keep_layer(store_, std::move(layer));
         say({.layer = job.packed.digest, .phase = Phase::complete});
-    }
-
-    static void check(const Digest& computed, const Digest& wanted, const std::string& how) {
-        if (computed != wanted) {
-            throw Error{ExitStatus::bad_file, "cannot use a layer",
-                        "it " + how + " (" + wanted.text() + ", and it has " + computed.text() + ")",
-                        "the registry, or something on the way to it, is broken or lies"};
-        }
     }
 
     void say(const LayerProgress& progress) {
@@ -164,7 +78,6 @@ class LayerPuller {
     const std::function<void(const LayerProgress&)>& tell_;
     std::atomic<bool> is_given_up_ = false;
     std::mutex mutex_;
-    std::exception_ptr failure_;
 };
 
 std::vector<Job> jobs_of(const Manifest& manifest, const ImageConfig& config, const std::string& tried) {

@@ -9,6 +9,7 @@
 #include "base/printable.h"
 #include "container/image/authorization.h"
 #include "container/image/json.h"
+#include "container/image/url.h"
 
 namespace hull::container {
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr const char* kHubsHost = "registry-1.docker.io";
 constexpr size_t kMostAnswerBytes = size_t{1} << 20U;  // with a token, or with what is wrong
+constexpr long kUnauthorized = 401;
 constexpr const char* kLogInAdvice =
     "is the name right? where it needs a user, give Hull docker's config.json (docker login)";
 
@@ -74,9 +76,12 @@ void check_content(const std::string& text, const Digest& digest, const std::str
 
 }  // namespace
 
-Registry::Registry(Reference reference, RegistryOptions options)
-    : reference_{std::move(reference)}, options_{std::move(options)} {
+Registry::Registry(Reference reference, RegistryOptions options, Purpose purpose)
+    : reference_{std::move(reference)}, options_{std::move(options)}, purpose_{purpose} {
     const std::string& domain = reference_.domain;
+    if (purpose_ != Purpose::pull) {
+        options_.mirrors.clear();
+    }
     if (domain == kHub) {
         for (std::string url : options_.mirrors) {
             const size_t begin = url.starts_with("http://") ? 7 : url.starts_with("https://") ? 8 : 0;
@@ -112,7 +117,12 @@ bool Registry::is_insecure(const std::string& host) const {
 }
 
 std::string Registry::tried() const {
-    return "cannot pull " + reference_.familiar_text() + " from " + endpoints_[endpoint_].host;
+    if (purpose_ == Purpose::login) {
+        return "cannot log in to " + endpoints_[endpoint_].host;
+    }
+    const bool is_pull = purpose_ == Purpose::pull;
+    return std::string{is_pull ? "cannot pull " : "cannot push "} + reference_.familiar_text() +
+           (is_pull ? " from " : " to ") + endpoints_[endpoint_].host;
 }
 
 Registry::Document Registry::manifest() {
@@ -176,59 +186,76 @@ ByteSource Registry::open_blob(const Descriptor& descriptor, const std::atomic<b
 Exchange::Request Registry::make_request(const std::string& url) const {
     const Endpoint& endpoint = endpoints_[endpoint_];
     return {.url = url,
+            .method = "GET",
             .headers = {},
             .is_checked = endpoint.is_checked,
             .may_use_proxy = !is_loopback(endpoint.host),
             .patience = options_.patience,
             .is_given_up = nullptr,
-            .tried = tried()};
+            .tried = tried(),
+            .content = {},
+            .content_size = 0};
 }
 
-std::unique_ptr<Exchange> Registry::get(const std::string& path, const std::string& accepted,
-                                        const std::atomic<bool>* is_given_up) {
-    Exchange::Request request = make_request(endpoints_[endpoint_].url + "/v2/" + reference_.path + path);
-    request.is_given_up = is_given_up;
-    std::unique_ptr<Exchange> exchange;
+std::string Registry::url_of(const std::string& path) const {
+    return endpoints_[endpoint_].url + "/v2/" + reference_.path + path;
+}
+
+std::unique_ptr<Exchange> Registry::ask(Exchange::Request request) {
+    const bool is_here = has_same_origin(request.url, endpoints_[endpoint_].url);
+    const std::vector<std::string> headers = request.headers;
     for (bool is_second = false;; is_second = true) {
-        request.headers = {"Accept: " + accepted};
+        request.headers = headers;
         {
             const std::lock_guard lock{mutex_};
-            if (!authorization_.empty()) {
+            if (is_here && !authorization_.empty()) {
                 request.headers.push_back(authorization_);
             }
         }
-        exchange = std::make_unique<Exchange>(connections_, request);
+        auto exchange = std::make_unique<Exchange>(connections_, request);
         has_answered_ = true;
-        constexpr long kUnauthorized = 401;
-        if (exchange->status() != kUnauthorized || is_second) {
-            break;
+        if (exchange->status() != kUnauthorized || is_second || !is_here) {
+            return exchange;
         }
         std::string authorization = authorize(exchange->challenges());
         const std::lock_guard lock{mutex_};
         authorization_ = std::move(authorization);
     }
-    refuse_unless_found(*exchange);
+}
+
+std::unique_ptr<Exchange> Registry::get(const std::string& path, const std::string& accepted,
+                                        const std::atomic<bool>* is_given_up) {
+    Exchange::Request request = make_request(url_of(path));
+    request.headers = {"Accept: " + accepted};
+    request.is_given_up = is_given_up;
+    std::unique_ptr<Exchange> exchange = ask(std::move(request));
+    constexpr long kOk = 200;
+    if (exchange->status() != kOk) {
+        refuse(*exchange);
+    }
     return exchange;
 }
 
-void Registry::refuse_unless_found(Exchange& exchange) const {
-    constexpr long kOk = 200;
-    const long status = exchange.status();
-    if (status == kOk) {
-        return;
+void Registry::refuse_unless_success(Exchange& exchange) const {
+    constexpr long kClass = 100;
+    if (exchange.status() / kClass != 2) {
+        refuse(exchange);
     }
+}
+
+void Registry::refuse(Exchange& exchange) const {
+    const long status = exchange.status();
     std::string message = message_of(exchange.read_all(kMostAnswerBytes));
     message = message.empty() ? "status " + std::to_string(status) : message;
-    constexpr long kUnauthorized = 401;
     constexpr long kForbidden = 403;
     constexpr long kNotFound = 404;
-    if (status == kNotFound) {
+    if (status == kNotFound && purpose_ == Purpose::pull) {
         throw Error{ExitStatus::registry_failure, tried(), "it has no such image (" + message + ")",
                     "are name and tag right?"};
     }
     if (status == kUnauthorized || status == kForbidden) {
-        throw Error{ExitStatus::registry_failure, tried(), "access is denied (" + message + ")",
-                    kLogInAdvice};
+        throw AccessDenied{ExitStatus::registry_failure, tried(), "access is denied (" + message + ")",
+                           kLogInAdvice};
     }
     throw Error{ExitStatus::registry_failure, tried(), "it answers with an error (" + message + ")",
                 "try again later"};
@@ -249,10 +276,11 @@ std::string Registry::authorize(const std::vector<std::string>& headers) {
             }
         }
     }
-    throw Error{ExitStatus::registry_failure, tried(),
-                credentials.empty() ? "it wants to know who you are, and there are no credentials for it"
-                                    : "it wants a kind of authorization that Hull does not know",
-                kLogInAdvice};
+    throw AccessDenied{ExitStatus::registry_failure, tried(),
+                       credentials.empty()
+                           ? "it wants to know who you are, and there are no credentials for it"
+                           : "it wants a kind of authorization that Hull does not know",
+                       kLogInAdvice};
 }
 
 std::string Registry::fetch_token(const Challenge& challenge, const std::string& credentials) {
@@ -267,9 +295,14 @@ std::string Registry::fetch_token(const Challenge& challenge, const std::string&
         throw Error{ExitStatus::registry_failure, tried(), "it wants a token from where there is no TLS",
                     "ask whoever runs it"};
     }
-    const std::string scope = parameter("scope");
-    std::string url = realm + (realm.find('?') == std::string::npos ? "?" : "&") +
-                      "scope=" + escaped(scope.empty() ? "repository:" + reference_.path + ":pull" : scope);
+    // For a push all that it needs from the first token on, whatever the first request alone would need; for
+    // a login nothing.
+    std::string scope = purpose_ == Purpose::pull ? parameter("scope") : "";
+    if (scope.empty()) {
+        scope = "repository:" + reference_.path + (purpose_ == Purpose::pull ? ":pull" : ":pull,push");
+    }
+    std::string url = realm + (realm.find('?') == std::string::npos ? "?" : "&");
+    url += purpose_ == Purpose::login ? "client_id=hull" : "scope=" + escaped(scope);
     if (const std::string service = parameter("service"); !service.empty()) {
         url += "&service=" + escaped(service);
     }
@@ -279,7 +312,7 @@ std::string Registry::fetch_token(const Challenge& challenge, const std::string&
         request.headers.push_back("Authorization: Basic " + credentials);
     }
     Exchange exchange{connections_, request};
-    refuse_unless_found(exchange);
+    refuse_unless_success(exchange);
     const boost::json::object whole = parse_json_object(exchange.read_all(kMostAnswerBytes), request.tried);
     const JsonObject answer{whole, request.tried};
     std::string token = answer.text("token").empty() ? answer.text("access_token") : answer.text("token");

@@ -135,7 +135,7 @@ fs::path default_data_root() {
 }
 
 Store::Store(fs::path root, Use use) : root_{std::move(root)} {
-    for (const char* const folder : {"tmp", "blobs/sha256", "layers/sha256"}) {
+    for (const char* const folder : {"tmp", "blobs/sha256", "layers/sha256", "unpacked/sha256"}) {
         make_folder(root_ / folder);
     }
     lock_ = lock(kUseLock, (use == Use::alone ? LOCK_EX : LOCK_SH) | LOCK_NB);
@@ -220,6 +220,16 @@ void Store::keep_blob(std::string_view content, const Digest& digest) {
     keep_blob(std::move(file), digest);
 }
 
+void Store::keep_pair(const Digest& packed, const Digest& unpacked) {
+    NewFile file = make_file();
+    file.append(bytes_of(unpacked.text()));
+    keep(std::move(file), pair(packed));
+}
+
+fs::path Store::pair(const Digest& packed) const {
+    return root_ / "unpacked/sha256" / packed.digits();
+}
+
 fs::path Store::blob(const Digest& digest) const {
     return root_ / "blobs/sha256" / digest.digits();
 }
@@ -234,6 +244,12 @@ bool Store::has_blob(const Descriptor& descriptor) const {
 
 bool Store::has_layer(const Digest& digest) const {
     return size_of(layer(digest)).has_value();
+}
+
+std::optional<Digest> Store::unpacked_of(const Digest& packed) const {
+    constexpr uint64_t kMostPairBytes = 100;  // a digest has 71
+    const std::optional<std::string> text = read_whole(pair(packed), kMostPairBytes);
+    return text ? Digest::parse(*text) : std::nullopt;
 }
 
 std::string Store::read_blob(const Digest& digest, uint64_t most_bytes) const {
@@ -472,11 +488,12 @@ std::optional<uint64_t> Store::collect() {
             parse_manifest(read_blob(manifest_digest, Manifest::kMostBytes), "", Platform::of_this_host());
         for (const Descriptor& packed : std::get<Manifest>(manifest).layers) {
             used.insert(blob(packed.digest));
+            used.insert(pair(packed.digest));
         }
     }
     uint64_t freed = 0;
     std::error_code ignored;
-    for (const char* const folder : {"blobs/sha256", "layers/sha256"}) {
+    for (const char* const folder : {"blobs/sha256", "layers/sha256", "unpacked/sha256"}) {
         for (const auto& entry : fs::directory_iterator{root_ / folder, ignored}) {
             if (!used.contains(entry.path())) {
                 freed += size_of(entry.path()).value_or(0);

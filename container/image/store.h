@@ -30,7 +30,8 @@ struct StoredImage {
 std::filesystem::path default_data_root();
 
 /// A folder of images: what registries sent as it came (blobs/sha256/DIGITS), the disk of each layer by the
-/// digest of its unpacked archive (layers/sha256/DIGITS), and which name is which image (images.json). What
+/// digest of its unpacked archive (layers/sha256/DIGITS), what each packed layer was seen to unpack to
+/// (unpacked/sha256/DIGITS), and which name is which image (images.json). What
 /// has its place is whole and on the disk, whenever a process or the host dies: it is written under tmp/,
 /// synced, and renamed; images.json comes last, and what is left over is swept by who opens the store next.
 ///
@@ -87,11 +88,16 @@ class Store {
     void keep_layer(NewFile file, const Digest& digest);
     void keep_blob(std::string_view content, const Digest& digest);
 
+    /// That a packed layer, which has its place, unpacks to an archive of this digest, whose disk has, too.
+    void keep_pair(const Digest& packed, const Digest& unpacked);
+
     [[nodiscard]] std::filesystem::path blob(const Digest& digest) const;
     [[nodiscard]] std::filesystem::path layer(const Digest& digest) const;
     /// Whether it is there with this size.
     [[nodiscard]] bool has_blob(const Descriptor& descriptor) const;
     [[nodiscard]] bool has_layer(const Digest& digest) const;
+    /// What a packed layer was seen to unpack to; none where that is not known.
+    [[nodiscard]] std::optional<Digest> unpacked_of(const Digest& packed) const;
     /// A whole blob, of the size that it was told to have at most. Throws Error (bad_file) where it is
     /// missing or is not what its digest says.
     [[nodiscard]] std::string read_blob(const Digest& digest, uint64_t most_bytes) const;
@@ -136,6 +142,7 @@ class Store {
     void write_index(const Index& index) const;
     [[nodiscard]] std::optional<Digest> resolve(const Index& index, std::string_view text) const;
     [[nodiscard]] StoredImage load(const Index& index, const Digest& id) const;
+    [[nodiscard]] std::filesystem::path pair(const Digest& packed) const;
     [[nodiscard]] UniqueFd lock(const char* name, int how) const;
     void keep(NewFile file, const std::filesystem::path& place);
     void sweep() const;

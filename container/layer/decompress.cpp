@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -15,6 +16,13 @@
 namespace hull::container {
 
 namespace {
+
+// They would be taken for archives that are not packed, and broken.
+constexpr std::string_view kXzMark{
+    "\xfd"
+    "7zXZ\0",
+    6};
+constexpr std::string_view kBzip2Mark{"BZh"};
 
 [[noreturn]] void fail(const std::string& why) {
     throw Error{ExitStatus::bad_file, "cannot unpack the layer", why, "get or make the image again"};
@@ -186,6 +194,8 @@ struct Unpacking {
             unpacker = std::make_unique<Gzip>(input);
         } else if (input.begins_with(Zstandard::kMark)) {
             unpacker = std::make_unique<Zstandard>(input);
+        } else if (input.begins_with(kXzMark) || input.begins_with(kBzip2Mark)) {
+            fail("it is packed by xz or bzip2, and only gzip and Zstandard are known");
         } else {
             unpacker = std::make_unique<Plain>(input);
         }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -33,7 +34,12 @@ void answer(ApiCall& call) {
     for (const auto& [filter, values] : parse_filters(target.find("filters").value_or(""))) {
         wanted += filter.size() + values.size();
     }
-    if (call.is("POST")) {
+    if (call.is("PATCH")) {
+        std::array<std::byte, 100> room;
+        while (call.read_body(room) > 0) {
+        }
+        call.send_nothing();
+    } else if (call.is("POST")) {
         call.send(call.body());
     } else if (call.is("GET") && wanted == 0) {
         call.begin("text/plain");
@@ -47,7 +53,9 @@ void answer(ApiCall& call) {
 
 // NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    static HttpServer server{UniqueFd{}, answer};
+    static HttpServer server{UniqueFd{}, answer, [](std::string_view method, const RequestTarget&) {
+                                 return method == "PATCH";  // which no other request is
+                             }};
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
         std::abort();

@@ -18,10 +18,11 @@ namespace hull::test {
 /// Serves at a socket of its own, until end() or its own end.
 class ApiRig {
   public:
-    explicit ApiRig(container::HttpServer::Handler handler)
-        : server_{listen_unix(path_, SOCK_NONBLOCK), std::move(handler)}, thread_{[this] {
-              server_.run(stop_.get());
-          }} {}
+    explicit ApiRig(
+        container::HttpServer::Handler handler,
+        container::HttpServer::IsStream is_stream = [](auto&&...) { return false; })
+        : server_{listen_unix(path_, SOCK_NONBLOCK), std::move(handler), std::move(is_stream)},
+          thread_{[this] { server_.run(stop_.get()); }} {}
     ApiRig(const ApiRig&) = delete;
     ApiRig& operator=(const ApiRig&) = delete;
     ~ApiRig() { end(); }

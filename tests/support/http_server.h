@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -26,6 +27,7 @@ struct HttpRequest {
     std::string method;
     std::string path;     ///< with its query
     std::string headers;  ///< all of them
+    std::string body{};   ///< of the length that they say
 
     /// Empty where there is none.
     [[nodiscard]] std::string header(const std::string& name) const {
@@ -87,23 +89,27 @@ class HttpServer {
         }
     }
 
+    /// Adds what has come. False where nothing will any more.
+    static bool receive(int fd, const std::stop_token& stop, std::string& text) {
+        pollfd entry{fd, POLLIN, 0};
+        while (poll(&entry, 1, 10) == 0) {
+            if (stop.stop_requested()) {
+                return false;
+            }
+        }
+        std::array<char, 65'536> part;
+        const ssize_t got = read(fd, part.data(), part.size());
+        text.append(part.data(), static_cast<size_t>(std::max<ssize_t>(got, 0)));
+        return got > 0;
+    }
+
     void serve(int fd, const std::stop_token& stop) {
         std::string text;
-        std::array<char, 4096> part{};
         while (text.find("\r\n\r\n") == std::string::npos) {
-            pollfd entry{fd, POLLIN, 0};
-            if (poll(&entry, 1, 10) == 0) {
-                if (stop.stop_requested()) {
-                    return;
-                }
-                continue;
-            }
-            const ssize_t got = read(fd, part.data(), part.size());
-            if (got <= 0 || text.size() > 65'536) {
+            if (!receive(fd, stop, text) || text.size() > 65'536 + 65'536) {
                 return;
             }
-            text.append(part.data(), static_cast<size_t>(got));
-            if (!text.starts_with("GET ")) {
+            if (text.front() < 'A' || text.front() > 'Z') {
                 return;  // a client that would like TLS
             }
         }
@@ -112,6 +118,15 @@ class HttpServer {
         HttpRequest request{.method = text.substr(0, space),
                             .path = text.substr(space + 1, text.find(' ', space + 1) - space - 1),
                             .headers = text.substr(line + 2)};
+        const size_t end = request.headers.find("\r\n\r\n") + 4;
+        request.body = request.headers.substr(end);
+        request.headers.resize(end);
+        const std::string length = request.header("Content-Length");
+        while (request.body.size() < (length.empty() ? 0 : std::stoul(length))) {
+            if (!receive(fd, stop, request.body)) {
+                return;
+            }
+        }
         const HttpAnswer answer = [&] {
             const std::lock_guard lock{mutex_};
             requests_.push_back(request);
@@ -125,7 +140,7 @@ class HttpServer {
         }
         head += "\r\n";
         send_all(fd, head);
-        for (size_t at = 0; at < answer.body.size() && !stop.stop_requested();) {
+        for (size_t at = 0; request.method != "HEAD" && at < answer.body.size() && !stop.stop_requested();) {
             const std::string piece = answer.body.substr(at, answer.bytes_between_pauses);
             if (!send_all(fd, piece)) {
                 return;

@@ -53,7 +53,7 @@ class EngineTest : public testing::Test {
     Containers containers_{store_.root(), store_, {"/kernel", {}}, events_, {}};  // none is started
     Engine engine_{
         store_, {.insecure = {}, .mirrors = {"http://127.0.0.1:1"}, .credentials = {}}, containers_, events_};
-    test::ApiRig rig_{[this](ApiCall& call) { engine_.answer(call); }};
+    test::ApiRig rig_{[this](ApiCall& call) { engine_.answer(call); }, TransferApi::is_stream};
 };
 
 TEST_F(EngineTest, TellsWhatItIs) {
@@ -200,6 +200,28 @@ TEST_F(EngineTest, PrunesWhatNobodyNames) {
                 HasSubstr(" 400 "));
 }
 
+TEST_F(EngineTest, APushThatCannotBeIsALine) {
+    put({"127.0.0.1:1/box:1"});
+    const std::string refused = rig_.request("POST /v1.44/images/127.0.0.1:1/box/push?tag=1");
+    EXPECT_THAT(refused, AllOf(HasSubstr(" 200 OK"),
+                               HasSubstr(R"({"status":"The push refers to repository [127.0.0.1:1/box]"})"),
+                               HasSubstr(R"({"errorDetail":{"message":"cannot push 127.0.0.1:1/box:1 to )")));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/127.0.0.1:1/box/push?tag=2"),
+                HasSubstr(R"("error":"tag does not exist: 127.0.0.1:1/box:2"})"));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/127.0.0.1:1/box:2/push"),
+                HasSubstr("tag does not exist: 127.0.0.1:1/box:2"));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/box/push"),
+                HasSubstr("An image does not exist locally with the tag: box"));
+    const std::string digest = "sha256:" + std::string(64, 'a');
+    for (const std::string path : {"UPPER/push?tag=1", "box/push?tag=%2F", "box/push?platform=%7B%7D"}) {
+        EXPECT_THAT(rig_.request("POST /v1.44/images/" + path), HasSubstr(" 400 ")) << path;
+    }
+    EXPECT_THAT(rig_.request("POST /v1.44/images/box@" + digest + "/push"),
+                HasSubstr("cannot push a digest reference"));
+    EXPECT_THAT(rig_.request("POST /v1.44/images/127.0.0.1:1/box/push?tag=1", "X-Registry-Auth: ***\r\n"),
+                HasSubstr(" 400 "));
+}
+
 TEST_F(EngineTest, APullThatCannotBeIsAnAnswer) {
     for (const char* query : {"", "?fromImage=", "?fromImage=UPPER", "?fromImage=a&tag=%2F",
                               "?fromImage=a&platform=linux/arm64"}) {
@@ -210,7 +232,40 @@ TEST_F(EngineTest, APullThatCannotBeIsAnAnswer) {
                 AllOf(HasSubstr(" 404 "), HasSubstr("{\"message\":\"cannot pull 127.0.0.1:1/a:1")));
     EXPECT_THAT(rig_.request("POST /v1.44/images/create?fromImage=127.0.0.1:1/a", "X-Registry-Auth: ***\r\n"),
                 HasSubstr(" 400 "));
-    EXPECT_THAT(rig_.request("POST /v1.44/images/create?fromSrc=-"), HasSubstr(" 501 "));
+}
+
+TEST_F(EngineTest, AnArchiveOrALoginThatCannotBeIsAnAnswer) {
+    const auto post = [&](const std::string& path, const std::string& body) {
+        return rig_.ask("POST /v1.44" + path + " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) +
+                        "\r\n\r\n" + body);
+    };
+    const std::string noise(2000, 'x');
+    EXPECT_THAT(post("/images/load", noise), AllOf(HasSubstr(" 400 "), HasSubstr("checksum")));
+    EXPECT_THAT(post("/images/create?fromSrc=-", noise), AllOf(HasSubstr(" 400 "), HasSubstr("checksum")));
+    EXPECT_THAT(post("/images/create?fromSrc=http%3A%2F%2Fa%2Fb", ""), HasSubstr(" 400 "));
+    EXPECT_THAT(post("/images/create?fromSrc=-&changes=CMD%20a&changes=ONBUILD%20x", noise),
+                AllOf(HasSubstr(" 400 "), HasSubstr("ONBUILD is not supported")));
+    EXPECT_THAT(post("/images/create?fromSrc=-&platform=linux/arm64", noise), HasSubstr(" 400 "));
+    EXPECT_THAT(post("/images/create?fromSrc=-&repo=a&tag=%2F", noise), HasSubstr(" 400 "));
+    EXPECT_TRUE(store_.list().empty());
+    EXPECT_THAT(rig_.request("GET /v1.44/images/get"), HasSubstr(" 400 "));
+    EXPECT_THAT(rig_.request("GET /v1.44/images/nope/get"), HasSubstr(" 404 "));
+    put({"box:1", "box:2"});
+    EXPECT_THAT(rig_.request("GET /v1.44/images/get?names=box%3A1&names=nope"), HasSubstr(" 404 "));
+    EXPECT_THAT(rig_.request("GET /v1.44/images/box/get"),
+                AllOf(HasSubstr("application/x-tar"), HasSubstr(R"("RepoTags":["box:1","box:2"])")));
+    const std::pair<const char*, unsigned> rows[] = {
+        {"", 400},
+        {"[]", 400},
+        {"{}", 400},
+        {R"({"username":"a:b","password":"c"})", 400},
+        {R"({"username":"a","identitytoken":"c"})", 400},
+        {R"({"username":"a","password":"b","serveraddress":"A B"})", 400},
+        {R"({"username":"a","password":"b","serveraddress":"127.0.0.1:1"})", 500},
+    };
+    for (const auto& [body, status] : rows) {
+        EXPECT_THAT(post("/auth", body), HasSubstr(" " + std::to_string(status) + " ")) << body;
+    }
 }
 
 }  // namespace

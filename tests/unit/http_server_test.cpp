@@ -27,6 +27,10 @@ TEST(RequestTarget, HasAVersionAPathAndAQuery) {
     EXPECT_EQ(plain.version, kApiVersion);
     EXPECT_EQ(plain.path, "/images/json");
     EXPECT_TRUE(plain.query.empty());
+    const auto several = RequestTarget::parse("/images/get?names=a&x=&names=b%3a1");
+    EXPECT_EQ(several.find_all("names"), (std::vector<std::string>{"a", "b:1"}));
+    EXPECT_EQ(several.find("names"), "a");
+    EXPECT_TRUE(several.find_all("nothing").empty());
 
     const auto whole =
         RequestTarget::parse("/v1.24/images/a%2Fb/json?all=1&filters=%7B%7D&t=a+b&none&all=0&x=");
@@ -145,6 +149,19 @@ void answer(ApiCall& call) {
     } else if (path == "/broken-stream") {
         const ApiCall::Hijacked client = call.hijack(false);
         throw ApiError{500, "too late to tell"};
+    } else if (path == "/count") {  // the body's bytes, and of which sum
+        std::array<std::byte, 1000> room;
+        size_t count = 0;
+        unsigned sum = 0;
+        while (const size_t got = call.read_body(room)) {
+            count += got;
+            for (const std::byte byte : std::span{room}.first(got)) {
+                sum += std::to_integer<unsigned>(byte);
+            }
+        }
+        call.send_text(std::to_string(count) + " of " + std::to_string(sum) + ".");
+    } else if (path == "/count-not") {
+        throw ApiError{400, "no need for that"};
     } else if (path == "/wait" || path == "/wait-a-little") {
         const UniqueFd never = make_eventfd();
         constexpr std::chrono::milliseconds kLittle{20};
@@ -166,8 +183,46 @@ class HttpServerTest : public testing::Test {
     [[nodiscard]] std::string ask(std::string_view bytes) const { return rig_.ask(bytes); }
     [[nodiscard]] UniqueFd connect() const { return rig_.connect(); }
 
-    test::ApiRig rig_{answer};
+    test::ApiRig rig_{answer, [](std::string_view method, const RequestTarget& target) {
+                          return method == "POST" && target.path.starts_with("/count");
+                      }};
 };
+
+TEST_F(HttpServerTest, ABodyOfAnySizeComesPieceByPiece) {
+    const auto post = [&](const std::string& path, const std::string& headers, const std::string& body) {
+        return ask("POST " + path + " HTTP/1.1\r\n" + headers + "\r\n" + body);
+    };
+    const auto length = [](size_t bytes) { return "Content-Length: " + std::to_string(bytes) + "\r\n"; };
+    EXPECT_THAT(post("/count", length(0), ""), testing::EndsWith("\r\n\r\n0 of 0."));
+    EXPECT_THAT(post("/count", length(3), "\1\2\3"), testing::EndsWith("3 of 6."));
+    const std::string large(9'000'000, '\1');
+    EXPECT_THAT(post("/count", length(large.size()), large), testing::EndsWith("9000000 of 9000000."));
+    EXPECT_THAT(post("/echo", length(large.size()), large), HasSubstr(" 413 ")) << "another's may not";
+    const std::string chunks = "2\r\n\1\2\r\n1;x=y\r\n\3\r\n0\r\n\r\n";
+    EXPECT_THAT(post("/count", "Transfer-Encoding: chunked\r\n", chunks + "GET /text HTTP/1.1\r\n\r\n"),
+                testing::AllOf(HasSubstr("3 of 6."), testing::EndsWith("some text")))
+        << "the next request is found behind it";
+    EXPECT_THAT(post("/count", length(3) + "Expect: 100-continue\r\n", "\1\2\3"),
+                testing::AllOf(testing::StartsWith("HTTP/1.1 100 Continue\r\n"), HasSubstr("3 of 6.")));
+}
+
+TEST_F(HttpServerTest, ABodyThatIsBrokenOrNotWantedIsAnAnswer) {
+    const auto post = [&](const std::string& path, const std::string& rest) {
+        return ask("POST " + path + " HTTP/1.1\r\n" + rest);
+    };
+    EXPECT_THAT(post("/count", "Content-Length: 10\r\n\r\nabc"),
+                testing::AllOf(HasSubstr(" 400 "), HasSubstr("ends early")));
+    for (const char* const bad : {"zz\r\n", "2\r\nabc\r\n", "ffffffffffffffffff\r\n", "-1\r\n", "2\r\na"}) {
+        EXPECT_THAT(post("/count", std::string{"Transfer-Encoding: chunked\r\n\r\n"} + bad),
+                    testing::AllOf(HasSubstr(" 400 "), HasSubstr("ends early")))
+            << bad;
+    }
+    // What nobody wanted is read all the same, so that the client comes to its answer.
+    const std::string large(3'000'000, 'x');
+    EXPECT_THAT(
+        post("/count-not", "Content-Length: 3000000\r\n\r\n" + large + "GET /text HTTP/1.1\r\n\r\n"),
+        testing::AllOf(HasSubstr(" 400 "), HasSubstr("no need for that"), testing::EndsWith("some text")));
+}
 
 TEST_F(HttpServerTest, AnswersOneRequestAfterTheOther) {
     const std::string text =

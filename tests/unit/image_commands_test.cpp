@@ -1,26 +1,26 @@
 // hull pull, images, rmi and daemon as people run them, against Debian's docker-registry.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
 #include <chrono>
+#include <optional>
 #include <regex>
 #include <string>
 #include <thread>
 
 #include "container/main/human.h"
 #include "tests/support/command.h"
+#include "tests/support/debians_registry.h"
 #include "tests/support/files.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/program.h"
-#include "tests/support/sockets.h"
 
 namespace hull::container {
 namespace {
 
 using namespace std::chrono_literals;
 using test::BuiltImage;
+using test::DebiansRegistry;
 using test::Ran;
 using test::run_command;
 using testing::ContainsRegex;
@@ -89,68 +89,6 @@ TEST(ImageCommands, WrongUseIsToldInALine) {
         EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1) << ran.out;
     }
 }
-
-/// Debian's registry on a free port of the loopback, with nothing in it.
-class DebiansRegistry {
-  public:
-    DebiansRegistry() : port_{free_port()} {
-        const auto config = folder_.file(
-            "config.yml", "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: " +
-                              (folder_.path() / "data").string() +
-                              "}}\nhttp: {addr: 127.0.0.1:" + std::to_string(port_) + "}\n");
-        program_.emplace(std::vector<std::string>{"docker-registry", "serve", config.string()});
-        for (int tries = 0; tries < 600 && !program_->has_ended() && send("GET", "/v2/", "", "").empty();
-             ++tries) {
-            std::this_thread::sleep_for(50ms);
-        }
-    }
-
-    [[nodiscard]] std::string host() const { return "127.0.0.1:" + std::to_string(port_); }
-
-    /// As docker push does. False where the registry does not take it.
-    [[nodiscard]] bool put(const std::string& name, const std::string& tag, const BuiltImage& image) const {
-        for (const auto& [digest, blob] : image.blobs) {
-            const std::string started = send("POST", "/v2/" + name + "/blobs/uploads/", "", "");
-            std::smatch place;
-            if (!std::regex_search(started, place, std::regex{"Location: http://[^/]*([^\r]*)"}) ||
-                !send("PUT", place[1].str() + "&digest=" + digest, "application/octet-stream", blob)
-                     .starts_with("HTTP/1.1 201")) {
-                return false;
-            }
-        }
-        return send("PUT", "/v2/" + name + "/manifests/" + tag, BuiltImage::kManifestType, image.manifest)
-            .starts_with("HTTP/1.1 201");
-    }
-
-  private:
-    static uint16_t free_port() {
-        const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        sockaddr_in address = test::at("127.0.0.1", 0);
-        socklen_t size = sizeof address;
-        EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-        EXPECT_EQ(getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-        return ntohs(address.sin_port);
-    }
-
-    /// The whole answer; empty where there is none.
-    [[nodiscard]] std::string send(const std::string& method, const std::string& path,
-                                   const std::string& type, const std::string& body) const {
-        const UniqueFd fd{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        const sockaddr_in target = test::at("127.0.0.1", port_);
-        if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target) != 0) {
-            return "";
-        }
-        test::write_all(fd.get(), method + " " + path + " HTTP/1.1\r\nHost: " + host() +
-                                      "\r\nConnection: close\r\nContent-Type: " + type +
-                                      "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
-                                      body);
-        return test::read_up_to(fd.get(), SIZE_MAX);
-    }
-
-    test::TemporaryFolder folder_;
-    uint16_t port_;
-    std::optional<test::Program> program_;
-};
 
 TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {
     const DebiansRegistry registry;
@@ -252,6 +190,37 @@ TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
     EXPECT_EQ(docker("tag app:1 other/name:2").status, 0);
     EXPECT_EQ(docker("info --format '{{.Images}} {{.Driver}}'").out, "1 erofs\n");
 
+    // What is pushed is what was pulled; what is there already is not sent again.
+    const std::string away = registry.host() + "/away/app:3";
+    EXPECT_EQ(docker("tag app:1 " + away).status, 0);
+    EXPECT_EQ(docker("tag app:1 " + registry.host() + "/away/app:4").status, 0);
+    const std::string digest = test::digest_of(image.manifest).text();
+    const Ran pushed = docker("push " + away);
+    EXPECT_EQ(pushed.status, 0) << pushed.out;
+    EXPECT_THAT(pushed.out,
+                testing::StartsWith("The push refers to repository [" + registry.host() + "/away/app]\n" +
+                                    image.unpacked[1].substr(7, 12) + ": Preparing\n"));
+    EXPECT_THAT(pushed.out, HasSubstr(image.unpacked[0].substr(7, 12) + ": Pushed\n"));
+    EXPECT_THAT(pushed.out, testing::EndsWith("\n3: digest: " + digest +
+                                              " size: " + std::to_string(image.manifest.size()) + "\n"));
+    EXPECT_EQ(registry.get("/v2/away/app/manifests/3", BuiltImage::kManifestType), image.manifest);
+    for (const auto& [name, blob] : image.blobs) {
+        EXPECT_EQ(registry.get("/v2/away/app/blobs/" + name), blob);
+    }
+    const Ran again = docker("push -a " + registry.host() + "/away/app");
+    EXPECT_EQ(again.status, 0) << again.out;
+    EXPECT_THAT(again.out, HasSubstr(image.unpacked[0].substr(7, 12) + ": Layer already exists\n"));
+    EXPECT_THAT(again.out, testing::AllOf(HasSubstr("\n3: digest: "), HasSubstr("\n4: digest: ")));
+    EXPECT_EQ(registry.get("/v2/away/app/manifests/4", BuiltImage::kManifestType), image.manifest);
+    const Ran no_tag = docker("push " + registry.host() + "/away/app:5");
+    EXPECT_EQ(no_tag.status, 1);
+    EXPECT_THAT(no_tag.out, HasSubstr("tag does not exist: " + registry.host() + "/away/app:5"));
+    const Ran no_image = docker("push nothing");
+    EXPECT_EQ(no_image.status, 1);
+    EXPECT_THAT(no_image.out, HasSubstr("An image does not exist locally with the tag: nothing"));
+    EXPECT_THAT(docker("push 127.0.0.1:1/a").out, HasSubstr("does not exist locally"));
+    EXPECT_EQ(docker("rmi " + away + " " + registry.host() + "/away/app:4").status, 0);
+
     // While it runs, the folder is its own; killed, it leaves one that the next one takes over, socket and
     // all.
     const Ran beside = run_command(std::string{HULL_PROGRAM} + " images --data-root " + root);
@@ -271,6 +240,155 @@ TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
     next.end(SIGTERM);
     EXPECT_FALSE(std::filesystem::exists(socket));
     EXPECT_TRUE(std::filesystem::is_empty(root + "/layers/sha256"));
+}
+
+/// A daemon with a folder of its own, and docker's client.
+class DockerImages : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (run_command("docker --version").status != 0) {
+            GTEST_SKIP() << "there is no docker client here (docker.io)";
+        }
+        daemon_.emplace(std::vector<std::string>{HULL_PROGRAM, "daemon", "--data-root", path("root"),
+                                                 "--socket", path("socket")});
+        for (int tries = 0; tries < 600 && !std::filesystem::exists(path("socket")); ++tries) {
+            std::this_thread::sleep_for(50ms);
+        }
+    }
+    [[nodiscard]] std::string path(const std::string& name) const { return folder_.path() / name; }
+    [[nodiscard]] Ran docker(const std::string& command) const {
+        return run_command("DOCKER_CONFIG=" + path("config") + " DOCKER_HOST=unix://" + path("socket") +
+                           " docker " + command);
+    }
+
+    const test::TemporaryFolder folder_;
+    std::optional<test::Program> daemon_;
+    const std::vector<std::string> archives_{test::layer_of("a", std::string(200'000, 'a')),
+                                             test::layer_of("b", "2")};
+    const BuiltImage image_{archives_};
+};
+
+TEST_F(DockerImages, WhatIsSavedIsLoadedAgainAsTheSameImage) {
+    const DebiansRegistry registry;
+    ASSERT_TRUE(registry.put("test/app", "1", image_)) << "is Debian's docker-registry installed?";
+    const std::string name = registry.host() + "/test/app:1";
+    ASSERT_EQ(docker("pull -q " + name).status, 0);
+    EXPECT_EQ(docker("tag " + name + " app:2").status, 0);
+    EXPECT_EQ(docker("tag " + name + " app:3").status, 0);
+    EXPECT_EQ(docker("save -o " + path("all.tar") + " app").out, "");
+    EXPECT_EQ(docker("save app:2 | gzip >" + path("one.tar.gz")).out, "");
+    EXPECT_EQ(docker("save -o " + path("id.tar") + " " + image_.id().substr(7, 12)).out, "");
+    EXPECT_THAT(docker("save -o " + path("none.tar") + " nothing").out, HasSubstr("No such image: nothing"));
+    const auto forget = [&] {
+        EXPECT_EQ(docker("rmi -f " + image_.id()).status, 0);
+        EXPECT_EQ(docker("images -q").out, "");
+    };
+    forget();
+    EXPECT_EQ(docker("load -q -i " + path("all.tar")).out, "Loaded image: app:2\nLoaded image: app:3\n");
+    EXPECT_EQ(docker("inspect -f '{{.Id}}' app:3").out, image_.id() + "\n");
+    forget();
+    EXPECT_EQ(docker("load <" + path("one.tar.gz")).out, "Loaded image: app:2\n");
+    forget();
+    EXPECT_EQ(docker("load <" + path("id.tar")).out, "Loaded image ID: " + image_.id() + "\n");
+    // Pushed from there it is what it was.
+    EXPECT_EQ(docker("tag " + image_.id() + " " + registry.host() + "/back:1").status, 0);
+    EXPECT_EQ(docker("push -q " + registry.host() + "/back:1").status, 0);
+    EXPECT_EQ(registry.get("/v2/back/manifests/1", BuiltImage::kManifestType), image_.manifest);
+
+    const Ran broken = run_command("head -c 100000 /dev/urandom >" + path("noise"));
+    EXPECT_EQ(docker("load <" + path("noise")).status, 1);
+    EXPECT_THAT(docker("load <" + path("noise")).out, HasSubstr("checksum"));
+    EXPECT_EQ(docker("images -q --no-trunc").out, image_.id() + "\n");
+}
+
+TEST_F(DockerImages, AnArchiveOfFilesBecomesAnImage) {
+    const std::string layer = archives_[0];
+    test::write_all(UniqueFd{open(path("files.tar").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)}.get(),
+                    layer);
+    const Ran made = docker(
+        "import -m 'by hand' -c 'CMD [\"sh\", \"-l\"]' -c 'ENV A=b C=\"d e\"' -c 'EXPOSE 80' "
+        "-c 'LABEL x=y' -c 'USER 1' -c 'WORKDIR /w' " +
+        path("files.tar") + " made:1");
+    EXPECT_EQ(made.status, 0) << made.out;
+    EXPECT_THAT(made.out, testing::MatchesRegex("sha256:[0-9a-f]{64}\n"));
+    EXPECT_EQ(
+        docker("inspect -f '{{.Id}} {{.Config.Cmd}} {{.Config.Env}} {{.Config.ExposedPorts}} "
+               "{{.Config.Labels}} {{.Config.User}} {{.Config.WorkingDir}} {{len .RootFS.Layers}}' made:1")
+            .out,
+        made.out.substr(0, 71) + " [sh -l] [A=b C=d e] map[80/tcp:map[]] map[x:y] 1 /w 1\n");
+    EXPECT_THAT(docker("history made:1").out, HasSubstr("by hand"));
+    const Ran packed = run_command("gzip -c " + path("files.tar") + " >" + path("files.tar.gz"));
+    EXPECT_EQ(docker("import - <" + path("files.tar.gz")).status, 0);
+    EXPECT_EQ(run_command("xz -c " + path("files.tar") + " >" + path("files.tar.xz")).status, 0);
+    for (const auto& [words, said] : std::initializer_list<std::pair<std::string, const char*>>{
+             {"- <" + path("files.tar.xz"), "only gzip and Zstandard"},
+             {"-c 'RUN true' " + path("files.tar"), "RUN is not supported"},
+             {"-c 'EXPOSE x' " + path("files.tar"), "'x' is no port"},
+             {path("files.tar") + " UPPER", "lowercase"},
+             {"http://127.0.0.1:1/files.tar", "the daemon fetches nothing"},
+             {"- </dev/urandom", ""},
+         }) {
+        const Ran ran = docker("import " + words);
+        EXPECT_EQ(ran.status, 1) << words;
+        EXPECT_THAT(ran.out, HasSubstr(said)) << words;
+    }
+}
+
+TEST_F(DockerImages, ALoginIsCheckedAndUsed) {
+    const DebiansRegistry registry{"user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"};
+    EXPECT_EQ(docker("import " +
+                     [&] {
+                         test::write_all(
+                             UniqueFd{open(path("f").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)}.get(),
+                             archives_[1]);
+                         return path("f");
+                     }() +
+                     " " + registry.host() + "/app:1")
+                  .status,
+              0);
+    EXPECT_THAT(docker("push " + registry.host() + "/app:1").out, HasSubstr("no credentials for it"));
+    const auto log_in = [&](const std::string& password) {
+        return docker("login -u user -p " + password + " " + registry.host());
+    };
+    const Ran wrong = log_in("wrong");
+    EXPECT_EQ(wrong.status, 1);
+    EXPECT_THAT(wrong.out, testing::AllOf(HasSubstr("cannot log in to " + registry.host()),
+                                          HasSubstr("access is denied")));
+    const Ran right = log_in("secret");
+    EXPECT_EQ(right.status, 0) << right.out;
+    EXPECT_THAT(right.out, HasSubstr("Login Succeeded"));
+    const Ran pushed = docker("push " + registry.host() + "/app:1");
+    EXPECT_EQ(pushed.status, 0) << pushed.out;
+    EXPECT_EQ(docker("rmi " + registry.host() + "/app:1").status, 0);
+    EXPECT_EQ(docker("pull -q " + registry.host() + "/app:1").status, 0);
+    EXPECT_EQ(docker("login -u user -p secret 127.0.0.1:1").status, 1);
+}
+
+TEST_F(DockerImages, SkopeoReadsWhatIsSavedAndItsArchivesAreLoaded) {
+    if (run_command("skopeo --version").status != 0) {
+        GTEST_SKIP() << "there is no skopeo here (skopeo)";
+    }
+    const DebiansRegistry registry;
+    ASSERT_TRUE(registry.put("test/app", "1", image_)) << "is Debian's docker-registry installed?";
+    const std::string name = registry.host() + "/test/app:1";
+    const auto skopeo = [](const std::string& words) {
+        const Ran ran = run_command("skopeo --insecure-policy copy --src-tls-verify=false " + words);
+        EXPECT_EQ(ran.status, 0) << ran.out;
+    };
+    for (const std::string& kind : {std::string{"docker-archive:"}, std::string{"oci-archive:"}}) {
+        SCOPED_TRACE(kind);
+        const std::string archive = path("its.tar");
+        skopeo("docker://" + name + " " + kind + archive + ":docker.io/library/its:1");
+        EXPECT_EQ(docker("load -i " + archive).out, "Loaded image: its:1\n");
+        EXPECT_EQ(docker("images -q --no-trunc").out, image_.id() + "\n");
+        EXPECT_EQ(docker("save -o " + path("ours.tar") + " its:1").out, "");
+        EXPECT_EQ(docker("rmi its:1").status, 0);
+        std::filesystem::remove(archive);
+        skopeo("docker-archive:" + path("ours.tar") + " dir:" + path("copy"));
+        EXPECT_EQ(test::contents_of(path("copy/" + image_.id().substr(7))), image_.config);
+        std::filesystem::remove_all(path("copy"));
+        std::filesystem::remove(path("ours.tar"));
+    }
 }
 
 }  // namespace

@@ -4,9 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <functional>
 #include <map>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +16,7 @@
 #include "tests/support/files.h"
 #include "tests/support/http_server.h"
 #include "tests/support/image_builder.h"
+#include "tests/support/noise.h"
 #include "tests/support/program.h"
 
 namespace hull::container {
@@ -27,17 +28,10 @@ using test::BuiltImage;
 using test::expect_error;
 using test::HttpAnswer;
 using test::HttpRequest;
+using test::noise;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-/// Content that does not become small, so that it comes in pieces.
-std::string noise(size_t bytes, uint32_t seed) {
-    std::minstd_rand random{seed};
-    std::string text(bytes, '\0');
-    std::ranges::generate(text, [&] { return static_cast<char>(random() >> 8U); });
-    return text;
-}
 
 std::string after(const std::string& text, const std::string& mark) {
     const size_t place = text.find(mark);
@@ -183,6 +177,42 @@ TEST_F(PullTest, ALayerThatIsThereTwiceIsFetchedOnce) {
     pull_from(registry);
     EXPECT_EQ(registry.asked("/blobs/"), 2);
     EXPECT_EQ(find(registry.reference().text())->layers.size(), 3U);
+}
+
+TEST_F(PullTest, ThatALayerUnpacksToAnotherIsNotBelievedSinceBothAreThere) {
+    pull_from(FakeRegistry{image_});
+    // An image whose configuration has the two the wrong way round, all of whose pieces are in the store.
+    BuiltImage liar = image_;
+    const auto descriptor = [](const BuiltImage& image) {
+        return BuiltImage::descriptor("application/vnd.oci.image.config.v1+json", image.config);
+    };
+    const std::string before = descriptor(liar);
+    const size_t first = liar.config.find(image_.unpacked[0]);
+    const size_t second = liar.config.find(image_.unpacked[1]);
+    liar.config.replace(second, image_.unpacked[1].size(), image_.unpacked[0]);
+    liar.config.replace(first, image_.unpacked[0].size(), image_.unpacked[1]);
+    liar.blobs[liar.id()] = liar.config;
+    liar.manifest.replace(liar.manifest.find(before), before.size(), descriptor(liar));
+    const FakeRegistry registry{liar};
+    expect_error([&] { pull_from(registry); }, ExitStatus::bad_file, {"unpacked", "configuration says"});
+    EXPECT_FALSE(find(registry.reference().text()));
+    expect_whole();
+}
+
+TEST_F(PullTest, AStoreThatDoesNotKnowWhatUnpacksToWhatLooksAgain) {
+    const FakeRegistry registry{image_};
+    pull_from(registry);
+    for (const auto& entry : fs::directory_iterator{root() / "unpacked/sha256"}) {
+        std::ofstream{entry.path()} << "nothing";
+    }
+    phases_.clear();
+    pull_from(registry);
+    using Phase = LayerProgress::Phase;
+    EXPECT_EQ(phases_[image_.packed[0]][1], Phase::converting);
+    EXPECT_EQ(registry.asked("/blobs/"), 3) << "but does not fetch again";
+    phases_.clear();
+    pull_from(registry);
+    EXPECT_THAT(phases_[image_.packed[0]], ElementsAre(Phase::waiting, Phase::there));
 }
 
 TEST_F(PullTest, WhatHadComeBeforeAFailureIsNotFetchedAgain) {
@@ -537,6 +567,7 @@ TEST_F(PullTest, AKillAtAnyMomentLeavesTheStoreWhole) {
     store.collect();
     EXPECT_TRUE(fs::is_empty(root() / "blobs/sha256"));
     EXPECT_TRUE(fs::is_empty(root() / "layers/sha256"));
+    EXPECT_TRUE(fs::is_empty(root() / "unpacked/sha256"));
 }
 
 }  // namespace
