@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "container/image/json.h"
 
 namespace hull::container {
 
@@ -40,6 +42,14 @@ Digest Digest::of(std::span<const std::byte> bytes) {
     Sha256 sum;
     sum.add(bytes);
     return sum.finish();
+}
+
+Digest digest_in(const JsonObject& object, std::string_view key) {
+    std::optional<Digest> digest = Digest::parse(object.text(key));
+    if (!digest) {
+        object.refuse("'" + std::string{key} + "' is no digest (sha256: and 64 digits)");
+    }
+    return *std::move(digest);
 }
 
 Sha256::Sha256() : context_{EVP_MD_CTX_new()} {

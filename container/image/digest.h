@@ -31,6 +31,10 @@ class Digest {
     std::string digits_;
 };
 
+class JsonObject;
+/// The digest that a member of an object is. Throws Error (bad_file) where it is none, or missing.
+Digest digest_in(const JsonObject& object, std::string_view key);
+
 /// Computes one as bytes come (FIPS 180-4). One thread.
 class Sha256 {
   public:

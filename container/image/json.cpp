@@ -108,14 +108,6 @@ std::map<std::string, std::string> JsonObject::text_map(std::string_view key) co
     return result;
 }
 
-Digest JsonObject::digest(std::string_view key) const {
-    std::optional<Digest> digest = Digest::parse(text(key));
-    if (!digest) {
-        refuse("'" + std::string{key} + "' is no digest (sha256: and 64 digits)");
-    }
-    return *std::move(digest);
-}
-
 JsonObject JsonObject::object(std::string_view key) const {
     const json::value* const value = find(key);
     if (value != nullptr && !value->is_object()) {

@@ -10,8 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "container/image/digest.h"
-
 namespace hull::container {
 
 /// A look at an object that somebody else keeps. Every function throws Error (bad_file) where the value is of
@@ -33,8 +31,6 @@ class JsonObject {
     [[nodiscard]] std::optional<int64_t> integer(std::string_view key) const;
     /// An object whose members are texts.
     [[nodiscard]] std::map<std::string, std::string> text_map(std::string_view key) const;
-    /// Throws Error where it is missing, too.
-    [[nodiscard]] Digest digest(std::string_view key) const;
     [[nodiscard]] JsonObject object(std::string_view key) const;
     [[nodiscard]] std::vector<JsonObject> objects(std::string_view key) const;
     [[nodiscard]] std::vector<std::string> keys() const;

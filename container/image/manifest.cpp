@@ -93,7 +93,7 @@ std::string accepted_manifests() {
 
 Descriptor parse_descriptor(const JsonObject& object, uint64_t most_bytes) {
     Descriptor result{.media_type = object.text("mediaType"),
-                      .digest = object.digest("digest"),
+                      .digest = digest_in(object, "digest"),
                       .size = object.number("size")};
     if (result.size > most_bytes) {
         object.refuse("a part of it is larger than the " + std::to_string(most_bytes) +

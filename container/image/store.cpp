@@ -281,11 +281,11 @@ Store::Index Store::read_index() const {
         if (!id) {
             index.refuse("an image's id is no digest");
         }
-        result.manifests.emplace(*id, images.object(key).digest("manifest"));
+        result.manifests.emplace(*id, digest_in(images.object(key), "manifest"));
     }
     const JsonObject names = index.object("names");
     for (const std::string& name : names.keys()) {
-        const Digest id = names.digest(name);
+        const Digest id = digest_in(names, name);
         if (!result.manifests.contains(id)) {
             index.refuse("a name is of an image that is not there");
         }
