@@ -148,7 +148,7 @@ bool TransferApi::is_stream(std::string_view method, const RequestTarget& target
 
 bool TransferApi::answer(ApiCall& call) {
     const RequestTarget& target = call.target();
-    const bool is_get = call.is("GET");
+    const bool is_get = call.is("GET") && !call.is("HEAD");
     const bool is_post = call.is("POST");
     if (target.path == "/images/create" && is_post) {
         pull_image(call);

@@ -249,6 +249,7 @@ TEST_F(EngineTest, AnArchiveOrALoginThatCannotBeIsAnAnswer) {
     EXPECT_THAT(post("/images/create?fromSrc=-&repo=a&tag=%2F", noise), HasSubstr(" 400 "));
     EXPECT_TRUE(store_.list().empty());
     EXPECT_THAT(rig_.request("GET /v1.44/images/get"), HasSubstr(" 400 "));
+    EXPECT_THAT(rig_.request("HEAD /v1.44/images/get?names=box"), HasSubstr(" 404 "));
     EXPECT_THAT(rig_.request("GET /v1.44/images/nope/get"), HasSubstr(" 404 "));
     put({"box:1", "box:2"});
     EXPECT_THAT(rig_.request("GET /v1.44/images/get?names=box%3A1&names=nope"), HasSubstr(" 404 "));

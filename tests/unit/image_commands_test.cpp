@@ -8,12 +8,16 @@
 #include <string>
 #include <thread>
 
+#include "container/image/store.h"
 #include "container/main/human.h"
 #include "tests/support/command.h"
 #include "tests/support/debians_registry.h"
 #include "tests/support/files.h"
 #include "tests/support/image_builder.h"
+#include "tests/support/noise.h"
 #include "tests/support/program.h"
+#include "tests/support/sockets.h"
+#include "tests/support/tar_builder.h"
 
 namespace hull::container {
 namespace {
@@ -249,9 +253,12 @@ class DockerImages : public testing::Test {
         if (run_command("docker --version").status != 0) {
             GTEST_SKIP() << "there is no docker client here (docker.io)";
         }
+        start_daemon();
+    }
+    void start_daemon() {
         daemon_.emplace(std::vector<std::string>{HULL_PROGRAM, "daemon", "--data-root", path("root"),
                                                  "--socket", path("socket")});
-        for (int tries = 0; tries < 600 && !std::filesystem::exists(path("socket")); ++tries) {
+        for (int tries = 0; tries < 600 && !test::connect_unix(path("socket")).valid(); ++tries) {
             std::this_thread::sleep_for(50ms);
         }
     }
@@ -299,6 +306,44 @@ TEST_F(DockerImages, WhatIsSavedIsLoadedAgainAsTheSameImage) {
     EXPECT_EQ(docker("load <" + path("noise")).status, 1);
     EXPECT_THAT(docker("load <" + path("noise")).out, HasSubstr("checksum"));
     EXPECT_EQ(docker("images -q --no-trunc").out, image_.id() + "\n");
+}
+
+TEST_F(DockerImages, AKillInTheMiddleOfALoadLeavesTheStoreWhole) {
+    const BuiltImage image{{test::layer_of("a", test::noise(20'000'000, 1)), archives_[1]}};
+    std::string archive = test::TarPart{.name = "oci-layout", .content = "{}"}.bytes();
+    for (const auto& [digest, blob] : image.blobs) {
+        archive += test::TarPart{.name = "blobs/sha256/" + digest.substr(7), .content = blob}.bytes();
+    }
+    archive += test::TarPart{.name = "blobs/sha256/" + test::digest_of(image.manifest).digits(),
+                             .content = image.manifest}
+                   .bytes();
+    archive +=
+        test::TarPart{.name = "index.json",
+                      .content = R"({"schemaVersion":2,"manifests":[)" +
+                                 BuiltImage::descriptor(BuiltImage::kManifestType, image.manifest) + "]}"}
+            .bytes();
+    folder_.file("archive", archive + std::string(1024, '\0'));
+    for (const auto pause : {100ms, 200ms, 300ms, 500ms, 900ms}) {
+        test::Program client{{"docker", "-H", "unix://" + path("socket"), "load", "-i", path("archive")}};
+        std::this_thread::sleep_for(pause);
+        daemon_->end(SIGKILL);
+        {
+            Store store{path("root"), Store::Use::alone};
+            EXPECT_TRUE(std::filesystem::is_empty(path("root") + "/tmp"));
+            for (const auto& entry : std::filesystem::directory_iterator{path("root") + "/blobs/sha256"}) {
+                EXPECT_EQ(test::digest_of(test::contents_of(entry.path())).digits(), entry.path().filename());
+            }
+            for (const StoredImage& each : store.list()) {
+                store.remove(each.id.text(), true);
+            }
+            store.collect();
+            for (const char* const part : {"blobs", "layers", "unpacked"}) {
+                EXPECT_TRUE(std::filesystem::is_empty(path("root") + "/" + part + "/sha256")) << part;
+            }
+        }
+        start_daemon();
+    }
+    EXPECT_EQ(docker("load -q -i " + path("archive")).out, "Loaded image ID: " + image.id() + "\n");
 }
 
 TEST_F(DockerImages, AnArchiveOfFilesBecomesAnImage) {

@@ -62,6 +62,17 @@ TEST(Unpack, GivesWhatWasPackedHoweverItComes) {
     EXPECT_EQ(unpacked("\x1f", 10), "\x1f") << "too short for a mark";
 }
 
+TEST(Unpack, NamesWhatItDoesNotKnow) {
+    for (const std::string program : {"xz", "bzip2"}) {
+        try {
+            unpacked(packed_by(program, long_text()), 3);
+            ADD_FAILURE() << program;
+        } catch (const Error& error) {
+            EXPECT_THAT(error.what(), HasSubstr("packed by xz or bzip2"));
+        }
+    }
+}
+
 TEST(Unpack, TellsWhatIsWrong) {
     const std::string text = long_text();
     for (const std::string program : {"gzip", "zstd -q"}) {
