@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <cstdlib>
 
@@ -24,13 +25,13 @@ constexpr const char* kConfig = "config";
 std::string word_of(const options::options_description& known, const Setting& setting, const fs::path& file) {
     const std::string tried = "cannot use configuration file '" + file.string() + "'";
     const std::string name = "'" + printable(setting.key) + "'";
-    const options::option_description* const option = known.find_nothrow(setting.key, false);
-    if (option == nullptr || option->long_name() != setting.key || setting.key == kConfig ||
-        setting.key == "help") {
+    const auto option = std::ranges::find_if(
+        known.options(), [&](const auto& each) { return each->long_name() == setting.key; });
+    if (option == known.options().end() || setting.key == kConfig || setting.key == "help") {
         throw Error{ExitStatus::usage, tried, name + " is nothing that can be set there",
                     "see 'hull daemon --help': the keys are called as the options are"};
     }
-    if (option->semantic()->max_tokens() > 0) {
+    if ((*option)->semantic()->max_tokens() > 0) {
         return "--" + setting.key + "=" + setting.value;
     }
     if (setting.value != "true" && setting.value != "false") {

@@ -469,7 +469,7 @@ TEST_F(AgentOverSockets, ACommandMayBeTheChildOfAnInit) {
               "1\ninit\nCapPrm:\t0000000000000020\n0\n");
 
     // Signals reach it once, and its end is the init's, as an exit status.
-    run(3, {"sh", "-c", "trap 'echo got' HUP; echo on; read x; kill -TERM $$"}, with_init);
+    run(3, {"sh", "-c", "trap 'echo got' HUP; echo on; until read x; do :; done; kill -TERM $$"}, with_init);
     auto fds = streams(3);
     EXPECT_EQ(test::read_up_to(fds[kOutput].get(), 3, kPatienceMs), "on\n");
     send(frame(kSignal, 3, [](FrameWriter& writer) { writer.add_number(kValue, SIGHUP); }));

@@ -91,7 +91,7 @@ TEST_F(DaemonConfig, IsRefusedWhereItMakesNoSense) {
         ExitStatus::bad_file, {"none"});
     test::expect_error(
         [&] {
-            read({"--config", "a", "--config", "b"});
+            return read({"--config", "a", "--config", "b"});
         },
         ExitStatus::usage, {"--config more than once"});
 }

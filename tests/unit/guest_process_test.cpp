@@ -45,7 +45,7 @@ TEST(GuestProcess, IsWhatProcSays) {
 
 TEST(GuestProcess, IsNoneOfWhatMakesNoSense) {
     const std::string fields = " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21";
-    for (const std::string stat :
+    for (const std::string& stat :
          {std::string{}, std::string{"1"}, "1 (x)" + fields, "x (x) S" + fields, "0 (x) S" + fields,
           "4194305 (x) S" + fields, "1 (x) SS" + fields, std::string{"1 (x) S 1 2 3"}, ") 1 (x S" + fields}) {
         EXPECT_FALSE(GuestProcess::parse(stat, kStatus, "", 0)) << stat;
