@@ -18,6 +18,7 @@
 #include "container/api/exec_body.h"
 #include "container/api/filters.h"
 #include "container/api/json_shapes.h"
+#include "container/api/process_table.h"
 #include "container/api/signal_names.h"
 #include "container/supervisor/stream_frame.h"
 
@@ -324,11 +325,9 @@ void ContainerApi::stats(ApiCall& call, const std::string& name) {
     send_stats(call, containers_, name);
 }
 
-void ContainerApi::top(ApiCall& /*call*/, const std::string& name) {
-    static_cast<void>(containers_.find(name));
-    throw ApiError{501,
-                   "listing a container's processes from outside (top) is not supported: "
-                   "run ps in it (docker exec)"};
+void ContainerApi::top(ApiCall& call, const std::string& name) {
+    const ProcessTable table{call.target().find("ps_args").value_or("")};
+    call.send(table.show(containers_.processes(name), Clock::now()));
 }
 
 void ContainerApi::events(ApiCall& call, const std::string& /*name*/) {

@@ -170,6 +170,7 @@ class CreateBody {
 void CreateBody::take_process() {
     config_.tty = read_.flag("Tty");
     config_.has_input = read_.flag("OpenStdin");
+    config_.has_init = host_.flag("Init");
     spec_.run.input_ends_with_client = read_.flag("StdinOnce");
     config_.host_name = read_.text("Hostname");
     constexpr size_t kMostHostName = 63;
@@ -478,6 +479,9 @@ void CreateBody::show() {
         if (said != nullptr && !said->is_null()) {
             member.value() = *said;
         }
+    }
+    if (host_.has("Init")) {
+        host["Init"] = config_.has_init;  // which is not shown where nobody says it
     }
     if (host_.text("NetworkMode").empty()) {
         host["NetworkMode"] = "default";

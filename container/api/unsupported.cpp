@@ -54,7 +54,6 @@ constexpr Option kOfHost[] = {
     {"BlkioDeviceReadIOps", "a limit of a device (--device-read-iops)"},
     {"BlkioDeviceWriteIOps", "a limit of a device (--device-write-iops)"},
     {"StorageOpt", "an option of the storage driver's (--storage-opt)"},
-    {"Init", "an init process in the container (--init)"},
     {"PidMode", "the processes of another (--pid)"},
     {"UTSMode", "the names of another (--uts)"},
 };

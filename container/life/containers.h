@@ -1,6 +1,7 @@
 // The daemon's containers: what they are, and what can be done with them.
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
@@ -21,6 +22,7 @@
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/exec_config.h"
+#include "container/supervisor/guest_process.h"
 #include "vmm/main/fetched_files.h"
 
 namespace hull::container {
@@ -112,6 +114,9 @@ class Containers {
     /// The files of its control group, by name. Empty where it does not run.
     [[nodiscard]] std::map<std::string, std::string> group(const std::string& name) const;
 
+    /// Its processes, each with its number in the guest. 409 where it does not run.
+    [[nodiscard]] ProcessList processes(const std::string& name) const;
+
     /// Answers its id.
     std::string make_exec(const std::string& container, ExecConfig config);
     [[nodiscard]] ExecView find_exec(const std::string& id) const;
@@ -145,6 +150,7 @@ class Containers {
     void follow(const std::shared_ptr<Container>& container, std::optional<Channel> watch);
     void follow_to_the_end(const std::shared_ptr<Container>& container, std::optional<Channel> watch);
     bool follow_run(const std::shared_ptr<Container>& container, Channel& watch);
+    void take_exec_end(const std::shared_ptr<Container>& container, const boost::json::object& message);
     void take_end(Container& container);
     static void tell_client(int socket, bool tty, const std::string& text);
 

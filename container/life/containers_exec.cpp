@@ -14,6 +14,19 @@ namespace hull::container {
 namespace json = boost::json;
 using Stage = ContainerView::Stage;
 
+namespace {
+
+/// As Docker's events say what is run, a space behind a program without arguments included.
+std::string words_of(const ExecConfig& config) {
+    std::string words = config.command.front() + " ";
+    for (size_t index = 1; index < config.command.size(); ++index) {
+        words += (index > 1 ? " " : "") + config.command[index];
+    }
+    return words;
+}
+
+}  // namespace
+
 void Containers::resize(const std::string& name, unsigned rows, unsigned columns) {
     const std::shared_ptr<Container> container = look_up(name);
     require_running(*container);
@@ -59,6 +72,18 @@ std::map<std::string, std::string> Containers::group(const std::string& name) co
     return files;
 }
 
+ProcessList Containers::processes(const std::string& name) const {
+    const std::shared_ptr<Container> container = look_up(name);
+    require_running(*container);
+    const std::optional<json::object> answer = ask(container->files, {{"do", "processes"}});
+    if (!answer || text_in(*answer, "is") != "processes") {
+        const std::string why =
+            answer ? text_in(*answer, "why") : "the container has ended, or does not answer";
+        throw ApiError{500, "cannot list the processes of container " + container->id + ": " + why};
+    }
+    return ProcessList::from_json(*answer);
+}
+
 // --- further commands
 
 std::string Containers::make_exec(const std::string& name, ExecConfig config) {
@@ -85,11 +110,7 @@ std::string Containers::make_exec(const std::string& name, ExecConfig config) {
         exec->number = static_cast<int>(++container->last_exec);
         execs_[exec->id] = exec;
     }
-    std::string words;
-    for (const std::string& word : exec->config.command) {
-        words += (words.empty() ? "" : " ") + word;
-    }
-    tell(*container, "exec_create: " + words, {{"execID", exec->id}});
+    tell(*container, "exec_create: " + words_of(exec->config), {{"execID", exec->id}});
     return exec->id;
 }
 
@@ -139,12 +160,12 @@ void Containers::start_exec(const std::string& id, std::optional<AttachedClient>
             throw ApiError{409, "Error: Exec command " + id + " is already running"};
         }
     }
+    tell(*exec->container, "exec_start: " + words_of(exec->config), {{"execID", id}});
     json::object question = client ? client_message("exec", *client) : json::object{{"do", "exec"}};
     question["number"] = exec->number;
     question["exec"] = exec->config.to_json();
     const auto answer = ask(exec->container->files, question, client ? client->socket.get() : -1);
     if (is_done(answer)) {
-        tell(*exec->container, "exec_start", {{"execID", id}});
         return;
     }
     const std::string why = answer ? text_in(*answer, "why") : "the container has ended";
@@ -158,6 +179,28 @@ void Containers::start_exec(const std::string& id, std::optional<AttachedClient>
         throw ApiError{400, told};
     }
     tell_client(client->socket.get(), exec->config.tty, told + "\r\n");
+}
+
+/// Where the message says that a further command has ended, and it is one of this daemon's.
+void Containers::take_exec_end(const std::shared_ptr<Container>& container, const json::object& message) {
+    if (text_in(message, "is") != "exec-ended") {
+        return;
+    }
+    const int64_t number = number_in(message, "number");
+    const auto status = static_cast<int>(number_in(message, "status"));
+    std::string id;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [each, exec] : execs_) {
+            if (exec->container == container && exec->number == number && exec->has_started) {
+                exec->exit_status = status;
+                id = each;
+            }
+        }
+    }
+    if (!id.empty()) {
+        tell(*container, "exec_die", {{"execID", id}, {"exitCode", std::to_string(status)}});
+    }
 }
 
 /// What its command would have printed.

@@ -333,6 +333,7 @@ bool Containers::follow_run(const std::shared_ptr<Container>& container, Channel
         }
         const std::optional<RunState> state = state_in(message->what);
         if (!state) {
+            take_exec_end(container, message->what);
             continue;
         }
         const std::lock_guard lock{mutex_};

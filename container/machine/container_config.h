@@ -42,6 +42,7 @@ struct ContainerConfig {
     std::string working_folder = "/";      ///< absolute
     bool tty = false;
     bool has_input = false;
+    bool has_init = false;      ///< the command is the child of an init (agent::kInit)
     bool is_read_only = false;  ///< its root
     bool no_new_privileges = false;
     uint64_t capabilities = kDefaultCapabilities;  ///< bit N is capability N

@@ -259,6 +259,7 @@ bool ContainerGuest::run_command(const AgentClient::Fill& terminal) {
         frame.add_number(agent::kNamespaces,
                          CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP);
         frame.add_text(agent::kHostName, config_.host_name.c_str());
+        frame.add_number(agent::kInit, config_.has_init ? 1 : 0);
         add_rights(frame, config_.user, config_.capabilities);
         if (!config_.is_privileged) {
             for (const char* path : kHidden) {
@@ -324,7 +325,14 @@ void ContainerGuest::add_rights(agent::FrameWriter& frame, const std::string& us
 }
 
 void ContainerGuest::read_group(uint32_t number, const std::string& file) {
-    const std::string path = std::string{kGroup} + "/" + file;
+    read(number, std::string{kGroup} + "/" + file);
+}
+
+void ContainerGuest::read_proc(uint32_t number, const std::string& file) {
+    read(number, std::string{kProc} + "/" + file);
+}
+
+void ContainerGuest::read(uint32_t number, const std::string& path) {
     client_.request(agent::kRead, number,
                     [&](agent::FrameWriter& frame) { frame.add_text(agent::kPath, path.c_str()); });
 }

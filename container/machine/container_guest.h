@@ -44,8 +44,11 @@ class ContainerGuest {
     /// writes into one.
     void read_group(uint32_t number, const std::string& file);
     void write_group(uint32_t number, const std::string& file, const std::string& content);
+    /// Asks what a file of the guest's own /proc says (proc(5)), in which all its processes are.
+    void read_proc(uint32_t number, const std::string& file);
 
   private:
+    void read(uint32_t number, const std::string& path);
     void limit_resources();
     void mount_layers();
     void fill_dev();

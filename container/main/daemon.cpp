@@ -17,9 +17,11 @@
 #include "container/api/engine.h"
 #include "container/api/http_server.h"
 #include "container/life/supervisor_process.h"
+#include "container/main/daemon_config.h"
 #include "container/main/store_options.h"
 #include "container/main/usage.h"
 #include "container/network/bridge_network.h"
+#include "vmm/kvm/kvm.h"
 #include "vmm/main/made_files.h"
 
 namespace hull::container {
@@ -58,6 +60,15 @@ void give_to_group(const fs::path& socket, const std::string& name) {
     }
 }
 
+/// Whoever is no root has all of it anyway: the user network, and what is below the home folder.
+void require_rootless() {
+    if (geteuid() == 0) {
+        throw Error{ExitStatus::usage, "cannot run the daemon without root's rights (--rootless)",
+                    "root has started it", "start it as an ordinary user"};
+    }
+    static_cast<void>(open_kvm());
+}
+
 std::string value_of(const options::variables_map& values, const char* name) {
     return values.count(name) > 0 ? single_value(values[name].as<OptionValues>(), name) : "";
 }
@@ -76,14 +87,23 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
         ("socket", options::value<OptionValues>()->value_name("PATH"),
          "where to listen (default: /run/hull.sock for root, $XDG_RUNTIME_DIR/hull.sock for others)")  //
         ("group", options::value<OptionValues>()->value_name("NAME"),
-         "whose members may connect, besides this user and root: they get all that the daemon can do");
+         "whose members may connect, besides this user and root: they get all that the daemon can do")  //
+        ("config", options::value<OptionValues>()->value_name("FILE"),
+         "a JSON object with these options as keys, over which those of the command line win (default: "
+         "/etc/hull/daemon.json for root, ~/.config/hull/daemon.json for others, where it is there)")  //
+        ("rootless", options::value<OptionValues>()->zero_tokens(),
+         "refuse to be root, and to begin where this user cannot run machines");
     add_store_option(usage.known);
     add_registry_options(usage.known);
     const auto given = usage.read(arguments);
     if (!given) {
         return ExitStatus::success;
     }
-    const options::variables_map& values = *given;
+    const options::variables_map values =
+        with_config_file(usage.known, arguments, *given, default_daemon_config());
+    if (values.count("rootless") > 0) {
+        require_rootless();
+    }
     const UniqueFd signals = catch_signals({SIGTERM, SIGINT});
     Store store = open_store(values, Store::Use::alone);
     RegistryOptions registries = registry_options(values);

@@ -40,6 +40,7 @@ options::options_description describe() {
         ("entrypoint", text("PROGRAM"), "what is run, in place of the image's entry point")           //
         ("name", text("NAME"), "the container's name")                                                //
         ("hostname,h", text("NAME"), "the host name that the command sees")                           //
+        ("init", flag(), "make the command the child of an init, which reaps and passes signals on")  //
         ("rm", flag(), "remove the container at its end, which is always done")                       //
         ("memory,m", text("SIZE"), "memory that the command may use, for example 512m")               //
         ("cpus", text("N"), "processors whose time it may use, with a fraction (1.5)")                //
@@ -304,6 +305,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     }
     result.config.has_input = has("interactive");
     result.config.tty = has("tty");
+    result.config.has_init = has("init");
     result.config.is_read_only = has("read-only");
     const auto values_of = [&](const char* name) {
         return has(name) ? result.store[name].as<OptionValues>() : OptionValues{};
@@ -318,10 +320,18 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     }
     result.config.capabilities =
         change_capabilities(kDefaultCapabilities, values_of("cap-add"), values_of("cap-drop"));
-    constexpr std::array kElsewhere{
-        "interactive",    "tty",     "read-only", "rm",        "env",
-        "env-file",       "cap-add", "cap-drop",  "data-root", "insecure-registry",
-        "registry-mirror"};
+    constexpr std::array kElsewhere{"interactive",
+                                    "tty",
+                                    "init",
+                                    "read-only",
+                                    "rm",
+                                    "env",
+                                    "env-file",
+                                    "cap-add",
+                                    "cap-drop",
+                                    "data-root",
+                                    "insecure-registry",
+                                    "registry-mirror"};
     for (const auto& [key, value] : result.store) {
         if (std::ranges::find(kElsewhere, key) == kElsewhere.end()) {
             apply(result, key, value.as<OptionValues>());

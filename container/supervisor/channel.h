@@ -15,12 +15,16 @@
 //   exec, with or without       runs a further command: "number" (1 and up, chosen by the daemon), "exec" (an
 //   a client                    ExecConfig), the rest as of attach. done once it runs; failed with a status
 //                               of 126 or 127 where it cannot: then the client stays the daemon's
-//   state-of-exec               {"is": "exec", "running": BOOL, "status": N}, of "number"
+//   state-of-exec               {"is": "exec", "running": BOOL, "status": N}, of "number"; who watches is
+//   told
+//                               of each that ends after it had run: {"is": "exec-ended", "number": N,
+//                               "status": N}
 //   signal                      "value", to the command, or to the command "number" where that is there
 //   resize                      "rows", "columns", of the command, or of the command "number"
 //   freeze                      all processes of the container ("on": true), or lets them run again
 //   group                       {"is": "group", "files": {NAME: TEXT}}: what the container's control group
 //                               (cgroup-v2) says of itself
+//   processes                   {"is": "processes", …}: a ProcessList (guest_process.h)
 //   end                         the machine, at once; the exit status is 137 unless there is one
 //
 // A client's socket carries what Docker's hijacked connections do: input as it is; output as it is where

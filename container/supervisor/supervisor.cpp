@@ -148,6 +148,9 @@ void Supervisor::run() {
         log_->flush();
     }
     end_machine();
+    for (const auto& [number, exec] : execs_) {
+        end_exec(number, kBySignal + SIGKILL);  // with the container
+    }
     link_.reset();  // so that its address and ports are free when that is told
     state_.stage = RunState::Stage::ended;
     state_.is_paused = false;
@@ -251,6 +254,7 @@ void Supervisor::take_started(uint32_t number) {
             answer(asker, {{"is", "done"}});
         }
     } else if (const auto exec = execs_.find(number); exec != execs_.end()) {
+        exec->second.has_begun = true;
         answer(std::exchange(exec->second.asker, {}), {{"is", "done"}});
     }
 }
@@ -420,7 +424,6 @@ void Supervisor::end_clients() {
         command_->end_clients();
     }
     for (auto& [number, exec] : execs_) {
-        end_exec(number, kBySignal + SIGKILL);  // with the container
         exec.command->end_clients();
     }
     const auto is_anybody_there = [&] {
@@ -496,6 +499,10 @@ void Supervisor::tell_state() {
     } catch (const Error& error) {
         std::fprintf(stderr, "hull-supervisor: %s\n", error.what());
     }
+    tell_watchers({{"is", "state"}, {"state", state_.to_object()}});
+}
+
+void Supervisor::tell_watchers(const json::object& what) {
     std::vector<Asker> watchers;
     for (const auto& [fd, each] : connections_) {
         if (each->watches) {
@@ -504,7 +511,7 @@ void Supervisor::tell_state() {
     }
     for (const Asker& asker : watchers) {
         const std::shared_ptr<Connection> to = asker.lock();
-        if (to && !to->channel.send({{"is", "state"}, {"state", state_.to_object()}})) {
+        if (to && !to->channel.send(what)) {
             drop(to->channel.fd());
         }
     }
@@ -549,6 +556,8 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
         freeze(from, asked.flag("on"));
     } else if (what == "group") {
         tell_group(from);
+    } else if (what == "processes") {
+        tell_processes(from);
     } else {
         asked.refuse("nobody knows what '" + what + "' is");
     }
@@ -619,14 +628,19 @@ void Supervisor::start_exec(const Asker& asker, Channel::Message& message) {
         return;
     }
     exec.command->expect();
+    std::erase_if(ended_execs_, [&](const auto& each) { return each.first == number; });  // a daemon's before
     execs_.emplace(number, std::move(exec));
 }
 
 void Supervisor::end_exec(uint32_t number, int status) {
-    if (!std::exchange(execs_.at(number).has_ended, true)) {
+    Exec& exec = execs_.at(number);
+    if (!std::exchange(exec.has_ended, true)) {
         ended_execs_.emplace_back(number, status);
         if (ended_execs_.size() > kMostEndedExecs) {
             ended_execs_.pop_front();
+        }
+        if (exec.has_begun) {
+            tell_watchers({{"is", "exec-ended"}, {"number", number - 1}, {"status", status}});
         }
     }
 }
@@ -710,6 +724,56 @@ void Supervisor::tell_group(const Asker& asker) {
         });
         guest_->read_group(number, name);
     }
+}
+
+void Supervisor::tell_processes(const Asker& asker) {
+    const auto list = std::make_shared<Processes>(Processes{.asker = asker});
+    guest_->read_proc(ask([list](const std::string* contents) {
+                          list->uptime = contents == nullptr ? 0 : parse_uptime(*contents);
+                      }),
+                      "uptime");
+    guest_->read_proc(ask([list](const std::string* contents) {
+                          list->found.memory = contents == nullptr ? 0 : parse_memory(*contents);
+                      }),
+                      "meminfo");
+    guest_->read_group(ask([this, list](const std::string* contents) {
+                           list->pids = parse_pids(contents == nullptr ? "" : *contents);
+                           if (list->pids.size() > ProcessList::kMost) {
+                               refuse(list->asker,
+                                      "more than " + std::to_string(ProcessList::kMost) +
+                                          " processes run in the container, which are not listed",
+                                      kFailed);
+                           } else {
+                               tell_next_process(list);
+                           }
+                       }),
+                       "cgroup.procs");
+}
+
+/// One that has ended meanwhile is left out.
+void Supervisor::tell_next_process(const std::shared_ptr<Processes>& list) {
+    if (list->asker.expired()) {
+        return;
+    }
+    if (list->next == list->pids.size()) {
+        answer(list->asker, list->found.to_json());
+        return;
+    }
+    const std::string folder = std::to_string(list->pids[list->next++]) + "/";
+    const auto text_of = [](const std::string* contents) { return contents == nullptr ? "" : *contents; };
+    guest_->read_proc(ask([=](const std::string* contents) { list->stat = text_of(contents); }),
+                      folder + "stat");
+    guest_->read_proc(ask([=](const std::string* contents) { list->status = text_of(contents); }),
+                      folder + "status");
+    guest_->read_proc(ask([this, list, text_of](const std::string* contents) {
+                          auto process =
+                              GuestProcess::parse(list->stat, list->status, text_of(contents), list->uptime);
+                          if (process) {
+                              list->found.all.push_back(*std::move(process));
+                          }
+                          tell_next_process(list);
+                      }),
+                      folder + "cmdline");
 }
 
 }  // namespace hull::container

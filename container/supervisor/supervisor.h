@@ -20,6 +20,7 @@
 #include "container/network/container_link.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
+#include "container/supervisor/guest_process.h"
 #include "container/supervisor/log.h"
 #include "container/supervisor/supervised_command.h"
 #include "vmm/agent/agent_client.h"
@@ -52,10 +53,21 @@ class Supervisor {
         std::unique_ptr<SupervisedCommand> command;
         ExecConfig config;
         Asker asker;  // who waits for its start
+        bool has_begun = false;
         bool has_ended = false;
     };
     /// What the agent was asked: called with what it reads, or null where it fails.
     using Question = std::function<void(const std::string* contents)>;
+    /// Of the container's processes, one of which is asked for after the other.
+    struct Processes {
+        Asker asker;
+        uint64_t uptime = 0;
+        std::vector<uint64_t> pids{};
+        ProcessList found{};
+        size_t next = 0;  // of the pids
+        std::string stat{};
+        std::string status{};
+    };
     struct Group {
         Asker asker;
         boost::json::object files;
@@ -92,6 +104,7 @@ class Supervisor {
     void answer(const Asker& asker, const boost::json::object& what);
     void refuse(const Asker& asker, const std::string& why, int status);
     void tell_state();
+    void tell_watchers(const boost::json::object& what);
     void perform(const std::shared_ptr<Connection>& from, Channel::Message& message);
     void attach(SupervisedCommand& command, Channel::Message& message);
     void start_exec(const Asker& asker, Channel::Message& message);
@@ -100,6 +113,8 @@ class Supervisor {
     void resize(const Asker& asker, const boost::json::object& what);
     void freeze(const Asker& asker, bool is_on);
     void tell_group(const Asker& asker);
+    void tell_processes(const Asker& asker);
+    void tell_next_process(const std::shared_ptr<Processes>& list);
     void end_exec(uint32_t number, int status);
 
     ContainerFiles files_;

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "guest/agent/requests.h"
@@ -264,6 +265,71 @@ bool close_all_but(int one, int other) {
     return syscall(SYS_close_range, first, ~0U, 0) == 0;
 }
 
+/// Keeps those in `kept` of the capabilities that the process has: nothing else does that for one which
+/// executes no file.
+bool drop_capabilities(uint64_t kept) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3]{};
+    if (syscall(SYS_capget, &header, data) != 0) {
+        return false;
+    }
+    constexpr unsigned kWord = 32;
+    for (unsigned index = 0; index < _LINUX_CAPABILITY_U32S_3; ++index) {
+        const auto mask = static_cast<uint32_t>(kept >> (kWord * index));
+        data[index].permitted &= mask;
+        data[index].effective &= mask;
+        data[index].inheritable = 0;
+    }
+    return syscall(SYS_capset, &header, data) == 0;
+}
+
+/// The first process of a pid namespace, all of whose signals are blocked: until its child, the command,
+/// ends.
+[[noreturn]] void be_init(pid_t command) {
+    constexpr int kKilled = 128;
+    sigset_t all;
+    sigfillset(&all);
+    for (;;) {
+        const int signal = sigwaitinfo(&all, nullptr);
+        if (signal > 0 && signal != SIGCHLD) {
+            kill(command, signal);
+        }
+        // After any signal: several children's ends may be one.
+        int status = 0;
+        for (pid_t ended = 0; (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
+            if (ended == command) {
+                _exit(WIFSIGNALED(status) ? kKilled + WTERMSIG(status) : WEXITSTATUS(status));
+            }
+        }
+    }
+}
+
+/// Forks: what returns is the child, which goes on as the command, in the foreground of its terminal where it
+/// has one. The parent stays behind as its init, with no file open, so that the ends of its streams are its
+/// own. What failed; null where nothing did.
+const char* leave_to_init(uint64_t capabilities) {
+    // Signals wait from before there is a command to pass them on to.
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, nullptr);
+    const pid_t command = fork();
+    if (command < 0) {
+        return "to make a process";
+    }
+    if (command > 0) {
+        prctl(PR_SET_NAME, "init", 0, 0, 0);
+        syscall(SYS_close_range, 0, ~0U, 0);
+        if (!drop_capabilities(capabilities)) {
+            _exit(127);
+        }
+        be_init(command);
+    }
+    // What its terminal sends would reach it twice if it were in the init's group.
+    setpgid(0, 0);
+    tcsetpgrp(STDIN_FILENO, getpid());
+    return nullptr;
+}
+
 /// What failed, in the new process, before it could become the program. `told` is where that will be said.
 const char* become(RunRequest& request, int joined, const CommandStreams& theirs, int told) {
     setsid();
@@ -300,6 +366,11 @@ const char* become(RunRequest& request, int joined, const CommandStreams& theirs
     char home[sizeof user.home + 8];
     if (const char* failed = become_user(request, user, home)) {
         return failed;
+    }
+    if (request.has_init) {
+        if (const char* failed = leave_to_init(request.capabilities)) {
+            return failed;
+        }
     }
     sigset_t none;
     sigemptyset(&none);
@@ -406,6 +477,8 @@ bool RunRequest::take(const Field& field) {
             return (user = field.text()) != nullptr;
         case kNoNewPrivileges:
             return take_flag(field, no_new_privileges);
+        case kInit:
+            return take_flag(field, has_init);
         case kLimit:
             return take_limit(field, *this);
         case kHidden:
@@ -430,7 +503,9 @@ bool RunRequest::parse(const Frame& frame) {
         namespaces != 0 || root != nullptr || host_name != nullptr || hidden_count_ + unwritable_count_ > 0;
     const bool may_be_named = host_name == nullptr || (namespaces & CLONE_NEWUTS) != 0;
     const bool may_be_changed = hidden_count_ + unwritable_count_ == 0 || root != nullptr;
-    return !fields.is_bad() && argument_count_ > 0 && !(joins && is_alone) && may_be_named && may_be_changed;
+    const bool may_have_init = !has_init || (namespaces & CLONE_NEWPID) != 0;
+    return !fields.is_bad() && argument_count_ > 0 && !(joins && is_alone) && may_be_named &&
+           may_be_changed && may_have_init;
 }
 
 void RunRequest::add_default(const char* name, const char* value, char* room, size_t size) {

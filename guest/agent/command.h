@@ -33,6 +33,7 @@ struct RunRequest {
     const char* user = nullptr;       ///< null: root, without a look at files
     uint64_t capabilities = ~uint64_t{0};
     bool no_new_privileges = false;
+    bool has_init = false;
     Limit limits[kMostLimits];
     size_t limit_count = 0;
     const char* hidden[kMostPlaces + 1];      ///< with a null behind the last

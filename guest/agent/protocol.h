@@ -23,7 +23,7 @@
 namespace hull::agent {
 
 constexpr uint32_t kPort = 1024;  ///< of the host's, that the agent connects to
-constexpr uint64_t kVersion = 3;  ///< of this protocol
+constexpr uint64_t kVersion = 4;  ///< of this protocol
 constexpr uint32_t kHeaderSize = 12;
 constexpr uint32_t kMostRequest = 256 << 10;     ///< the most bytes of payload that the host sends in a frame
 constexpr uint32_t kMostReport = 64 << 10;       ///< and that the agent sends
@@ -119,6 +119,10 @@ enum Tag : uint32_t {
     kHidden = 33,           ///< text: what it cannot see into; up to 64 times, and likewise the next. What is
                             ///< not there is left out
     kUnwritable = 34,       ///< text: what it cannot write to
+    kInit = 35,             ///< number: 1 where PID is its own and the first process there is an init of the
+                            ///< agent's, whose child the command is: it passes signals on, reaps whoever is
+                            ///< left to it, and ends with the command, with its status or 128 and the
+                            ///< signal's number
 };
 
 inline uint32_t load_word(const uint8_t* from) {

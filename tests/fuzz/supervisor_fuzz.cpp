@@ -1,9 +1,12 @@
-// What a container's supervisor and daemon read of each other, and of a log. Input: a byte that says of what
-// kind it is, and the text.
+// What a container's supervisor and daemon read of each other, of a guest's processes, and of a log. Input: a
+// byte that says of what kind it is, and the text.
 #include <unistd.h>
 
+#include <algorithm>
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,9 +14,13 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "container/api/api_error.h"
+#include "container/api/process_table.h"
 #include "container/image/json.h"
+#include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/exec_config.h"
+#include "container/supervisor/guest_process.h"
 #include "container/supervisor/log.h"
 #include "tests/support/files.h"
 
@@ -91,6 +98,43 @@ void write_log(std::string_view text) {
     }
 }
 
+/// Of the guest's words, three of its files behind each other with a byte of 255 between them.
+void read_process(std::string_view text) {
+    const auto part = [&] {
+        const std::string_view taken = text.substr(0, text.find('\xff'));
+        text.remove_prefix(std::min(taken.size() + 1, text.size()));
+        return taken;
+    };
+    const std::string_view stat = part();
+    const std::string_view status = part();
+    const auto process = GuestProcess::parse(stat, status, part(), parse_uptime(text));
+    static_cast<void>(parse_pids(text));
+    if (process) {
+        ProcessList list{.memory = parse_memory(text), .all = {*process}};
+        list.all.resize(ProcessList::kMost, *process);
+        const auto message = list.to_json();
+        require(boost::json::serialize(message).size() <= Channel::kMostBytes);
+        require(boost::json::serialize(ProcessList::from_json(message).to_json()) ==
+                boost::json::serialize(message));
+        static_cast<void>(ProcessTable{"aux"}.show(list, std::chrono::system_clock::now()));
+    }
+}
+
+void read_processes(std::string_view text) {
+    const ProcessList list = ProcessList::from_json(parse_json_object(text, kTried));
+    static_cast<void>(ProcessTable{""}.show(list, {}));
+}
+
+/// What a user wants to see of them.
+void read_options(std::string_view text) {
+    try {
+        const auto shown = ProcessTable{std::string{text}}.show({.memory = 0, .all = {{.pid = 1}}}, {});
+        require(shown.at("Titles").as_array().size() == shown.at("Processes").at(0).as_array().size());
+    } catch (const ApiError& error) {
+        require(error.status() == 400 || error.status() == 500);
+    }
+}
+
 }  // namespace
 
 // NOLINTNEXTLINE(readability-identifier-naming): the name that libFuzzer calls
@@ -99,8 +143,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         return 0;
     }
     const std::string_view text{reinterpret_cast<const char*>(data + 1), size - 1};
-    static constexpr void (*kReaders[])(std::string_view) = {read_state, read_run_file, read_exec, read_log,
-                                                             write_log};
+    static constexpr void (*kReaders[])(std::string_view) = {read_state,     read_run_file, read_exec,
+                                                             read_log,       write_log,     read_process,
+                                                             read_processes, read_options};
     try {
         kReaders[data[0] % std::size(kReaders)](text);
     } catch (const Error& error) {

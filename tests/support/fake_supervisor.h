@@ -24,6 +24,7 @@
 #include "base/unix_address.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
+#include "container/supervisor/guest_process.h"
 
 namespace hull::test {
 
@@ -76,6 +77,9 @@ class FakeSupervisor {
     void end_exec(int number, int status) {
         const std::lock_guard lock{mutex_};
         execs_[number] = status;
+        for (container::Channel& watcher : watchers_) {
+            watcher.send({{"is", "exec-ended"}, {"number", number}, {"status", status}});
+        }
     }
 
   private:
@@ -194,6 +198,13 @@ class FakeSupervisor {
         }
         if (what == "group") {
             return {{"is", "group"}, {"files", {{"pids.current", "3\n"}}}};
+        }
+        if (what == "processes") {
+            return container::ProcessList{
+                .memory = 1000,
+                .all =
+                    {{.pid = 7, .terminal = "pts/0", .state = "Ss", .name = "sh", .command_line = "sh -c x"}}}
+                .to_json();
         }
         return done;
     }

@@ -4,9 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <string>
 #include <thread>
+#include <vector>
+
+#include "tests/support/ordinary_user.h"
 
 namespace hull::test {
 namespace {
@@ -106,6 +111,79 @@ TEST_F(Docker, GivesATerminal) {
         "/dev/null; echo $?");
     EXPECT_THAT(ran.out, HasSubstr("/dev/pts/0\r\n31 97\r\n"));
     EXPECT_THAT(ran.out, HasSubstr("\n5\n"));
+    const Ran with_init =
+        shell("script -qec 'docker run --rm --init -it box sh -c \"tty; exit 6\"' /dev/null; echo $?");
+    EXPECT_THAT(with_init.out, HasSubstr("/dev/pts/0\r\n"));
+    EXPECT_THAT(with_init.out, HasSubstr("\n6\n"));
+}
+
+TEST_F(Docker, HasAnInitAndTellsItsProcesses) {
+    ASSERT_EQ(docker("run -d --init --name has box sleep 1000").status, 0);
+    EXPECT_EQ(docker("inspect -f '{{.HostConfig.Init}}' has").out, "true\n");
+    EXPECT_THAT(docker("top has -o user,pid,args").out,
+                MatchesRegex("USER +PID +COMMAND\nroot +[0-9]+ +/init\nroot +[0-9]+ +sleep 1000\n"));
+    EXPECT_THAT(docker("top has").out,
+                MatchesRegex("UID +PID +PPID +C +STIME +TTY +TIME +CMD\n.*\n.*sleep 1000\n"));
+    EXPECT_THAT(docker("top has aux").out, HasSubstr("%MEM"));
+    const Ran refused = docker("top has -L");
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_THAT(refused.out, HasSubstr("there is no ps here"));
+    EXPECT_EQ(docker("exec has cat /proc/1/comm").out, "init\n");
+    EXPECT_EQ(shell("docker exec has sh -c 'exit 4'; echo $?").out, "4\n");
+    EXPECT_EQ(docker("events --since 10m --until 0s --filter event=exec_die "
+                     "--format '{{.Action}} {{.Actor.Attributes.exitCode}}'")
+                  .out,
+              "exec_die 0\nexec_die 4\n");
+    // As the first process of its namespace it would not be ended by a signal that it does not wait for.
+    EXPECT_EQ(docker("stop has").status, 0);
+    EXPECT_EQ(docker("inspect -f '{{.State.ExitCode}}' has").out, "143\n");
+    EXPECT_THAT(docker("top has").out, HasSubstr("is not running"));
+}
+
+TEST_F(Docker, AnOrdinaryUserHasADaemonOfTheirOwn) {
+    if (!OrdinaryUser::possible()) {
+        GTEST_SKIP() << "only root can become another user";
+    }
+    namespace fs = std::filesystem;
+    const OrdinaryUser user;
+    const char* given = std::getenv("HULL_TEST_BINARY");
+    const fs::path hull = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
+    fs::copy_file(hull.parent_path() / "hulld", user.path("hulld"));
+    fs::create_directories(user.path("guest/small"));
+    fs::copy_file(guest_file("small/bzImage"), user.path("guest/small/bzImage"));
+    fs::create_directory(user.path("run"));
+    const fs::path root = user.path("home/.local/share/hull");
+    {
+        container::Store store{root, container::Store::Use::shared};
+        store_image(store, "box", {busybox_layer()}, R"("config":{"Env":["PATH=/bin"]})");
+    }
+    user.give("run");
+    user.give("home");
+    Program daemon{{"env", "HOME=" + user.path("home"), "XDG_RUNTIME_DIR=" + user.path("run"),
+                    "HULL_CACHE=" + user.folder().path().string(), user.path("as-user"), "daemon",
+                    "--rootless"}};
+    const std::string socket = user.path("run/hull.sock");
+    for (int tries = 0; tries < 2000 && !connect_unix(socket).valid() && !daemon.has_ended(); ++tries) {
+        std::this_thread::sleep_for(10ms);
+    }
+    const std::string docker = "docker -H unix://" + socket + " ";
+    EXPECT_EQ(shell(docker + "run --rm box id -u").out, "0\n");
+    EXPECT_EQ(
+        shell(docker + "run -d -p 127.0.0.1:18082:80 --name web box sh -c 'while :; do echo answer | nc -l "
+                       "-p 80; done'")
+            .status,
+        0);
+    std::string answer;
+    for (int tries = 0; tries < 100 && answer.empty(); ++tries) {
+        std::this_thread::sleep_for(100ms);
+        answer = fetch("127.0.0.1", 18082);
+    }
+    EXPECT_EQ(answer, "answer\n");
+    struct stat status {};
+    EXPECT_EQ(stat((root / "containers").c_str(), &status), 0);
+    EXPECT_EQ(status.st_uid, 1234U);
+    EXPECT_EQ(shell(docker + "rm -f web").status, 0);
+    daemon.end(SIGTERM);
 }
 
 }  // namespace

@@ -451,6 +451,52 @@ TEST_F(AgentOverSockets, ACommandMayHaveNamespacesAndOthersJoinThem) {
     EXPECT_EQ(failed.value(kError), ESRCH);
 }
 
+TEST_F(AgentOverSockets, ACommandMayBeTheChildOfAnInit) {
+    if (geteuid() != 0 || unshare_is_refused()) {
+        GTEST_SKIP() << "namespaces may not be made here";
+    }
+    constexpr uint64_t kMayKill = uint64_t{1} << CAP_KILL;
+    const auto with_init = [](FrameWriter& writer) {
+        writer.add_number(kNamespaces, CLONE_NEWPID);
+        writer.add_number(kInit, 1);
+        writer.add_number(kCapabilities, kMayKill);
+    };
+    // Outside, its command is the child of a process that has no file open and only these capabilities.
+    const std::string look =
+        "read x y z parent rest </proc/self/stat; cd /proc/$parent; cat comm; grep CapPrm status; ls fd | wc "
+        "-l";
+    EXPECT_EQ(output_of({"sh", "-c", "test $$ != 1 && echo $PPID; " + look}, with_init),
+              "1\ninit\nCapPrm:\t0000000000000020\n0\n");
+
+    // Signals reach it once, and its end is the init's, as an exit status.
+    run(3, {"sh", "-c", "trap 'echo got' HUP; echo on; until read x; do :; done; kill -TERM $$"}, with_init);
+    auto fds = streams(3);
+    EXPECT_EQ(test::read_up_to(fds[kOutput].get(), 3, kPatienceMs), "on\n");
+    send(frame(kSignal, 3, [](FrameWriter& writer) { writer.add_number(kValue, SIGHUP); }));
+    EXPECT_EQ(test::read_up_to(fds[kOutput].get(), 4, kPatienceMs), "got\n");
+    test::write_all(fds[kInput].get(), "\n");
+    EXPECT_EQ(all_of(fds[kOutput]), "");
+    EXPECT_EQ(report().value(kStatus), 128 + SIGTERM);
+
+    // Orphans are reaped: whoever is left by its parent is gone once it has ended.
+    EXPECT_EQ(output_of({"sh", "-c",
+                         "(sh -c 'echo $$ >orphan; mv orphan there; exec sleep 0.2' &); "
+                         "until [ -e there ]; do sleep 0.02; done; read pid <there; "
+                         "for i in $(seq 500); do kill -0 $pid 2>/dev/null || break; sleep 0.02; done; "
+                         "kill -0 $pid 2>/dev/null || echo reaped"},
+                        [&](FrameWriter& writer) {
+                            with_init(writer);
+                            writer.add_text(kPath, folder_.path().c_str());
+                        }),
+              "reaped\n");
+
+    run(5, {"nosuch"}, with_init);
+    const Received failed = report();
+    EXPECT_EQ(failed.type, kFailed);
+    EXPECT_EQ(failed.value(kError), ENOENT);
+    EXPECT_EQ(failed.text(kText), kToRunIt);
+}
+
 TEST(AgentUsers, AreLookedUpAsDockerDoes) {
     const test::TemporaryFolder folder;
     const std::string users = folder.path() / "passwd";
@@ -540,6 +586,8 @@ TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
                                                                  writer.add_text(kArgument, "true");
                                                                  writer.add_text(kHostName, "x");
                                                              })},
+        {"an init without processes of its own", frame(kRun, 1, more({kInit, 1}))},
+        {"an init that is no flag", frame(kRun, 1, more({kInit, 2}))},
         {"a long name", frame(kRun, 1, text(kHostName, std::string(65, 'x')))},
         {"what joins and has its own", frame(kRun, 1,
                                              [](FrameWriter& writer) {

@@ -290,7 +290,12 @@ TEST_F(ContainerApiTest, MeasuresAndPrunes) {
     Client once{rig_, "GET /containers/one/stats?stream=0&one-shot=1 HTTP/1.1\r\nConnection: close\r\n\r\n"};
     EXPECT_THAT(once.whole(), HasSubstr(R"("pids_stats":{"current":3})"));
     EXPECT_THAT(get("/containers/one/stats?stream=1&one-shot=1"), HasSubstr(" 400 "));
-    EXPECT_THAT(get("/containers/one/top"), AllOf(HasSubstr(" 501 "), HasSubstr("docker exec")));
+    EXPECT_THAT(get("/containers/one/top?ps_args=-o%20pid,args"),
+                AllOf(HasSubstr(" 200 "),
+                      HasSubstr(R"({"Titles":["PID","COMMAND"],"Processes":[["7","sh -c x"]]})")));
+    EXPECT_THAT(get("/containers/one/top"), HasSubstr(R"(["root","7","0","0",)"));
+    EXPECT_THAT(get("/containers/one/top?ps_args=-L"), AllOf(HasSubstr(" 400 "), HasSubstr("'-L'")));
+    EXPECT_THAT(get("/containers/two/top"), AllOf(HasSubstr(" 409 "), HasSubstr("is not running")));
     EXPECT_THAT(ask_post("/containers/prune?filters=%7B%22x%22%3A%5B%22y%22%5D%7D"), HasSubstr(" 400 "));
     EXPECT_THAT(ask_post("/containers/prune"), HasSubstr(R"("ContainersDeleted":[")"));
     EXPECT_THAT(get("/containers/two/json"), HasSubstr(" 404 "));

@@ -320,17 +320,32 @@ TEST_F(ContainersTest, RunFurtherCommands) {
     containers_->start_exec(exec, AttachedClient{.socket = std::move(end)});
     EXPECT_TRUE(containers_->find_exec(exec).is_running);
     EXPECT_EQ(status_of([&] { containers_->start_exec(exec, std::nullopt); }), 409U);
+    static_cast<void>(actions());
+    supervisors_.wait_for(1).end_exec(99, 1);  // of another daemon
     supervisors_.wait_for(1).end_exec(1, 4);
+    std::vector<Event> events;
+    for (int tries = 0; tries < 2000 && events.empty(); ++tries) {
+        events = listener_->take();
+        std::this_thread::sleep_for(10ms);
+    }
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(events[0].action, "exec_die");
+    EXPECT_EQ(events[0].attributes,
+              (std::map<std::string, std::string>{
+                  {"execID", exec}, {"exitCode", "4"}, {"image", "box"}, {"name", "one"}, {"of", "test"}}));
     EXPECT_EQ(containers_->find_exec(exec).exit_status, 4);
     EXPECT_FALSE(containers_->find_exec(exec).is_running);
 
-    const std::string missing = containers_->make_exec(id, exec_of("nosuch"));
+    ExecConfig words = exec_of("nosuch");
+    words.command = {"nosuch", "a", "b c"};
+    const std::string missing = containers_->make_exec(id, words);
     auto [other, others_end] = test::make_socket_pair();
     containers_->start_exec(missing, AttachedClient{.socket = std::move(others_end)});
     const std::string told = test::read_up_to(other.get(), 4096);
     EXPECT_EQ(told.substr(0, 4), std::string({'\1', '\0', '\0', '\0'}));
     EXPECT_THAT(told, HasSubstr("exec: \"nosuch\": not found"));
     EXPECT_EQ(containers_->find_exec(missing).exit_status, 127);
+    EXPECT_THAT(actions(), ElementsAre("exec_create: nosuch a b c", "exec_start: nosuch a b c"));
     EXPECT_EQ(status_of([&] {
                   containers_->start_exec(containers_->make_exec(id, exec_of("nosuch")), std::nullopt);
               }),
@@ -358,6 +373,7 @@ TEST_F(ContainersTest, PauseAndSayHowTheyAre) {
     EXPECT_EQ(status_of([&] { containers_->send_signal(id, SIGHUP); }), 409U);
     EXPECT_EQ(status_of([&] { containers_->pause(id); }), 409U);
     EXPECT_TRUE(containers_->group(id).empty());
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->processes(id)); }), 409U);
 }
 
 TEST_F(ContainersTest, DoNotTakeAPortThatSomebodyHas) {

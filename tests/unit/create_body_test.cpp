@@ -189,6 +189,10 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
              return limits.size() == 2 && limits[0].resource == RLIMIT_NOFILE && limits[0].soft == 10 &&
                     limits[0].hard == 20 && limits[1].hard == RLIM_INFINITY;
          }},
+        {"--init", host(R"("Init":true)"),
+         [](const auto& s) { return s.run.config.has_init && s.host_config.at("Init") == true; }},
+        {"no --init", host(R"("Init":null)"),
+         [](const auto& s) { return !s.run.config.has_init && !s.host_config.contains("Init"); }},
         {"--read-only", host(R"("ReadonlyRootfs":true)"),
          [](const auto& s) { return s.run.config.is_read_only; }},
         {"--tmpfs", host(R"("Tmpfs":{"/a":"size=1m,exec"})"),
@@ -285,7 +289,6 @@ TEST(CreateBody, RefusesByNameWhatIsNotDone) {
         {R"("Mounts":[{"Type":"volume","Target":"/b"}])", "type 'volume'"},
         {R"("Links":["a:b"])", "--link"},
         {R"("CgroupParent":"x")", "--cgroup-parent"},
-        {R"("Init":true)", "--init"},
         {R"("GroupAdd":["1"])", "--group-add"},
         {R"("OomKillDisable":true)", "--oom-kill-disable"},
         {R"("OomScoreAdj":-5)", "--oom-score-adj"},

@@ -49,6 +49,7 @@ TEST(RunOptions, SayWhatDockersSay) {
                                               "127.0.0.1:5:6/udp",
                                               "-p",
                                               "1:2/tcp",
+                                              "--init",
                                               "--read-only",
                                               "--tmpfs",
                                               "/run:size=1m",
@@ -72,6 +73,7 @@ TEST(RunOptions, SayWhatDockersSay) {
     EXPECT_EQ(run.config.cpus, 1.5);
     EXPECT_EQ(run.config.pids, 9U);
     EXPECT_THAT(run.ports, ElementsAre("0.0.0.0:8080:80", "127.0.0.1:5:6/udp", "0.0.0.0:1:2"));
+    EXPECT_TRUE(run.config.has_init);
     EXPECT_TRUE(run.config.is_read_only);
     EXPECT_TRUE(run.config.no_new_privileges);
     EXPECT_EQ(run.config.tmpfs.at(0).options, "size=1m");

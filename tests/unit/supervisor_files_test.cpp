@@ -33,6 +33,7 @@ RunFile full_run_file() {
                    .working_folder = "/w",
                    .tty = true,
                    .has_input = true,
+                   .has_init = true,
                    .is_read_only = true,
                    .no_new_privileges = true,
                    .capabilities = ~uint64_t{0},

@@ -367,15 +367,84 @@ TEST_F(SupervisorTest, RemembersHowFurtherCommandsEnded) {
         report(report_of_it);
         return boost::json::serialize(Supervised::next(channel));
     };
+    Channel watch = Channel::connect(files_.socket());
+    ASSERT_TRUE(watch.send({{"do", "watch"}}));
+    EXPECT_EQ(Supervised::kind(Supervised::next(watch)), "state");
     EXPECT_EQ(ask(1, frame(agent::kStarted, 2)), R"({"is":"done"})");
     EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 1}}).at("running"), true);
+    open_streams(2);
     report(status(2, 9));
+    close_streams();
     EXPECT_EQ(ask(2, failure(3, ENOENT, agent::kToRunIt)),
               R"({"is":"failed","why":"exec: \"nosuch\": executable file not found in $PATH","status":127})");
     EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 1}}).at("status"), 9);
     EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 2}}).at("status"), 127);
+    // A daemon that comes later begins with the same numbers.
+    EXPECT_EQ(ask(1, frame(agent::kStarted, 2)), R"({"is":"done"})");
+    report(status(2, 8));
+    EXPECT_EQ(ask(3, frame(agent::kStarted, 4)), R"({"is":"done"})");
+    EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 1}}).at("status"), 8);
     EXPECT_EQ(Supervised::kind(running_->ask({{"do", "end"}})), "done");
     EXPECT_EQ(running_->wait().exit_status, 137);
+    std::vector<std::string> told;
+    for (object next = Supervised::next(watch); !next.empty(); next = Supervised::next(watch)) {
+        told.push_back(next.at("is") == "state" ? "state" : boost::json::serialize(next));
+    }
+    EXPECT_THAT(told, testing::ElementsAre(R"({"is":"exec-ended","number":1,"status":9})",
+                                           R"({"is":"exec-ended","number":1,"status":8})",
+                                           R"({"is":"exec-ended","number":3,"status":137})", "state"))
+        << "of what has run, and the container's end last";
+}
+
+TEST_F(SupervisorTest, TellsItsProcesses) {
+    start();
+    const auto ask = [&] {
+        Channel channel = Channel::connect(files_.socket());
+        EXPECT_TRUE(channel.send({{"do", "processes"}}));
+        return channel;
+    };
+    const auto path_of_read = [&] {
+        const Request read = wait_for(agent::kRead);
+        return std::pair{read.number, read.payload.substr(8, read.payload.size() - 9)};
+    };
+    const auto answer_path = [&](const std::string& path, const std::string& contents) {
+        const auto [number, asked] = path_of_read();
+        EXPECT_EQ(asked, path);
+        report(frame(agent::kContents, number, [&](agent::FrameWriter& writer) {
+            writer.add_bytes(agent::kContent, contents.data(), contents.size());
+        }));
+    };
+    Channel channel = ask();
+    answer_path("/p/uptime", "20.00 1.00\n");
+    answer_path("/p/meminfo", "MemTotal: 1000 kB\n");
+    answer_path("/c/container/cgroup.procs", "5\n6\n");
+    answer_path("/p/5/stat", "5 (sh) S 0 5 5 0 -1 0 0 0 0 0 100 20 0 0 20 0 1 0 1000 4096 3");
+    answer_path("/p/5/status", "Uid:\t1\t2\t3\t4\n");
+    answer_path("/p/5/cmdline", std::string{"sh\0-c\0", 6});
+    const auto [gone, path] = path_of_read();
+    EXPECT_EQ(path, "/p/6/stat");
+    report(failure(gone, ENOENT, "to read a file"));
+    report(failure(path_of_read().first, ENOENT, "to read a file"));
+    report(failure(path_of_read().first, ENOENT, "to read a file"));
+    const ProcessList list = ProcessList::from_json(Supervised::next(channel));
+    EXPECT_EQ(list.memory, 1000U);
+    ASSERT_EQ(list.all.size(), 1U);
+    EXPECT_EQ(list.all[0].command_line, "sh -c");
+    EXPECT_EQ(list.all[0].user, 2U);
+    EXPECT_EQ(list.all[0].age, 10'000U);
+
+    // More than are listed, of an agent that says anything.
+    Channel many = ask();
+    answer_path("/p/uptime", "?");
+    answer_path("/p/meminfo", "");
+    std::string pids;
+    for (size_t pid = 1; pid <= ProcessList::kMost + 1; ++pid) {
+        pids += std::to_string(pid) + "\n";
+    }
+    answer_path("/c/container/cgroup.procs", pids);
+    EXPECT_EQ(Supervised::next(many).at("why"),
+              "more than 400 processes run in the container, which are not listed");
+    EXPECT_EQ(end(0).exit_status, 0);
 }
 
 TEST_F(SupervisorTest, RefusesWhatItDoesNotUnderstand) {

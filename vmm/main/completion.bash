@@ -43,13 +43,13 @@ _hull() {
                 --initramfs --jail --jail-without --jail-user --help --' -- "$word") ;;
         run)
             mapfile -t COMPREPLY < <(compgen -W '--interactive --tty --env --env-file --workdir --user --entrypoint --name --hostname
-                --rm --memory --cpus --pids-limit --shm-size --network --net --publish --add-host --read-only --tmpfs --ulimit
+                --init --rm --memory --cpus --pids-limit --shm-size --network --net --publish --add-host --read-only --tmpfs --ulimit
                 --cap-add --cap-drop --security-opt --kernel --initramfs --jail --jail-without --jail-user --data-root
                 --insecure-registry --registry-mirror --help' -- "$word") ;;
         pull) mapfile -t COMPREPLY < <(compgen -W '--data-root --insecure-registry --registry-mirror --quiet --help' -- "$word") ;;
         images) mapfile -t COMPREPLY < <(compgen -W '--data-root --quiet --help' -- "$word") ;;
         rmi) mapfile -t COMPREPLY < <(compgen -W '--data-root --force --help' -- "$word") ;;
-        daemon) mapfile -t COMPREPLY < <(compgen -W '--socket --group --data-root --insecure-registry --registry-mirror --help' -- "$word") ;;
+        daemon) mapfile -t COMPREPLY < <(compgen -W '--socket --group --config --rootless --data-root --insecure-registry --registry-mirror --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }
