@@ -17,7 +17,6 @@
 #include "base/small_file.h"
 #include "container/life/container_entry.h"
 #include "container/life/containers.h"
-#include "container/network/resolver.h"
 
 namespace hull::container {
 
@@ -75,20 +74,6 @@ std::string why_it_ended(const ContainerFiles& files, system_clock::time_point b
         // It has written nothing.
     }
     return why.empty() ? "its supervisor was killed, or its guest does not come up" : why;
-}
-
-/// What its user has not said of name servers is the host's.
-void give_endpoint(ContainerConfig& config, const Endpoint& endpoint) {
-    config.endpoint = endpoint;
-    Resolver resolver = host_resolver();
-    const auto fill = [](std::vector<std::string>& list, std::vector<std::string>& with) {
-        if (list.empty()) {
-            list = std::move(with);
-        }
-    };
-    fill(config.name_servers, resolver.servers);
-    fill(config.search_domains, resolver.search);
-    fill(config.resolver_options, resolver.options);
 }
 
 }  // namespace
@@ -174,12 +159,11 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     }
     std::vector<PortBinding> ports;
     RunFile run = spec.run;
+    run.config.endpoint = endpoint;
+    run.machine.ports.clear();  // of the run before, where another daemon had that
     for (const PortBinding& port : spec.ports) {
         ports.push_back(take_port(port, name));
         run.machine.ports.push_back(forward_word(ports.back()));
-    }
-    if (endpoint) {
-        give_endpoint(run.config, *endpoint);
     }
     const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
     run.machine.kernel = kernel.kernel;

@@ -17,6 +17,7 @@
 #include "base/signals.h"
 #include "base/small_file.h"
 #include "container/image/json.h"
+#include "container/network/resolver.h"
 
 namespace hull::container {
 
@@ -113,6 +114,19 @@ std::string printable_lines(std::string text) {
     return text;
 }
 
+/// What its user has not said of name servers is the host's.
+void add_host_resolver(ContainerConfig& config) {
+    Resolver resolver = host_resolver();
+    const auto fill = [](std::vector<std::string>& list, std::vector<std::string>& with) {
+        if (list.empty()) {
+            list = std::move(with);
+        }
+    };
+    fill(config.name_servers, resolver.servers);
+    fill(config.search_domains, resolver.search);
+    fill(config.resolver_options, resolver.options);
+}
+
 const std::string kTried = "cannot do what the daemon asks";
 
 }  // namespace
@@ -182,6 +196,7 @@ void Supervisor::boot() {
     words_to_ = UniqueFd{ends[1]};
     wait_for_disk();
     if (run_.config.endpoint) {
+        add_host_resolver(run_.config);
         link_.emplace(files_.folder.filename(), *run_.config.endpoint, run_.machine.ports);
         run_.machine.words.insert(run_.machine.words.end(), {"--net", link_->net_word()});
     }

@@ -55,6 +55,26 @@ const ContainerView kPublished = [] {
     return container;
 }();
 
+TEST(ContainerJson, TellsTheAddressThatAContainerHas) {
+    ContainerView container = kPublished;
+    const auto shown = [&](const char* key) {
+        const json::object settings = inspect_json(container).at("NetworkSettings").as_object();
+        EXPECT_EQ(settings.at(key), settings.at("Networks").at("bridge").at(key));
+        return json::serialize(settings.at(key));
+    };
+    EXPECT_EQ(shown("IPAddress"), "\"10.0.2.15\"");
+    EXPECT_EQ(shown("MacAddress"), "\"\"");
+    container.endpoint =
+        Endpoint{.bridge = "hull0", .address = 0xac110002, .gateway = 0xac110001, .prefix = 16};
+    EXPECT_EQ(shown("IPAddress"), "\"172.17.0.2\"");
+    EXPECT_EQ(shown("Gateway"), "\"172.17.0.1\"");
+    EXPECT_EQ(shown("IPPrefixLen"), "16");
+    EXPECT_EQ(shown("MacAddress"), "\"02:42:ac:11:00:02\"");
+    container.stage = Stage::exited;
+    EXPECT_EQ(shown("IPAddress"), "\"\"");
+    EXPECT_EQ(shown("IPPrefixLen"), "0");
+}
+
 TEST(ContainerJson, IsInspectedWithAllThatClientsLookFor) {
     const json::value shown = inspect_json(kPublished);
     for (const char* member :
