@@ -115,7 +115,7 @@ class Containers {
     [[nodiscard]] std::map<std::string, std::string> group(const std::string& name) const;
 
     /// Its processes, each with its number in the guest. 409 where it does not run.
-    [[nodiscard]] ProcessList processes(const std::string& name) const;
+    [[nodiscard]] ProcessList processes(const std::string& name);
 
     /// Answers its id.
     std::string make_exec(const std::string& container, ExecConfig config);

@@ -72,7 +72,7 @@ std::map<std::string, std::string> Containers::group(const std::string& name) co
     return files;
 }
 
-ProcessList Containers::processes(const std::string& name) const {
+ProcessList Containers::processes(const std::string& name) {
     const std::shared_ptr<Container> container = look_up(name);
     require_running(*container);
     const std::optional<json::object> answer = ask(container->files, {{"do", "processes"}});
@@ -81,7 +81,9 @@ ProcessList Containers::processes(const std::string& name) const {
             answer ? text_in(*answer, "why") : "the container has ended, or does not answer";
         throw ApiError{500, "cannot list the processes of container " + container->id + ": " + why};
     }
-    return ProcessList::from_json(*answer);
+    ProcessList list = ProcessList::from_json(*answer);
+    tell(*container, "top");
+    return list;
 }
 
 // --- further commands

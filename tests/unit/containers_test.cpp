@@ -368,6 +368,9 @@ TEST_F(ContainersTest, PauseAndSayHowTheyAre) {
     containers_->resume(id);
     EXPECT_EQ(containers_->find(id).stage, Stage::running);
     EXPECT_EQ(containers_->group(id), (std::map<std::string, std::string>{{"pids.current", "3\n"}}));
+    static_cast<void>(actions());
+    EXPECT_EQ(containers_->processes(id).all.size(), 1U);
+    EXPECT_THAT(actions(), ElementsAre("top"));
     containers_->send_signal(id, SIGHUP);
     wait_for(id, Stage::exited);
     EXPECT_EQ(status_of([&] { containers_->send_signal(id, SIGHUP); }), 409U);
