@@ -324,6 +324,7 @@ bool Containers::follow_run(const std::shared_ptr<Container>& container, Channel
         container->state = *state;
         if (state->stage == RunState::Stage::running) {
             container->stage = state->is_paused ? Stage::paused : Stage::running;
+            changed_.notify_all();
         }
         if (state->stage == RunState::Stage::ended) {
             return true;
@@ -452,10 +453,11 @@ void Containers::freeze(const std::string& name, bool is_on) {
         throw ApiError{500, "cannot pause or resume the container: its guest does not obey"};
     }
     {
-        const std::lock_guard lock{mutex_};
-        if (container->stage == Stage::running || container->stage == Stage::paused) {
-            container->stage = is_on ? Stage::paused : Stage::running;
-        }
+        // Who follows the supervisor sets the stage, in the order of what it tells.
+        constexpr seconds kForTheFollower{10};
+        std::unique_lock lock{mutex_};
+        changed_.wait_for(lock, kForTheFollower,
+                          [&] { return container->stage != (is_on ? Stage::running : Stage::paused); });
     }
     tell(*container, is_on ? "pause" : "unpause");
 }
