@@ -14,8 +14,14 @@ namespace hull::container {
 
 namespace {
 
-UniqueFd reserve(const std::string& word) {
-    const virtio::PortForward port = virtio::PortForward::parse(word).value_or(virtio::PortForward{});
+[[noreturn]] void refuse(const virtio::PortForward& port) {
+    throw Error{ExitStatus::no_resources, "driver failed programming external connectivity",
+                "Bind for " + address_text(ntohl(port.host_address.s_addr)) + ":" +
+                    std::to_string(port.host_port) +
+                    " failed: " + (errno == EADDRINUSE ? "port is already allocated" : errno_text(errno))};
+}
+
+UniqueFd reserve(const virtio::PortForward& port) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr = port.host_address;
@@ -25,14 +31,8 @@ UniqueFd reserve(const std::string& word) {
     if (!port.udp) {
         setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     }
-    // Who listens keeps all others off, who is only bound does not. Nobody gets here: packets for the port
-    // are on their way to the container before.
-    if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        (!port.udp && listen(fd.get(), 0) != 0)) {
-        throw Error{ExitStatus::no_resources, "driver failed programming external connectivity",
-                    "Bind for " + address_text(ntohl(port.host_address.s_addr)) + ":" +
-                        std::to_string(port.host_port) + " failed: " +
-                        (errno == EADDRINUSE ? "port is already allocated" : errno_text(errno))};
+    if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        refuse(port);
     }
     return fd;
 }
@@ -41,12 +41,21 @@ UniqueFd reserve(const std::string& word) {
 
 ContainerLink::ContainerLink(const std::string& id, const Endpoint& endpoint,
                              const std::vector<std::string>& ports) {
-    for (const std::string& port : ports) {
-        reserved_.push_back(reserve(port));
+    std::vector<virtio::PortForward> parsed;
+    for (const std::string& word : ports) {
+        parsed.push_back(virtio::PortForward::parse(word).value_or(virtio::PortForward{}));
+        reserved_.push_back(reserve(parsed.back()));
     }
     const std::string tap = "tap" + id;
     tap_ = make_tap(tap);
     firewall_.apply(container_rules("hull-" + id, tap, endpoint, ports));
+    // Who listens keeps all others off, who is only bound does not. Not before the rules are there, which
+    // lead every packet for the port away: nobody takes who connects here.
+    for (size_t index = 0; index < parsed.size(); ++index) {
+        if (!parsed[index].udp && listen(reserved_[index].get(), 0) != 0) {
+            refuse(parsed[index]);
+        }
+    }
     join_bridge(tap, endpoint.bridge);  // by then nothing unlawful can come from it
     net_word_ = "tap=" + tap + ",mac=" + mac_of(endpoint.address);
 }
