@@ -1,6 +1,6 @@
-// The program hull-supervisor FOLDER, which the daemon starts for each container that runs, with the listening
-// socket as descriptor 3. A program of its own and not hulld, since there is one for each container: it
-// links nothing of registries and HTTP.
+// The program hull-supervisor FOLDER, which the daemon starts for each container that runs, with the
+// listening socket as descriptor 3. A program of its own and not hulld, since there is one for each
+// container: it links nothing of registries and HTTP.
 
 #include <sys/socket.h>
 

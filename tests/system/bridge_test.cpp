@@ -201,7 +201,7 @@ TEST_F(Bridge, NothingDependsOnTheDaemonAndNothingLeaks) {
     EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "web\n");
     EXPECT_EQ(docker("run --rm box busybox ip addr show eth0").out.find("172.17.0.2/"), std::string::npos);
     // A supervisor that dies alone, of a container that is started again.
-    run_command("kill -9 $(pgrep -f '[s]upervise.*" +
+    run_command("kill -9 $(pgrep -f '[s]upervisor.*" +
                 docker("inspect -f '{{slice .Id 0 12}}' long").out.substr(0, 12) + "')");
     EXPECT_EQ(patient_fetch("127.0.0.1", 18083), "");
     for (int tries = 0; tries < 400 && fetch("127.0.0.1", 18083).empty(); ++tries) {

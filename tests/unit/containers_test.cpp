@@ -230,7 +230,7 @@ TEST_F(ContainersTest, StartAgainByTheirPolicy) {
 TEST_F(ContainersTest, GoWhenTheyAreToldTo) {
     const std::string id = started("one", spec());
     EXPECT_EQ(status_of([&] { containers_->remove(id, false); }), 409U);
-    EXPECT_THAT(told(), HasSubstr("stop the container before removing or force remove"));
+    EXPECT_THAT(told(), HasSubstr("Stop the container before attempting removal or force remove"));
     containers_->remove(id, true);
     EXPECT_THAT(supervisors_.wait_for(1).asked(), Contains("end"));
     EXPECT_FALSE(has_folder(id));
