@@ -337,7 +337,7 @@ void ContainerApi::events(ApiCall& call, const std::string& /*name*/) {
 void ContainerApi::create_exec(ApiCall& call, const std::string& name) {
     const ContainerView container = containers_.find(name);
     const std::string id =
-        containers_.make_exec(container.id, parse_exec_body(call.body(), container.spec->run.config));
+        containers_.make_exec(name, parse_exec_body(call.body(), container.spec->run.config));
     call.send({{"Id", id}}, 201);
 }
 

@@ -70,19 +70,20 @@ json::object list_json(const StoredImage& image) {
             {"Containers", -1}};
 }
 
-/// Whether an image is one of those that "NAME" or "NAME:TAG" means.
-bool has_name(const StoredImage& image, const std::string& wanted) {
-    return std::ranges::any_of(image.names, [&](const std::string& name) {
-        const Reference reference = Reference::parse(name);
-        return reference.familiar_repository() == wanted || reference.familiar_text() == wanted ||
-               reference.text() == wanted;
-    });
+/// Whether a name is one of those that "NAME" or "NAME:TAG" means.
+bool is_meant(const std::string& name, const std::string& wanted) {
+    const Reference reference = Reference::parse(name);
+    return reference.familiar_repository() == wanted || reference.familiar_text() == wanted ||
+           reference.text() == wanted;
 }
 
 bool passes(const StoredImage& image, const std::string& filter, const std::vector<std::string>& wanted) {
     const auto any = [&](const auto& is_met) { return std::ranges::any_of(wanted, is_met); };
     if (filter == "reference") {
-        return any([&](const std::string& name) { return has_name(image, name); });
+        return any([&](const std::string& meant) {
+            return std::ranges::any_of(image.names,
+                                       [&](const std::string& name) { return is_meant(name, meant); });
+        });
     }
     if (filter == "label") {
         return std::ranges::all_of(
@@ -115,7 +116,8 @@ json::object config_of(const ImageConfig& config) {
 }
 
 [[noreturn]] void refuse_missing(const std::string& image) {
-    throw ApiError{404, "No such image: " + image};
+    const bool is_id = image.starts_with("sha256:");
+    throw ApiError{404, "No such image: " + (is_id ? image : Reference::parse(image).familiar_text())};
 }
 
 }  // namespace
@@ -367,11 +369,18 @@ void Engine::require_unused(const std::string& name) const {
 void Engine::list_images(ApiCall& call) const {
     const auto filters = parse_filters(call.target().find("filters").value_or(""));
     json::array all;
-    for (const StoredImage& image : store_.list()) {
+    const auto reference = filters.find("reference");
+    for (StoredImage& image : store_.list()) {
         const bool is_wanted = std::ranges::all_of(
             filters, [&](const auto& filter) { return passes(image, filter.first, filter.second); });
         if (!is_wanted) {
             continue;
+        }
+        if (reference != filters.end()) {  // it is shown by these names only
+            std::erase_if(image.names, [&](const std::string& name) {
+                return std::ranges::none_of(reference->second,
+                                            [&](const std::string& meant) { return is_meant(name, meant); });
+            });
         }
         all.push_back(list_json(image));
     }

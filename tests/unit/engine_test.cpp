@@ -97,6 +97,9 @@ TEST_F(EngineTest, ListsImagesAsTheyAreWanted) {
         }
         const std::string list = rig_.request("GET /v1.44/images/json?filters=" + query);
         EXPECT_EQ(list.find(image.id()) != std::string::npos, is_shown) << filters;
+        EXPECT_EQ(list.find("\"host:5000/other:2\"") != std::string::npos,
+                  is_shown && std::string{filters}.find("reference") == std::string::npos)
+            << filters;
         EXPECT_THAT(list, HasSubstr(" 200 OK"));
     }
     EXPECT_THAT(rig_.request("GET /images/json?filters=%7B%22so%22%3A%5B%5D%7D"),
