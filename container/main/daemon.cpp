@@ -92,7 +92,9 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
          "a JSON object with these options as keys, over which those of the command line win (default: "
          "/etc/hull/daemon.json for root, ~/.config/hull/daemon.json for others, where it is there)")  //
         ("rootless", options::value<OptionValues>()->zero_tokens(),
-         "refuse to be root, and to begin where this user cannot run machines");
+         "refuse to be root, and to begin where this user cannot run machines")  //
+        ("no-bridge", options::value<OptionValues>()->zero_tokens(),
+         "make no bridge and no rules of nftables: containers have the user network");
     add_store_option(usage.known);
     add_registry_options(usage.known);
     const auto given = usage.read(arguments);
@@ -109,7 +111,8 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     RegistryOptions registries = registry_options(values);
     registries.credentials.clear();  // those of whoever asks are used, and no others
     Events events;
-    const std::unique_ptr<const BridgeNetwork> network = BridgeNetwork::make(store.root());
+    const std::unique_ptr<const BridgeNetwork> network =
+        values.count("no-bridge") > 0 ? nullptr : BridgeNetwork::make(store.root());
     Containers containers{store.root(), store, {}, events, start_supervisor, network.get()};
     Engine engine{store, std::move(registries), containers, events};
     const fs::path path =

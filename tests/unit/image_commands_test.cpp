@@ -156,9 +156,15 @@ TEST(ImageCommands, TheStockDockerClientManagesImagesByTheDaemon) {
     const test::TemporaryFolder folder;
     const std::string root = folder.path() / "root";
     const std::string socket = folder.path() / "socket";
-    const std::vector<std::string> words{
-        HULL_PROGRAM, "daemon", "--data-root",       root,
-        "--socket",   socket,   "--registry-mirror", "http://" + registry.host()};
+    const std::vector<std::string> words{HULL_PROGRAM,
+                                         "daemon",
+                                         "--no-bridge",
+                                         "--data-root",
+                                         root,
+                                         "--socket",
+                                         socket,
+                                         "--registry-mirror",
+                                         "http://" + registry.host()};
     test::Program daemon{words};
     const auto docker = [&](const std::string& command) {
         return run_command("DOCKER_HOST=unix://" + socket + " docker " + command);
@@ -256,8 +262,8 @@ class DockerImages : public testing::Test {
         start_daemon();
     }
     void start_daemon() {
-        daemon_.emplace(std::vector<std::string>{HULL_PROGRAM, "daemon", "--data-root", path("root"),
-                                                 "--socket", path("socket")});
+        daemon_.emplace(std::vector<std::string>{HULL_PROGRAM, "daemon", "--no-bridge", "--data-root",
+                                                 path("root"), "--socket", path("socket")});
         for (int tries = 0; tries < 600 && !test::connect_unix(path("socket")).valid(); ++tries) {
             std::this_thread::sleep_for(50ms);
         }

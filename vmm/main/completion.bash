@@ -49,7 +49,7 @@ _hull() {
         pull) mapfile -t COMPREPLY < <(compgen -W '--data-root --insecure-registry --registry-mirror --quiet --help' -- "$word") ;;
         images) mapfile -t COMPREPLY < <(compgen -W '--data-root --quiet --help' -- "$word") ;;
         rmi) mapfile -t COMPREPLY < <(compgen -W '--data-root --force --help' -- "$word") ;;
-        daemon) mapfile -t COMPREPLY < <(compgen -W '--socket --group --config --rootless --data-root --insecure-registry --registry-mirror --help' -- "$word") ;;
+        daemon) mapfile -t COMPREPLY < <(compgen -W '--socket --group --config --rootless --no-bridge --data-root --insecure-registry --registry-mirror --help' -- "$word") ;;
         check) mapfile -t COMPREPLY < <(compgen -W '--quiet --help' -- "$word") ;;
     esac
 }
