@@ -1,7 +1,9 @@
 #include "container/main/daemon.h"
 
 #include <grp.h>
+#include <malloc.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,6 +108,10 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     if (values.count("rootless") > 0) {
         require_rootless();
     }
+    // A thread for each container and each client, which mostly wait: they share one heap, and have no huge
+    // pages.
+    mallopt(M_ARENA_MAX, 1);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     const UniqueFd signals = catch_signals({SIGTERM, SIGINT});
     Store store = open_store(values, Store::Use::alone);
     RegistryOptions registries = registry_options(values);

@@ -2,6 +2,7 @@
 // listening socket as descriptor 3. A program of its own and not hulld, since there is one for each
 // container: it links nothing of registries and HTTP.
 
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include <string>
@@ -25,6 +26,7 @@ ExitStatus run(const std::vector<std::string>& arguments) {
                     "it takes a container's folder, and a socket as descriptor 3",
                     "leave that to 'hull daemon'"};
     }
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);  // of which each touched one would hold 2 MiB, for each container
     Supervisor{{arguments.front()}, UniqueFd{kListener}}.run();
     return ExitStatus::success;
 }

@@ -33,7 +33,8 @@ pid_t fork_into(unsigned long namespaces) {
                          int told) {
     const std::vector<int>& descriptors = program.descriptors;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (is_readable(keeper_pidfd)) {  // it died before the line above
+    prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);  // of its keeper's; a machine's memory is to have huge pages
+    if (is_readable(keeper_pidfd)) {        // it died before the line above
         _exit(0);
     }
     if (program.group != nullptr && !program.group->enter()) {
