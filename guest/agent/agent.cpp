@@ -144,7 +144,7 @@ Agent::Command* Agent::find(uint32_t number) {
 
 bool Agent::run(const Frame& frame) {
     request_ = RunRequest{};
-    if (!request_.parse(frame) || frame.number == kEveryCommand || find(frame.number) != nullptr) {
+    if (!request_.parse(frame, words_) || frame.number == kEveryCommand || find(frame.number) != nullptr) {
         return false;
     }
     Command* place = commands_;

@@ -63,6 +63,7 @@ class Agent {
     Command commands_[kMostCommands];
     Relay relays_[kMostRelays];
     size_t relay_count_ = 0;
+    RunWords words_;
     RunRequest request_;
     Pumps pumps_;
     pollfd entries_[2 + kMostRelays + 2 * Pumps::kMost];

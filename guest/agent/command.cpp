@@ -31,7 +31,7 @@ constexpr unsigned long kGetOtherEnd = 0x5441;
 constexpr uint64_t kNamespaceKinds =
     CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
 
-bool add_word(const char** words, size_t& count, const char* word, size_t most = RunRequest::kMostWords) {
+bool add_word(const char** words, size_t& count, const char* word, size_t most = RunWords::kMost) {
     if (word == nullptr || count == most) {
         return false;
     }
@@ -490,7 +490,9 @@ bool RunRequest::take(const Field& field) {
     }
 }
 
-bool RunRequest::parse(const Frame& frame) {
+bool RunRequest::parse(const Frame& frame, RunWords& words) {
+    arguments = words.arguments;
+    environment = words.environment;
     arguments[0] = environment[0] = hidden[0] = unwritable[0] = nullptr;
     FieldReader fields{frame};
     for (Field field; fields.next(field);) {

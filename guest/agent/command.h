@@ -11,9 +11,15 @@
 
 namespace hull::agent {
 
+/// Lists of texts, each with a null behind the last. No request has room for more than these.
+struct RunWords {
+    static constexpr size_t kMost = kMostRequest / 9;
+    const char* arguments[kMost + 1];
+    const char* environment[kMost + 2];  ///< and room for one more
+};
+
 /// What a kRun request says. The texts lie in the request.
 struct RunRequest {
-    static constexpr size_t kMostWords = 8192;
     static constexpr size_t kMostLimits = 16;
     static constexpr size_t kMostPlaces = 64;
     struct Limit {
@@ -21,9 +27,9 @@ struct RunRequest {
         rlimit values;
     };
 
-    const char* arguments[kMostWords + 1];    ///< with a null behind the last
-    const char* environment[kMostWords + 2];  ///< likewise, and room for one more
-    const char* root = nullptr;               ///< null: the agent's own
+    const char** arguments = nullptr;  ///< of RunWords
+    const char** environment = nullptr;
+    const char* root = nullptr;  ///< null: the agent's own
     const char* folder = "/";
     uint64_t namespaces = 0;
     bool joins = false;
@@ -42,8 +48,8 @@ struct RunRequest {
     uint16_t rows = 0;
     uint16_t columns = 0;
 
-    /// False where it is malformed, has no argument or too many.
-    bool parse(const Frame& frame);
+    /// False where it is malformed, or has no argument. Fills `words`.
+    bool parse(const Frame& frame, RunWords& words);
     /// Whether a signal is for the process alone.
     [[nodiscard]] bool is_apart() const { return joins || (namespaces & CLONE_NEWPID) != 0; }
     /// Adds a variable, made in `room`, unless there is one of this name ("HOME="). Once.

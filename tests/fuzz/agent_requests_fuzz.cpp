@@ -26,13 +26,14 @@ void require_within(const Frame& frame, const char* text) {
 
 void parse(const Frame& frame) {
     static RunRequest run;
+    static RunWords words;
     if (frame.type == kRun) {
         run = RunRequest{};
-        if (run.parse(frame)) {
+        if (run.parse(frame, words)) {
             require(run.arguments[0] != nullptr);
-            for (const char* const* words : {run.arguments, run.environment, run.hidden, run.unwritable}) {
-                for (; *words != nullptr; ++words) {
-                    require_within(frame, *words);
+            for (const char* const* each : {run.arguments, run.environment, run.hidden, run.unwritable}) {
+                for (; *each != nullptr; ++each) {
+                    require_within(frame, *each);
                 }
             }
             for (const char* text : {run.root, run.host_name, run.group, run.user}) {
