@@ -111,6 +111,8 @@ void Containers::find_again(const std::shared_ptr<Container>& container, std::un
     if (channel.valid() && channel.send({{"do", "watch"}})) {
         const std::optional<Channel::Message> message = channel.receive();
         now = message ? state_in(message->what) : std::nullopt;
+        // Commands of the daemon before may run still.
+        container->last_exec = message ? static_cast<unsigned>(number_in(message->what, "last_exec")) : 0;
     }
     if (now && now->stage == RunState::Stage::running) {
         container->state = *now;

@@ -253,7 +253,7 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
             take_end(*container);
         }
         std::unique_lock lock{mutex_};
-        if (container->state.finished - container->state.started > kWell) {
+        if (watch && container->state.finished - container->state.started > kWell) {
             pause = kShortest;
         }
         if (container->was_stopped ||
@@ -417,6 +417,7 @@ void Containers::restart(const std::string& name, std::optional<seconds> timeout
         const std::lock_guard lock{mutex_};
         container->is_kept = true;
     }
+    ask(container->files, {{"do", "keep"}});
     stop_now(container, timeout, signal);
     start_now(container);
     tell(*container, "restart");

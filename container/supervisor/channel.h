@@ -5,19 +5,19 @@
 // connection:
 // {"is": "done"}, {"is": "failed", "why": TEXT, "status": N} or what stands below. Any number of connections.
 //
-//   watch                       {"is": "state", "state": RunState}, and again whenever that changes, until
-//                               the connection ends: with the supervisor
+//   watch                       {"is": "state", "state": RunState, "last_exec": N}, of which N is the largest
+//                               number of an exec so far (0: none); and again, without that, whenever the
+//                               state changes, until the connection ends: with the supervisor
 //   start                       runs the command once the machine is ready for it; done as soon as it is
-//   known attach, with a client       its socket becomes a client of the command: "input", "output", "errors"
-//   say
+//                               known
+//   attach, with a client       its socket becomes a client of the command: "input", "output", "errors" say
 //                               of which streams, "keys" (an array of bytes) is what it types to be detached,
 //                               "first" (hexadecimal) what it has sent already. Before start, too
 //   exec, with or without       runs a further command: "number" (1 and up, chosen by the daemon), "exec" (an
 //   a client                    ExecConfig), the rest as of attach. done once it runs; failed with a status
 //                               of 126 or 127 where it cannot: then the client stays the daemon's
 //   state-of-exec               {"is": "exec", "running": BOOL, "status": N}, of "number"; who watches is
-//   told
-//                               of each that ends after it had run: {"is": "exec-ended", "number": N,
+//                               told of each that ends after it had run: {"is": "exec-ended", "number": N,
 //                               "status": N}
 //   signal                      "value", to the command, or to the command "number" where that is there
 //   resize                      "rows", "columns", of the command, or of the command "number"
@@ -25,6 +25,8 @@
 //   group                       {"is": "group", "files": {NAME: TEXT}}: what the container's control group
 //                               (cgroup-v2) says of itself
 //   processes                   {"is": "processes", …}: a ProcessList (guest_process.h)
+//   keep                        the disk, which is to be brought up to date at the end whatever the RunFile
+//                               says: the container is to be started again
 //   end                         the machine, at once; the exit status is 137 unless there is one
 //
 // A client's socket carries what Docker's hijacked connections do: input as it is; output as it is where

@@ -128,6 +128,7 @@ void add_host_resolver(ContainerConfig& config) {
 }
 
 const std::string kTried = "cannot do what the daemon asks";
+const std::string kNoAnswer = "the guest's agent does not answer";
 
 }  // namespace
 
@@ -537,7 +538,7 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
     const std::string what = asked.text("do");
     if (what == "watch") {
         from->watches = true;
-        answer(from, {{"is", "state"}, {"state", state_.to_object()}});
+        answer(from, {{"is", "state"}, {"state", state_.to_object()}, {"last_exec", last_exec_}});
     } else if (what == "end") {
         kill();
         answer(from, {{"is", "done"}});
@@ -545,6 +546,11 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
         tell_exec(from, number_up_to(asked, "number", 1, kMostExecNumber));
     } else if (!command_ || is_done_) {
         refuse(from, state_.error.empty() ? "the container has ended" : state_.error, state_.exit_status);
+    } else if (what == "keep") {
+        run_.is_thrown_away = false;
+        answer(from, {{"is", "done"}});
+    } else if (client_->is_behind()) {
+        refuse(from, kNoAnswer, kFailed);
     } else if (what == "start") {
         if (state_.stage == RunState::Stage::running) {
             answer(from, {{"is", "done"}});
@@ -562,7 +568,7 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
     } else if (state_.stage != RunState::Stage::running || has_command_ended_) {
         refuse(from, "the container does not run", kFailed);
     } else if (questions_.size() > kMostQuestions) {
-        refuse(from, "the guest's agent does not answer", kFailed);
+        refuse(from, kNoAnswer, kFailed);
     } else if (what == "exec") {
         start_exec(from, message);
     } else if (what == "signal") {
@@ -604,7 +610,8 @@ void Supervisor::attach(SupervisedCommand& command, Channel::Message& message) {
 
 void Supervisor::start_exec(const Asker& asker, Channel::Message& message) {
     const JsonObject asked{message.what, kTried};
-    const uint32_t number = number_up_to(asked, "number", 1, kMostExecNumber) + 1;
+    const uint32_t given = number_up_to(asked, "number", 1, kMostExecNumber);
+    const uint32_t number = given + 1;
     const json::value* const config = message.what.if_contains("exec");
     if (config == nullptr || !config->is_object()) {
         asked.refuse("there is no command");
@@ -645,6 +652,7 @@ void Supervisor::start_exec(const Asker& asker, Channel::Message& message) {
     exec.command->expect();
     std::erase_if(ended_execs_, [&](const auto& each) { return each.first == number; });  // a daemon's before
     execs_.emplace(number, std::move(exec));
+    last_exec_ = std::max(last_exec_, given);
 }
 
 void Supervisor::end_exec(uint32_t number, int status) {

@@ -127,6 +127,7 @@ class Supervisor {
     std::unique_ptr<SupervisedCommand> command_;
     std::map<uint32_t, Exec> execs_;                    // by the agent's number
     std::deque<std::pair<uint32_t, int>> ended_execs_;  // their statuses, the oldest first
+    uint32_t last_exec_ = 0;                            // the daemon's number of the latest
     std::map<uint32_t, Question> questions_;            // likewise
     uint32_t next_question_;
     std::map<int, std::shared_ptr<Connection>> connections_;

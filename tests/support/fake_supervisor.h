@@ -133,7 +133,9 @@ class FakeSupervisor {
                 if (!message) {
                     channels.erase(channel);
                 } else if (message->what.at("do") == "watch") {
-                    channel->send(state_message());
+                    boost::json::object state = state_message();
+                    state["last_exec"] = execs_.empty() ? 0 : execs_.rbegin()->first;
+                    channel->send(state);
                     watchers_.push_back(std::move(*channel));
                     channels.erase(channel);
                 } else {

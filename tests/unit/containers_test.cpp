@@ -242,6 +242,8 @@ TEST_F(ContainersTest, GoWhenTheyAreToldTo) {
     const std::string other = started("two", passing);
     containers_->restart(other, 1s);
     EXPECT_EQ(containers_->find(other).stage, Stage::running);
+    EXPECT_THAT(supervisors_.wait_for(2).asked(), ElementsAre("start", "keep", "signal 15"))
+        << "what it has written is to be there after its restart";
     supervisors_.wait_for(3).end(0);
     EXPECT_THAT(actions_up_to("destroy"),
                 ElementsAre("create", "start", "kill", "die", "stop", "start", "restart", "die", "destroy"));
@@ -255,6 +257,7 @@ TEST_F(ContainersTest, AreFoundAgain) {
     const std::string runs = started("runs", open);
     const uint16_t port = containers_->find(runs).ports.at(0).host_port;
     EXPECT_GT(port, 0U);
+    containers_->start_exec(containers_->make_exec(runs, exec_of("ls")), std::nullopt);
     const std::string ends = started("ends", spec());
     const std::string is_killed = started("is_killed", spec());
     ContainerSpec always = spec();
@@ -275,6 +278,8 @@ TEST_F(ContainersTest, AreFoundAgain) {
 
     begin();
     EXPECT_EQ(wait_for(runs, Stage::running).ports.at(0).host_port, port);
+    EXPECT_EQ(containers_->find_exec(containers_->make_exec(runs, exec_of("ls"))).number, 2)
+        << "the first may run still";
     EXPECT_EQ(wait_for(ends, Stage::exited).state.exit_status, 5);
     EXPECT_EQ(wait_for(is_killed, Stage::exited).state.exit_status, 137);
     EXPECT_EQ(containers_->find(is_killed).state.error, "its supervisor was killed");

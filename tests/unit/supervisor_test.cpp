@@ -188,6 +188,27 @@ TEST_F(SupervisorTest, AThrownAwayGuestIsKilledAtOnce) {
     EXPECT_EQ(running_->wait().exit_status, 0);
 }
 
+TEST_F(SupervisorTest, AGuestThatIsKeptPowersOff) {
+    run_.is_thrown_away = true;
+    start();
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "keep"}})), "done");
+    EXPECT_EQ(end(3).exit_status, 3);
+}
+
+TEST_F(SupervisorTest, AnAgentThatTakesNothingIsGivenOnlySoMuch) {
+    start();
+    const object signal{{"do", "signal"}, {"value", 10}};
+    object answer;
+    constexpr int kMost = 100'000;  // of a dozen bytes and more
+    int count = 0;
+    for (; count < kMost && Supervised::kind(answer = running_->ask(signal)) == "done"; ++count) {
+    }
+    EXPECT_LT(count, kMost);
+    EXPECT_EQ(answer.at("why"), "the guest's agent does not answer");
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "end"}})), "done");
+    EXPECT_EQ(running_->wait().exit_status, 137);
+}
+
 TEST_F(SupervisorTest, OnlyItsFirstInputClientEndsTheInput) {
     run_.config.has_input = true;
     run_.input_ends_with_client = true;
@@ -384,6 +405,7 @@ TEST_F(SupervisorTest, RemembersHowFurtherCommandsEnded) {
     report(status(2, 8));
     EXPECT_EQ(ask(3, frame(agent::kStarted, 4)), R"({"is":"done"})");
     EXPECT_EQ(running_->ask({{"do", "state-of-exec"}, {"number", 1}}).at("status"), 8);
+    EXPECT_EQ(running_->ask({{"do", "watch"}}).at("last_exec"), 3);
     EXPECT_EQ(Supervised::kind(running_->ask({{"do", "end"}})), "done");
     EXPECT_EQ(running_->wait().exit_status, 137);
     std::vector<std::string> told;

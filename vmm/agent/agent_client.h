@@ -63,9 +63,12 @@ class AgentClient {
     /// Sends a request with the fields that `fill` puts in. False where they are too many; nothing is sent
     /// then. What the agent does not take yet waits.
     bool request(agent::Type type, uint32_t number, const Fill& fill);
+    /// Whether more waits for the agent than one that does its work leaves: nothing further should be asked.
+    [[nodiscard]] bool is_behind() const { return waiting_.size() > kMostWaiting; }
 
     /// Connections that have not said yet what they are; further ones wait to be accepted.
     static constexpr size_t kMostUnknown = 16;
+    static constexpr size_t kMostWaiting = size_t{256} << 10;  ///< bytes of requests
 
   private:
     struct Unknown {
