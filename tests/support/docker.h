@@ -86,6 +86,21 @@ class Docker : public testing::Test {
         return run_command("timeout 300 sh " + script.string());
     }
     static Ran docker(const std::string& words) { return shell("docker " + words); }
+    /// Whether the line succeeds within a minute.
+    static bool comes_true(const std::string& line) {
+        for (int tries = 0; tries < 60; ++tries) {
+            if (shell(line).status == 0) {
+                return true;
+            }
+            std::this_thread::sleep_for(std::chrono::seconds{1});
+        }
+        return false;
+    }
+    /// What the environment says, and otherwise this.
+    static unsigned number_from(const char* variable, unsigned otherwise) {
+        const char* text = std::getenv(variable);
+        return text == nullptr ? otherwise : static_cast<unsigned>(std::stoul(text));
+    }
 
     static inline std::unique_ptr<TemporaryFolder> folder;
     std::unique_ptr<Program> daemon_;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/debians_registry.h"
 #include "tests/support/docker.h"
 
 namespace hull::test {
@@ -21,11 +22,6 @@ using namespace std::chrono_literals;
 
 class DockerKills : public Docker {
   protected:
-    static unsigned number_from(const char* variable, unsigned otherwise) {
-        const char* text = std::getenv(variable);
-        return text == nullptr ? otherwise : static_cast<unsigned>(std::stoul(text));
-    }
-
     /// This daemon's supervisors, and all that they have started: machines, keepers and their helpers.
     static std::vector<pid_t> supervisors_and_below() {
         std::vector<pid_t> all;
@@ -50,17 +46,6 @@ class DockerKills : public Docker {
         }
         return all;
     }
-
-    /// Whether the line succeeds within a minute.
-    static bool comes_true(const std::string& line) {
-        for (int tries = 0; tries < 60; ++tries) {
-            if (shell(line).status == 0) {
-                return true;
-            }
-            std::this_thread::sleep_for(1s);
-        }
-        return false;
-    }
 };
 
 /// HULL_DAEMON_KILLS rounds (3), each with a row of commands under way, one of which is cut off.
@@ -69,7 +54,14 @@ TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
     std::cout << "HULL_DAEMON_KILLS_SEED=" << seed << "\n";
     std::minstd_rand random{seed};
     const auto below = [&](size_t end) { return std::uniform_int_distribution<size_t>{0, end - 1}(random); };
+    const DebiansRegistry registry;
+    const std::string image = registry.host() + "/library/box";
+    ASSERT_EQ(
+        shell("docker tag box " + image + " && docker push -q " + image + " && docker rmi " + image).status,
+        0);
     const std::vector<std::string> rows{
+        "docker pull -q " + image + "; docker run --rm " + image + " true; docker rmi " + image,
+        "docker save box | docker load; docker pull -q " + image + "; docker rmi " + image,
         "docker run --rm box true; docker run --rm box echo",
         "docker create --name made box true; docker start -a made; docker rm made",
         "docker run -d --name back -p 127.0.0.1:18082:80 box sleep 1000; docker stop -t 1 back; docker rm "
@@ -103,6 +95,9 @@ TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
         EXPECT_EQ(removed.status, 0) << removed.out;
         EXPECT_TRUE(comes_true("[ \"$(docker ps -aq | wc -l)\" = 1 ]")) << docker("ps -a").out;
         EXPECT_EQ(docker("run --rm box echo whole").out, "whole\n");
+        const Ran pulled = shell("docker pull -q " + image + " && docker run --rm " + image +
+                                 " echo whole && docker rmi -f " + image + " >/dev/null");
+        EXPECT_EQ(pulled.out, image + "\nwhole\n");
         if (HasFailure()) {
             break;
         }

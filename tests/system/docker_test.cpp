@@ -104,6 +104,26 @@ TEST_F(Docker, AContainerOutlivesItsDaemon) {
     EXPECT_EQ(docker("inspect -f '{{.RestartCount}}' gone").out, "1\n");
 }
 
+/// HULL_CONTAINERS at once (3).
+TEST_F(Docker, StartsAndEndsManyContainersAtOnce) {
+    const std::string count = std::to_string(number_from("HULL_CONTAINERS", 3));
+    const Ran started = shell("for n in $(seq " + count +
+                              "); do docker run -d --name c$n -p 80 box sh -c 'echo up $(hostname -i); while "
+                              ":; do echo c'$n' | nc -l -p 80; done' & done; wait");
+    EXPECT_THAT(started.out, MatchesRegex("([0-9a-f]{64}\n)*")) << "and nothing went wrong";
+    EXPECT_EQ(docker("ps -q | wc -l").out, count + "\n");
+    EXPECT_EQ(shell("for n in $(seq " + count + "); do docker logs c$n; done | sort -u | wc -l").out,
+              count + "\n")
+        << "each has an address of its own";
+    EXPECT_TRUE(comes_true("for n in $(seq " + count +
+                           "); do p=$(docker port c$n 80 | head -n 1) && [ \"$(nc -w 5 127.0.0.1 ${p##*:} "
+                           "</dev/null)\" = c$n ] || exit 1; done"));
+    const Ran ended = shell("for n in $(seq " + count + "); do docker stop -t 0 c$n & done; wait");
+    EXPECT_EQ(shell("docker ps -q; docker ps -aq --filter exited=137 | wc -l").out, count + "\n")
+        << ended.out;
+    EXPECT_EQ(docker("rm $(docker ps -aq) | wc -l").out, count + "\n");
+}
+
 TEST_F(Docker, GivesATerminal) {
     const Ran ran = shell(
         "script -qec 'stty rows 31 cols 97; docker run --rm -it box sh -c \"tty; sleep 1; stty size; exit "
