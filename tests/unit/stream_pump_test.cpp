@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,7 @@
 #include <thread>
 
 #include "tests/support/files.h"
+#include "tests/support/sockets.h"
 
 namespace hull {
 namespace {
@@ -94,6 +96,35 @@ TEST_F(StreamPumpTest, AReaderThatIsGoneIsToldToTheWriter) {
     run(std::move(sockets.one), std::move(pipe.write_end));
     EXPECT_EQ(send(sockets.other.get(), "y", 1, MSG_NOSIGNAL), -1);
     EXPECT_EQ(errno, EPIPE);
+}
+
+TEST_F(StreamPumpTest, AnEndDoesNotUndoWhatConnectsStill) {
+    const UniqueFd listener{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    sockaddr_in address = test::at("127.0.0.1", 0);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    ASSERT_EQ(bind(listener.get(), generic, size), 0);
+    ASSERT_EQ(listen(listener.get(), 0), 0);
+    ASSERT_EQ(getsockname(listener.get(), generic, &size), 0);
+    // Nobody takes the first, so that there is no room for the second yet.
+    std::array<UniqueFd, 2> clients;
+    for (UniqueFd& client : clients) {
+        client = UniqueFd{socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+        connect(client.get(), generic, size);
+    }
+    Sockets sockets = make_sockets();
+    sockets.other.reset();
+    bool has_come = false;
+    std::thread server{[&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds{100});
+        const UniqueFd first{accept(listener.get(), nullptr, nullptr)};
+        pollfd entry{listener.get(), POLLIN, 0};
+        has_come = poll(&entry, 1, 5000) == 1;
+    }};
+    const UniqueFd kept = duplicate(clients[1].get());
+    run(std::move(sockets.one), std::move(clients[1]));
+    server.join();
+    EXPECT_TRUE(has_come);
 }
 
 TEST_F(StreamPumpTest, WritesToARegularFile) {

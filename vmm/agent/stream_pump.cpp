@@ -37,7 +37,9 @@ StreamPump::StreamPump(EventLoop& loop, UniqueFd from, UniqueFd to, std::functio
       to_is_socket_{is_socket(to_.get())},
       from_is_socket_{is_socket(from_.get())},
       on_end_{std::move(on_end)} {
-    wait_for_room(false);
+    // Nothing is taken before it can be given: one that connects still would be undone by being told of an
+    // end.
+    wait_for_room(true);
 }
 
 StreamPump::~StreamPump() {

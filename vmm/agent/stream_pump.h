@@ -15,9 +15,10 @@ namespace hull {
 /// when nobody takes its bytes any more. For the event loop's thread; SIGPIPE is ignored.
 class StreamPump {
   public:
-    /// Carries at once. The descriptors may be such as others use too, so their modes are left alone: nothing
-    /// else reads from `from` meanwhile. `on_end` is called once, when nothing more will be carried; it may
-    /// destroy this object. `loop` outlives it.
+    /// Carries as soon as `to` takes something: it may be a socket that connects still. The descriptors may
+    /// be such as others use too, so their modes are left alone: nothing else reads from `from` meanwhile.
+    /// `on_end` is called once, when nothing more will be carried; it may destroy this object. `loop`
+    /// outlives it.
     StreamPump(EventLoop& loop, UniqueFd from, UniqueFd to, std::function<void()> on_end);
     StreamPump(const StreamPump&) = delete;
     StreamPump& operator=(const StreamPump&) = delete;
