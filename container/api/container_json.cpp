@@ -25,10 +25,6 @@ std::string key_of(const PortBinding& port) {
     return std::to_string(port.container_port) + "/" + port.protocol;
 }
 
-std::string host_address_of(const PortBinding& port) {
-    return port.host_address.empty() ? "0.0.0.0" : port.host_address;
-}
-
 /// Docker's ports, each with where it is at the host, or null.
 json::object ports_of(const ContainerView& container) {
     json::object all;
@@ -41,7 +37,7 @@ json::object ports_of(const ContainerView& container) {
             bindings = json::array{};
         }
         bindings.get_array().push_back(
-            {{"HostIp", host_address_of(port)}, {"HostPort", std::to_string(port.host_port)}});
+            {{"HostIp", port.host_address}, {"HostPort", std::to_string(port.host_port)}});
     }
     return all;
 }
@@ -132,7 +128,7 @@ json::array list_ports(const ContainerView& container) {
         }
     }
     for (const PortBinding& port : container.ports) {
-        all.push_back({{"IP", host_address_of(port)},
+        all.push_back({{"IP", port.host_address},
                        {"PrivatePort", port.container_port},
                        {"PublicPort", port.host_port},
                        {"Type", port.protocol}});

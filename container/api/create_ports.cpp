@@ -1,12 +1,11 @@
 #include "container/api/create_ports.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <charconv>
 
 #include "base/printable.h"
 #include "container/api/api_error.h"
+#include "container/network/socket_address.h"
 
 namespace hull::container {
 
@@ -39,10 +38,9 @@ PortBinding parse_port(const std::string& port, const JsonObject* binding) {
                        .host_port = 0};
     if (binding != nullptr) {
         result.host_address = binding->text("HostIp");
-        in_addr room{};
-        if (!result.host_address.empty() && inet_pton(AF_INET, result.host_address.c_str(), &room) != 1) {
+        if (!result.host_address.empty() && !SocketAddress::parse(result.host_address, 0)) {
             refuse("invalid port specification: the address " + in_quotes(result.host_address) +
-                   " at the host is not one of IPv4");
+                   " at the host is none");
         }
         const std::string host_port = binding->text("HostPort");
         const auto host_number = decimal(host_port.empty() ? "0" : host_port, kMost);

@@ -23,8 +23,10 @@ struct RestartPolicy {
 struct PortBinding {
     std::string protocol = "tcp";  ///< or "udp"
     uint16_t container_port = 0;
-    std::string host_address;  ///< IPv4; empty: all
-    uint16_t host_port = 0;    ///< 0: one that is free
+    std::string host_address{};  ///< of IPv4 or IPv6; empty: all of both
+    uint16_t host_port = 0;      ///< 0: one that is free
+
+    bool operator==(const PortBinding&) const = default;
 };
 
 /// Does not change once it is made; kept in config.json.

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -12,6 +12,7 @@
 #include "container/life/container_entry.h"
 #include "container/life/container_name.h"
 #include "container/life/container_record.h"
+#include "container/life/host_ports.h"
 
 namespace hull::container {
 
@@ -142,15 +143,8 @@ void Containers::find_again(const std::shared_ptr<Container>& container, std::un
 void Containers::take_network_of_run(Container& container) {
     const RunFile run = RunFile::read(container.files);
     container.endpoint = run.config.endpoint;
-    std::vector<PortBinding> ports = container.spec->ports;
-    const std::vector<std::string>& words = run.machine.ports;
-    for (size_t index = 0; index < ports.size() && index < words.size(); ++index) {
-        const size_t sign = words[index].find(':');
-        ports[index].host_address = words[index].substr(0, sign);
-        ports[index].host_port =
-            static_cast<uint16_t>(std::strtoul(words[index].c_str() + sign + 1, nullptr, 10));
-    }
-    container.ports = std::move(ports);
+    container.ports.clear();
+    std::ranges::transform(run.machine.ports, std::back_inserter(container.ports), port_of);
 }
 
 /// Its supervisor was killed, and has written nothing of that.

@@ -1,9 +1,6 @@
 // Of Containers: how they start, go on and end.
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +14,7 @@
 #include "base/small_file.h"
 #include "container/life/container_entry.h"
 #include "container/life/containers.h"
+#include "container/life/host_ports.h"
 
 namespace hull::container {
 
@@ -27,42 +25,6 @@ using std::chrono::system_clock;
 using Stage = ContainerView::Stage;
 
 namespace {
-
-/// A port that nobody has at the host, or this one; throws ApiError, as dockerd words it, where somebody has
-/// it.
-PortBinding take_port(PortBinding port, const std::string& container) {
-    const bool is_udp = port.protocol == "udp";
-    if (port.host_address.empty()) {
-        port.host_address = "0.0.0.0";
-    }
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port.host_port);
-    const UniqueFd fd{socket(AF_INET, (is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0)};
-    const int on = 1;
-    socklen_t size = sizeof address;
-    auto* const generic = reinterpret_cast<sockaddr*>(&address);
-    const bool is_address = inet_pton(AF_INET, port.host_address.c_str(), &address.sin_addr) == 1;
-    // As a server does, so that connections which are closing keep nobody away.
-    if (!is_udp) {
-        setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    }
-    errno = is_address ? errno : EINVAL;
-    if (!is_address || bind(fd.get(), generic, size) != 0 || getsockname(fd.get(), generic, &size) != 0) {
-        const std::string why = errno == EADDRINUSE ? "port is already allocated" : errno_text(errno);
-        throw ApiError{500, "driver failed programming external connectivity on endpoint " + container +
-                                ": Bind for " + port.host_address + ":" + std::to_string(port.host_port) +
-                                " failed: " + why};
-    }
-    port.host_port = ntohs(address.sin_port);
-    return port;
-}
-
-/// As virtio::PortForward has it.
-std::string forward_word(const PortBinding& port) {
-    return port.host_address + ":" + std::to_string(port.host_port) + ":" +
-           std::to_string(port.container_port) + (port.protocol == "udp" ? "/udp" : "");
-}
 
 /// Of a supervisor, begun at that time, that has not answered.
 std::string why_it_ended(const ContainerFiles& files, system_clock::time_point begun) {
@@ -162,8 +124,10 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     run.config.endpoint = endpoint;
     run.machine.ports.clear();  // of the run before, where another daemon had that
     for (const PortBinding& port : spec.ports) {
-        ports.push_back(take_port(port, name));
-        run.machine.ports.push_back(forward_word(ports.back()));
+        for (const PortBinding& found : find_host_ports(port, name)) {
+            ports.push_back(found);
+            run.machine.ports.push_back(port_word(found));
+        }
     }
     const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
     run.machine.kernel = kernel.kernel;

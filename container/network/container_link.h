@@ -6,6 +6,7 @@
 
 #include "base/unique_fd.h"
 #include "container/network/firewall.h"
+#include "container/network/published_port.h"
 #include "container/network/subnet.h"
 
 namespace hull::container {
@@ -14,9 +15,9 @@ namespace hull::container {
 /// host can take. All of it goes with this object or its process, however that ends. One thread.
 class ContainerLink {
   public:
-    /// `id` has twelve digits at most. `ports` are as of container_rules(). Throws Error (no_resources),
-    /// worded as dockerd does where a port is taken.
-    ContainerLink(const std::string& id, const Endpoint& endpoint, const std::vector<std::string>& ports);
+    /// `id` has twelve digits at most. `ports` are of IPv4. Throws Error (no_resources), worded as dockerd
+    /// does where a port is taken.
+    ContainerLink(const std::string& id, const Endpoint& endpoint, const std::vector<PublishedPort>& ports);
     ContainerLink(const ContainerLink&) = delete;
     ContainerLink& operator=(const ContainerLink&) = delete;
 

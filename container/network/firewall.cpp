@@ -1,13 +1,11 @@
 #include "container/network/firewall.h"
 
-#include <arpa/inet.h>
 #include <nftables/libnftables.h>
 
 #include <sstream>
 
 #include "base/error.h"
 #include "base/printable.h"
-#include "vmm/machine/net_config.h"
 
 namespace hull::container {
 
@@ -20,15 +18,11 @@ std::string in_quotes(const std::string& name) {
 }
 
 /// "tcp dport 8080 dnat to 172.17.0.2:80".
-std::string port_rule(const std::string& word, const std::string& address) {
-    const auto port = virtio::PortForward::parse(word);
-    if (!port) {
-        throw Error{ExitStatus::bad_file, "cannot publish a port", "'" + word + "' does not say which"};
-    }
-    const uint32_t host = ntohl(port->host_address.s_addr);
-    return (host == 0 ? "" : "ip daddr " + address_text(host) + " ") + (port->udp ? "udp" : "tcp") +
-           " dport " + std::to_string(port->host_port) + " dnat to " + address + ":" +
-           std::to_string(port->guest_port) + "\n";
+std::string port_rule(const PublishedPort& port, const std::string& address) {
+    const std::string ip = port.host.ip();
+    return (ip == "0.0.0.0" ? "" : "ip daddr " + ip + " ") + (port.is_udp ? "udp" : "tcp") + " dport " +
+           std::to_string(port.host.port()) + " dnat to " + address + ":" + std::to_string(port.guest_port) +
+           "\n";
 }
 
 }  // namespace
@@ -66,7 +60,7 @@ std::string no_bridge_rules(const std::string& bridge) {
 }
 
 std::string container_rules(const std::string& name, const std::string& tap, const Endpoint& endpoint,
-                            const std::vector<std::string>& ports) {
+                            const std::vector<PublishedPort>& ports) {
     const std::string address = address_text(endpoint.address);
     const std::string mac = mac_of(endpoint.address);
     std::string rules = "table netdev " + name +
@@ -83,7 +77,7 @@ std::string container_rules(const std::string& name, const std::string& tap, con
         return rules;
     }
     rules += "table ip " + name + " {\nflags owner;\nchain published {\n";
-    for (const std::string& port : ports) {
+    for (const PublishedPort& port : ports) {
         rules += port_rule(port, address);
     }
     return rules +

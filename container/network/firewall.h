@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "container/network/published_port.h"
 #include "container/network/subnet.h"
 
 struct nft_ctx;
@@ -18,10 +19,10 @@ std::string bridge_rules(const std::string& bridge, const Subnet& subnet);
 std::string no_bridge_rules(const std::string& bridge);
 
 /// A container's own: that what comes from its tap device has its addresses, and where its published ports
-/// lead, each "HOSTIP:PORT:GUESTPORT[/udp]". They are in tables (`name`) that the kernel removes with the
-/// Firewall that has made them, whoever dies.
+/// lead, which are of IPv4. They are in tables (`name`) that the kernel removes with the Firewall that has
+/// made them, whoever dies.
 std::string container_rules(const std::string& name, const std::string& tap, const Endpoint& endpoint,
-                            const std::vector<std::string>& ports);
+                            const std::vector<PublishedPort>& ports);
 
 /// Lets the bridge's packets through the chain that Docker leaves to others (ip filter DOCKER-USER), behind
 /// which it drops what it does not know. `listing` is that chain as list_docker_chain() has it: what is of

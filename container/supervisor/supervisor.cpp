@@ -12,6 +12,7 @@
 #include <charconv>
 #include <cstdio>
 #include <ctime>
+#include <iterator>
 
 #include "base/printable.h"
 #include "base/signals.h"
@@ -166,6 +167,7 @@ void Supervisor::run() {
     for (const auto& [number, exec] : execs_) {
         end_exec(number, kBySignal + SIGKILL);  // with the container
     }
+    relay_.reset();
     link_.reset();  // so that its address and ports are free when that is told
     state_.stage = RunState::Stage::ended;
     state_.is_paused = false;
@@ -196,13 +198,22 @@ void Supervisor::boot() {
     words_from_ = UniqueFd{ends[0]};
     words_to_ = UniqueFd{ends[1]};
     wait_for_disk();
+    const PortWays ways = PortWays::of(published_ports(run_.machine.ports), run_.config.endpoint);
+    run_.machine.ports.clear();
+    std::ranges::transform(ways.direct, std::back_inserter(run_.machine.ports), &PublishedPort::text);
+    if (!ways.relayed.empty()) {
+        relay_.emplace(ways.relayed);
+    }
     if (run_.config.endpoint) {
         add_host_resolver(run_.config);
-        link_.emplace(files_.folder.filename(), *run_.config.endpoint, run_.machine.ports);
+        link_.emplace(files_.folder.filename(), *run_.config.endpoint, ways.direct);
         run_.machine.words.insert(run_.machine.words.end(), {"--net", link_->net_word()});
     }
     machine_.emplace(run_.config, run_.machine, files_.folder, words_to_.get());
     words_to_.reset();
+    if (relay_) {
+        relay_->start();  // not before: a process with threads cannot make the machine's
+    }
     client_.emplace(
         loop_, std::move(machine_->listener),
         AgentClient::Events{

@@ -18,6 +18,7 @@
 #include "container/machine/container_guest.h"
 #include "container/machine/container_machine.h"
 #include "container/network/container_link.h"
+#include "container/network/port_relay.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/guest_process.h"
@@ -31,7 +32,7 @@ namespace hull::container {
 /// Runs one container, once: boots its machine, runs its command when it is told to, and does what is asked
 /// over its socket (channel.h), until the command has ended. How that went is in the container's folder then.
 /// The guest is held for hostile: what fails there is told as the container's failure. One for a process,
-/// which has one thread.
+/// which has one thread until then.
 class Supervisor {
   public:
     /// `listener` is where the daemon's connections arrive. Blocks SIGTERM and SIGINT, which end the machine.
@@ -145,6 +146,7 @@ class Supervisor {
     UniqueFd words_from_;  // what the machine's process says when it fails
     UniqueFd words_to_;
     std::string words_;
+    std::optional<PortRelay> relay_;
     std::optional<ContainerLink> link_;  // where it is on a bridge
     std::optional<StartedMachine> machine_;
     std::optional<AgentClient> client_;

@@ -67,11 +67,16 @@ class Docker : public testing::Test {
         return found;
     }
 
-    void start_daemon() {
+    void start_daemon(const std::vector<std::string>& options = {}) {
         const char* given = std::getenv("HULL_TEST_BINARY");
-        daemon_ = std::make_unique<Program>(
-            std::vector<std::string>{given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given,
-                                     "daemon", "--socket", socket(), "--data-root", root()});
+        std::vector<std::string> words{given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given,
+                                       "daemon",
+                                       "--socket",
+                                       socket(),
+                                       "--data-root",
+                                       root()};
+        words.insert(words.end(), options.begin(), options.end());
+        daemon_ = std::make_unique<Program>(words);
         for (int tries = 0; tries < 2000 && !connect_unix(socket()).valid(); ++tries) {
             std::this_thread::sleep_for(std::chrono::milliseconds{10});
         }

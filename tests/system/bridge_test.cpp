@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "container/network/socket_address.h"
 #include "tests/support/docker.h"
 
 namespace hull::test {
@@ -39,7 +40,9 @@ class Bridge : public Docker {
             "outside && "
             "ip addr add 10.77.0.1/24 dev out0 && ip link set out0 up && "
             "ip -n outside addr add 10.77.0.2/24 dev out1 && ip -n outside link set out1 up && "
-            "ip -n outside link set lo up && ip -n outside route add default via 10.77.0.1");
+            "ip -n outside link set lo up && ip -n outside route add default via 10.77.0.1 && "
+            "ip addr add fd00:77::1/64 dev out0 nodad && ip -n outside addr add fd00:77::2/64 dev out1 "
+            "nodad");
         ASSERT_EQ(made.status, 0) << made.out;
         rules_ = rules();
         Docker::SetUp();
@@ -61,7 +64,7 @@ class Bridge : public Docker {
         ASSERT_EQ(ran.status, 0) << ran.out;
         EXPECT_EQ(patient_fetch(address_of(name).c_str(), 80), name + "\n");
     }
-    /// As fetch(), where the server may not be there yet.
+    /// What a program gets from a TCP port by saying nothing, where the server may not be there yet.
     static std::string patient_fetch(const char* address, uint16_t port) {
         std::string answer;
         for (int tries = 0; tries < 50 && answer.empty(); ++tries) {
@@ -70,12 +73,22 @@ class Bridge : public Docker {
         }
         return answer;
     }
+    /// Of IPv4 or IPv6.
+    static std::string fetch(const char* address, uint16_t port) {
+        const auto target = container::SocketAddress::parse(address, port).value();
+        const UniqueFd fd{::socket(target.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        if (connect(fd.get(), target.get(), target.size()) != 0) {
+            return "";
+        }
+        shutdown(fd.get(), SHUT_WR);
+        return read_up_to(fd.get(), 1000);
+    }
     /// What a datagram to the port is answered with.
     static std::string ask_by_udp(const char* address, uint16_t port) {
+        const auto target = container::SocketAddress::parse(address, port).value();
         for (int tries = 0; tries < 10; ++tries) {
-            const UniqueFd fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-            const sockaddr_in target = at(address, port);
-            connect(fd.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target);
+            const UniqueFd fd{::socket(target.get()->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+            connect(fd.get(), target.get(), target.size());
             send(fd.get(), "?", 1, 0);
             pollfd entry{fd.get(), POLLIN, 0};
             std::array<char, 100> room{};
@@ -154,6 +167,51 @@ TEST_F(Bridge, PortsAreReachedFromEverywhere) {
     EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
     EXPECT_EQ(docker("rm -f web").status, 0);
     EXPECT_EQ(bind(rival.get(), reinterpret_cast<const sockaddr*>(&taken), sizeof taken), 0);
+}
+
+TEST_F(Bridge, PortsAreReachedByIPv6) {
+    serve("web", "-p 18081:80 -p 18081:53/udp -p [::1]:18082:80");
+    const std::string shown =
+        "53/udp -> 0.0.0.0:18081\n53/udp -> [::]:18081\n80/tcp -> 0.0.0.0:18081\n80/tcp -> [::1]:18082\n"
+        "80/tcp -> [::]:18081\n";
+    EXPECT_EQ(docker("port web | sort").out, shown);
+    EXPECT_THAT(docker("ps --format '{{.Ports}}'").out, HasSubstr("[::1]:18082->80/tcp"));
+    EXPECT_EQ(patient_fetch("::1", 18081), "web\n");
+    EXPECT_EQ(fetch("fd00:77::1", 18081), "web\n");
+    EXPECT_EQ(fetch("::1", 18082), "web\n");
+    EXPECT_EQ(fetch("fd00:77::1", 18082), "");
+    EXPECT_EQ(fetch("127.0.0.1", 18082), "");
+    EXPECT_EQ(outside([] { return fetch("fd00:77::1", 18081); }), "web\n");
+    EXPECT_EQ(ask_by_udp("::1", 18081), "web\n");
+    EXPECT_EQ(outside([] { return ask_by_udp("fd00:77::1", 18081); }), "web\n");
+    daemon_->end(SIGKILL);
+    EXPECT_EQ(fetch("::1", 18081), "web\n");
+    start_daemon();
+    EXPECT_EQ(docker("port web | sort").out, shown);
+    // Somebody may have it there alone.
+    EXPECT_THAT(docker("run --rm -p [::1]:18082:80 box").out,
+                HasSubstr("Bind for ::1:18082 failed: port is already allocated"));
+    EXPECT_EQ(docker("rm -f web").status, 0);
+    EXPECT_EQ(fetch("::1", 18081), "");
+    // A host without IPv6 is not told of any, as Docker has it.
+    const auto set_ipv6_off = [](const char* value) {
+        run_command("echo " + std::string{value} + " > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    };
+    set_ipv6_off("1");
+    EXPECT_EQ(docker("run -d --name old -p 18083:80 box sleep 60").status, 0);
+    EXPECT_EQ(docker("port old").out, "80/tcp -> 0.0.0.0:18083\n");
+    set_ipv6_off("0");
+}
+
+TEST_F(Bridge, TheUserNetworkIsReachedByIPv6Too) {
+    daemon_->end(SIGTERM);
+    start_daemon({"--no-bridge"});
+    EXPECT_EQ(docker("run -d -p 18081:80 -p [::1]:18082:80 -p [::1]:18082:53/udp answers answer web").status,
+              0);
+    EXPECT_EQ(patient_fetch("::1", 18081), "web\n");
+    EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
+    EXPECT_EQ(patient_fetch("::1", 18082), "web\n");
+    EXPECT_EQ(ask_by_udp("::1", 18082), "web\n");
 }
 
 TEST_F(Bridge, ContainersGetOutAndOthersDoNotGetIn) {

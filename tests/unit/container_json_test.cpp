@@ -51,7 +51,7 @@ const ContainerView kPublished = [] {
     ContainerView container = running(view(
         R"({"Image":"box:1","Labels":{"a":"b"},"ExposedPorts":{"443/tcp":{}},"HostConfig":{"PortBindings":)"
         R"({"80/tcp":[{"HostPort":"8080"}],"53/udp":[{"HostIp":"127.0.0.1","HostPort":""}]}}})"));
-    container.ports = {{"tcp", 80, "", 8080}, {"udp", 53, "127.0.0.1", 4000}};
+    container.ports = {{"tcp", 80, "0.0.0.0", 8080}, {"tcp", 80, "::", 8080}, {"udp", 53, "127.0.0.1", 4000}};
     return container;
 }();
 
@@ -93,7 +93,8 @@ TEST(ContainerJson, IsInspectedWithAllThatClientsLookFor) {
     EXPECT_EQ(shown.at_pointer("/Config/Tty"), false);
     EXPECT_EQ(shown.at_pointer("/HostConfig/LogConfig/Type"), "json-file");
     EXPECT_EQ(json::serialize(shown.at_pointer("/NetworkSettings/Ports")),
-              R"({"443/tcp":null,"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}],)"
+              R"({"443/tcp":null,"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},)"
+              R"({"HostIp":"::","HostPort":"8080"}],)"
               R"("53/udp":[{"HostIp":"127.0.0.1","HostPort":"4000"}]})");
     EXPECT_TRUE(shown.at_pointer("/NetworkSettings/Networks").as_object().contains("bridge"));
     EXPECT_EQ(shown.at("LogPath"), "/containers/cccccccccccc/json.log");
@@ -117,6 +118,7 @@ TEST(ContainerJson, IsListedAsDockerPsReadsIt) {
     EXPECT_EQ(
         json::serialize(shown.at("Ports")),
         R"([{"PrivatePort":443,"Type":"tcp"},{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},)"
+        R"({"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},)"
         R"({"IP":"127.0.0.1","PrivatePort":53,"PublicPort":4000,"Type":"udp"}])");
 }
 

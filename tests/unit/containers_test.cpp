@@ -253,10 +253,10 @@ TEST_F(ContainersTest, GoWhenTheyAreToldTo) {
 
 TEST_F(ContainersTest, AreFoundAgain) {
     ContainerSpec open = spec();
-    open.ports = {{.container_port = 80, .host_address = "127.0.0.1"}};
+    open.ports = {{.container_port = 80, .host_address = "127.0.0.1"}, {"udp", 53, "", 0}};
     const std::string runs = started("runs", open);
-    const uint16_t port = containers_->find(runs).ports.at(0).host_port;
-    EXPECT_GT(port, 0U);
+    const std::vector<PortBinding> ports = containers_->find(runs).ports;
+    EXPECT_GT(ports.at(0).host_port, 0U);
     containers_->start_exec(containers_->make_exec(runs, exec_of("ls")), std::nullopt);
     const std::string ends = started("ends", spec());
     const std::string is_killed = started("is_killed", spec());
@@ -277,7 +277,7 @@ TEST_F(ContainersTest, AreFoundAgain) {
     std::this_thread::sleep_for(50ms);
 
     begin();
-    EXPECT_EQ(wait_for(runs, Stage::running).ports.at(0).host_port, port);
+    EXPECT_EQ(wait_for(runs, Stage::running).ports, ports);
     EXPECT_EQ(containers_->find_exec(containers_->make_exec(runs, exec_of("ls"))).number, 2)
         << "the first may run still";
     EXPECT_EQ(wait_for(ends, Stage::exited).state.exit_status, 5);

@@ -148,6 +148,8 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
              return s.ports.size() == 1 && s.ports[0].container_port == 80 && s.ports[0].host_port == 8080 &&
                     s.ports[0].protocol == "tcp" && s.ports[0].host_address.empty();
          }},
+        {"-p [::1]:8080:80", host(R"("PortBindings":{"80/tcp":[{"HostIp":"::1","HostPort":"8080"}]})"),
+         [](const auto& s) { return s.ports.size() == 1 && s.ports[0].host_address == "::1"; }},
         {"-p 127.0.0.1::9/udp", host(R"("PortBindings":{"9/udp":[{"HostIp":"127.0.0.1","HostPort":""}]})"),
          [](const auto& s) {
              return s.ports.size() == 1 && s.ports[0].protocol == "udp" && s.ports[0].host_port == 0 &&
@@ -349,7 +351,7 @@ TEST(CreateBody, RefusesWrongFormsWithDockersWords) {
         {host(R"("PortBindings":{"80/tcp":[{"HostPort":"8000-8010"}]})"), "ranges are not supported"},
         {host(R"("PortBindings":{"80/tcp":[{"HostPort":"65536"}]})"), "invalid port specification"},
         {host(R"("PortBindings":{"80/tcp":[{"HostPort":8080}]})"), "'HostPort' is no text"},
-        {host(R"("PortBindings":{"80/tcp":[{"HostIp":"::1"}]})"), "IPv4"},
+        {host(R"("PortBindings":{"80/tcp":[{"HostIp":"::x"}]})"), "the address \"::x\" at the host is none"},
         {host(R"("PortBindings":{"80/tcp":{}})"), "no list"},
         {host(R"("NetworkMode":"none","PortBindings":{"80/tcp":[{"HostPort":"1"}]})"), "conflicting options"},
         {host(R"("ExtraHosts":["a"])"), "bad format for add-host: \"a\""},
