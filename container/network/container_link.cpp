@@ -1,24 +1,45 @@
 #include "container/network/container_link.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "container/network/flows.h"
 #include "container/network/links.h"
 
 namespace hull::container {
 
 ContainerLink::ContainerLink(const std::string& id, const Endpoint& endpoint,
-                             const std::vector<PublishedPort>& ports) {
+                             const std::vector<PublishedPort>& ports)
+    : address_{endpoint.address}, ports_{ports}, firewall_{std::in_place} {
     for (const PublishedPort& port : ports) {
         reserved_.push_back(port.take());
     }
     const std::string tap = "tap" + id;
     tap_ = make_tap(tap);
-    firewall_.apply(container_rules("hull-" + id, tap, endpoint, ports));
+    firewall_->apply(container_rules("hull-" + id, tap, endpoint, ports));
     // Not before the rules are there, which lead every packet for the port away: nobody takes who connects
     // here.
     for (size_t index = 0; index < ports.size(); ++index) {
         ports[index].listen_at(reserved_[index]);
     }
+    forget_flows();
     join_bridge(tap, endpoint.bridge);  // by then nothing unlawful can come from it
     net_word_ = "tap=" + tap + ",mac=" + mac_of(endpoint.address);
+}
+
+ContainerLink::~ContainerLink() {
+    firewall_.reset();  // first, or the next datagram would have it remembered again
+    forget_flows();
+}
+
+void ContainerLink::forget_flows() const {
+    const bool has_udp = std::ranges::any_of(ports_, &PublishedPort::is_udp);
+    if (has_udp && !container::forget_flows(address_, ports_)) {
+        log_warning(
+            "who sends to published UDP ports all the time may be led to where they led before: the "
+            "host's kernel does not list its connections (load the module nf_conntrack_netlink)");
+    }
 }
 
 }  // namespace hull::container

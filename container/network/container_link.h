@@ -1,6 +1,8 @@
 // What a container on a bridge has of the host's network while it runs.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,14 +22,20 @@ class ContainerLink {
     ContainerLink(const std::string& id, const Endpoint& endpoint, const std::vector<PublishedPort>& ports);
     ContainerLink(const ContainerLink&) = delete;
     ContainerLink& operator=(const ContainerLink&) = delete;
+    ~ContainerLink();
 
     /// For `hull boot --net`.
     [[nodiscard]] const std::string& net_word() const { return net_word_; }
 
   private:
+    /// Nobody who sends datagrams to the container's ports is led to where they led before.
+    void forget_flows() const;
+
+    uint32_t address_;
+    std::vector<PublishedPort> ports_;
     std::vector<UniqueFd> reserved_;
     UniqueFd tap_;
-    Firewall firewall_;
+    std::optional<Firewall> firewall_;
     std::string net_word_;
 };
 

@@ -52,15 +52,12 @@ class Message {
     alignas(cmsghdr) char control_[CMSG_SPACE(sizeof(in6_pktinfo))]{};
 };
 
-/// This host's, as others see it; 0.0.0.0 where it has none. Nothing is sent to find out.
-SocketAddress outward_address() {
-    constexpr uint32_t kElsewhere = 0xc000'0201;  // 192.0.2.1, which is nobody's
-    const SocketAddress elsewhere{kElsewhere, 1};
-    const UniqueFd fd{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-    if (connect(fd.get(), elsewhere.get(), elsewhere.size()) != 0) {
-        return {};
-    }
-    return SocketAddress::parse(SocketAddress::of(fd.get()).ip(), 0).value_or(SocketAddress{});
+/// One of this host's that is not its loopback's; 0.0.0.0 where it has none.
+SocketAddress other_address() {
+    const std::vector<std::string> own = own_addresses();
+    const auto found =
+        std::ranges::find_if(own, [](const std::string& ip) { return !ip.starts_with("127."); });
+    return found == own.end() ? SocketAddress{} : SocketAddress::parse(*found, 0).value();
 }
 
 }  // namespace
@@ -131,7 +128,7 @@ DatagramRelay::Clients::iterator DatagramRelay::add_client(const Port& port, con
     UniqueFd fd{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     // A user network lets no guest answer to the loopback, but where that is asked for.
     if (port.to.ip() == "127.0.0.1") {
-        const SocketAddress from = outward_address();
+        const SocketAddress from = other_address();
         bind(fd.get(), from.get(), from.size());
     }
     if (!fd.valid() || connect(fd.get(), port.to.get(), port.to.size()) != 0) {

@@ -1,9 +1,11 @@
 #include "container/network/socket_address.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <string.h>
 
 #include <array>
+#include <memory>
 
 namespace hull::container {
 
@@ -50,6 +52,21 @@ std::string SocketAddress::ip() const {
 uint16_t SocketAddress::port() const {
     return ntohs(is_ipv6() ? reinterpret_cast<const sockaddr_in6&>(storage_).sin6_port
                            : reinterpret_cast<const sockaddr_in&>(storage_).sin_port);
+}
+
+std::vector<std::string> own_addresses() {
+    ifaddrs* first = nullptr;
+    getifaddrs(&first);
+    const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> all{first, freeifaddrs};
+    std::vector<std::string> found;
+    for (const ifaddrs* each = all.get(); each != nullptr; each = each->ifa_next) {
+        if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET) {
+            sockaddr_in address{};
+            memcpy(&address, each->ifa_addr, sizeof address);
+            found.push_back(SocketAddress{ntohl(address.sin_addr.s_addr), 0}.ip());
+        }
+    }
+    return found;
 }
 
 }  // namespace hull::container

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace hull::container {
 
@@ -31,5 +32,8 @@ class SocketAddress {
   private:
     sockaddr_storage storage_{};
 };
+
+/// This host's of IPv4, without ports.
+std::vector<std::string> own_addresses();
 
 }  // namespace hull::container

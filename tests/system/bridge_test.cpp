@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <string>
 #include <thread>
@@ -212,6 +213,40 @@ TEST_F(Bridge, TheUserNetworkIsReachedByIPv6Too) {
     EXPECT_EQ(patient_fetch("127.0.0.1", 18081), "web\n");
     EXPECT_EQ(patient_fetch("::1", 18082), "web\n");
     EXPECT_EQ(ask_by_udp("::1", 18082), "web\n");
+}
+
+TEST_F(Bridge, WhoSendsAllTheTimeIsLedToTheContainerThatIsThere) {
+    // From one socket, so that the host's kernel holds it for one conversation, begun before there is a
+    // container, and led on to the first one when that is gone.
+    const UniqueFd client{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    std::atomic<bool> is_over = false;
+    std::thread sender{[&] {
+        const sockaddr_in port = at("10.77.0.1", 18081);
+        while (!is_over) {
+            sendto(client.get(), "?", 1, 0, reinterpret_cast<const sockaddr*>(&port), sizeof port);
+            std::this_thread::sleep_for(100ms);
+        }
+    }};
+    const auto is_answered_by = [&](const std::string& name) {
+        pollfd entry{client.get(), POLLIN, 0};
+        std::array<char, 100> room{};
+        while (poll(&entry, 1, 5000) == 1) {
+            const ssize_t got = recv(client.get(), room.data(), room.size(), 0);
+            if (got > 0 && std::string{room.data(), static_cast<size_t>(got)} == name + "\n") {
+                return true;
+            }
+        }
+        return false;
+    };
+    std::this_thread::sleep_for(200ms);
+    serve("one", "-p 18081:53/udp");
+    EXPECT_TRUE(is_answered_by("one"));
+    EXPECT_EQ(docker("rm -f one").status, 0);
+    EXPECT_EQ(docker("run -d box sleep 600").status, 0);  // which has its address now
+    serve("two", "-p 18081:53/udp");
+    EXPECT_TRUE(is_answered_by("two"));
+    is_over = true;
+    sender.join();
 }
 
 TEST_F(Bridge, ContainersGetOutAndOthersDoNotGetIn) {
