@@ -377,6 +377,14 @@ TEST(Vsock, IsAnAddressAndASocket) {
     }
 }
 
+std::string many_parts(size_t count) {
+    std::string all;
+    for (size_t number = 0; number < count; ++number) {
+        all += ",part=/x";
+    }
+    return all;
+}
+
 TEST(ShareConfig, WrongFormsAreTold) {
     struct Row {
         std::string text;
@@ -393,11 +401,15 @@ TEST(ShareConfig, WrongFormsAreTold) {
         {std::string{"tag=a\0b,path=/x", 16}, {"cannot use --share 'tag=a"}},
         {"tag=t,path=/x,readonly=yes", {"'readonly=yes' has no meaning"}},
         {"tag=t,path=/x,path=/y", {"'path' comes twice"}},
-        {"tag=t,path=/x,fast", {"'fast' has no meaning", "written twice"}},
+        {"tag=t,path=/x,fast", {"'fast' has no meaning", "readonly-part=PATH"}},
+        {"tag=t,path=/x,part=/y", {"one folder or has parts"}},
+        {"tag=t,part=/x,part=", {"a part has no path"}},
+        {"tag=t" + many_parts(257), {"257 parts", "at most 256"}},
     };
     for (const Row& row : rows) {
         expect_error([&] { ShareConfig::parse(row.text); }, ExitStatus::usage, row.told);
     }
+    EXPECT_EQ(ShareConfig::parse("tag=t" + many_parts(256)).parts.size(), 256U);
     EXPECT_EQ(ShareConfig::parse("tag=" + std::string(36, 't') + ",path=/x").tag.size(), 36U);
 }
 
@@ -540,7 +552,8 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.hugepages = true;
     config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e"),
                     DiskConfig::parse("socket=/s,,1,queues=2,id=q")};
-    config.shares = {ShareConfig::parse("tag=src,path=/a,,b,readonly"), ShareConfig::parse("path=.,tag=t=1")};
+    config.shares = {ShareConfig::parse("tag=src,path=/a,,b,readonly"), ShareConfig::parse("path=.,tag=t=1"),
+                     ShareConfig::parse("tag=p,part=/a,,b,readonly-part=/c,part=/d")};
     config.bus = VirtioBus::mmio;
     config.nets = {
         NetConfig::parse("tap=t0"),
@@ -579,6 +592,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"net", "socket=/v,,1,vhost-user,mtu=1500"},
         {"share", "tag=src,path=/a,,b,readonly"},
         {"share", "tag=t=1,path=."},
+        {"share", "tag=p,part=/a,,b,readonly-part=/c,part=/d"},
         {"vsock", "cid=3,socket=/run/v"},
         {"rng", "true"},
         {"console", "virtio:file:/tmp/out"},

@@ -7,14 +7,22 @@
 
 namespace hull {
 
-/// A folder of the host's that the guest can mount.
+/// A folder of the host's that the guest can mount, or several files and folders in one that the guest finds
+/// in it by their numbers, from 1 on.
 struct ShareConfig {
-    std::string tag;             ///< the name by which the guest mounts it
-    std::filesystem::path path;  ///< the folder
-    bool readonly = false;       ///< for the guest
+    struct Part {
+        std::filesystem::path path{};
+        bool readonly = false;  ///< for the guest
+    };
+    static constexpr size_t kMostParts = 256;
 
-    /// "tag=T,path=DIR[,readonly]", as on the command line; a comma in T or DIR is written twice. Throws
-    /// Error (usage).
+    std::string tag;             ///< the name by which the guest mounts it
+    std::filesystem::path path;  ///< the folder; empty: there are parts
+    std::vector<Part> parts{};
+    bool readonly = false;  ///< for the guest, all of it
+
+    /// "tag=T,path=DIR[,readonly]", or "tag=T" and ",part=PATH" or ",readonly-part=PATH" for each part, as on
+    /// the command line; a comma in T, DIR or PATH is written twice. Throws Error (usage).
     static ShareConfig parse(const std::string& text);
     [[nodiscard]] std::string text() const;
 };

@@ -251,8 +251,16 @@ void limit_io(jail::Cgroup& group, const MachineConfig& config, const MachineFil
         ++image;
     }
     for (const ShareConfig& share : config.shares) {
-        const UniqueFd folder{open(share.path.c_str(), O_PATH | O_CLOEXEC)};
-        group.limit_io(limit, folder.get(), share.path);
+        const auto limit_at = [&](const std::filesystem::path& path) {
+            const UniqueFd place{open(path.c_str(), O_PATH | O_CLOEXEC)};
+            group.limit_io(limit, place.get(), path);
+        };
+        if (!share.path.empty()) {
+            limit_at(share.path);
+        }
+        for (const ShareConfig::Part& part : share.parts) {
+            limit_at(part.path);
+        }
     }
 }
 

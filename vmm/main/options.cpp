@@ -53,7 +53,10 @@ options::options_description describe() {
          "socket=PATH,vhost-user for a vhost-user-net server, and behind any of them "
          "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")  //
         ("share", text()->value_name("tag=T,path=DIR[,readonly]"),
-         "folder that the guest can mount (mount -t virtiofs T /mnt); may be given several times")  //
+         "folder that the guest can mount (mount -t virtiofs T /mnt); may be given several times; "
+         "part=PATH and readonly-part=PATH instead of the path, as often as wanted: files and folders that "
+         "are "
+         "in it as 1, 2 and so on")  //
         ("vsock", text()->value_name("cid=N,…"),
          "socket device (virtio-vsock) for streams between the guest and unix sockets of the host; "
          "cid=N,socket=PATH")                                                                 //

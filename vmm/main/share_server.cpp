@@ -70,22 +70,75 @@ void raise_limit_of_files() {
     }
 }
 
+/// A part of what is shared, before the scratch tmpfs hides where it may lie.
+struct OpenedPart {
+    UniqueFd mount;
+    bool is_folder;
+};
+
+std::string open_parts(const ShareConfig& share, std::vector<OpenedPart>& opened) {
+    const auto open_part = [&](const fs::path& path, bool readonly) -> std::string {
+        const std::string name = share.parts.empty() ? "the folder" : "'" + path.string() + "'";
+        UniqueFd mount = open_mount(path, readonly);
+        struct stat status {};
+        if (!mount.valid() || fstat(mount.get(), &status) != 0) {
+            return failed(name + " cannot be mounted" + (readonly ? " read-only" : ""));
+        }
+        if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
+            return name + " is neither a file nor a folder";
+        }
+        opened.push_back({std::move(mount), S_ISDIR(status.st_mode)});
+        return "";
+    };
+    std::string why = share.parts.empty() ? open_part(share.path, share.readonly) : "";
+    for (size_t index = 0; index < share.parts.size() && why.empty(); ++index) {
+        why = open_part(share.parts[index].path, share.readonly || share.parts[index].readonly);
+    }
+    return why;
+}
+
+/// Puts the parts where they are found by their numbers, in a folder that nobody can write to.
+std::string place_parts(const std::vector<OpenedPart>& parts) {
+    size_t number = 0;
+    for (const OpenedPart& part : parts) {
+        const std::string place = std::string{kMounted} + "/" + std::to_string(++number);
+        const bool is_made =
+            part.is_folder ? mkdir(place.c_str(), 0755) == 0
+                           : UniqueFd{open(place.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0444)}.valid();
+        if (!is_made || !put_mount(part.mount.get(), place)) {
+            return failed("a part cannot be put at " + place);
+        }
+    }
+    mount_attr attributes{};
+    attributes.attr_set = MOUNT_ATTR_RDONLY;
+    return mount_setattr(AT_FDCWD, kMounted, 0, &attributes, sizeof attributes) == 0
+               ? ""
+               : failed("the folder cannot be made read-only");
+}
+
 /// In the new process: what fails, or nothing.
 std::string confine(const ShareConfig& share) {
     raise_limit_of_files();
     if (!make_mounts_private()) {
         return failed("its mount namespace cannot be made private");
     }
-    const UniqueFd folder = open_mount(share.path, share.readonly);
-    if (!folder.valid()) {
-        return failed(share.readonly ? "the folder cannot be mounted read-only"
-                                     : "the folder cannot be mounted");
+    std::vector<OpenedPart> parts;
+    if (std::string why = open_parts(share, parts); !why.empty()) {
+        return why;
     }
-    if (mount("tmpfs", kScratch, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0 ||
-        mkdir(kMounted, 0755) != 0 || !put_mount(folder.get(), kMounted)) {
-        return failed(std::string{"the folder cannot be put at "} + kMounted);
+    constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    if (mount("tmpfs", kScratch, "tmpfs", kFlags, "mode=755") != 0 || mkdir(kMounted, 0755) != 0) {
+        return failed(std::string{"there can be no "} + kMounted);
     }
-    return "";
+    if (!share.parts.empty()) {
+        // A mount of its own, which alone is read-only: the server writes beside it.
+        return mount("tmpfs", kMounted, "tmpfs", kFlags, "mode=755") == 0
+                   ? place_parts(parts)
+                   : failed(std::string{"there can be no "} + kMounted);
+    }
+    return put_mount(parts.front().mount.get(), kMounted)
+               ? ""
+               : failed(std::string{"the folder cannot be put at "} + kMounted);
 }
 
 /// Both servers accept a connection from a listening socket, once. Its name is the kernel's to choose and in
@@ -108,10 +161,13 @@ std::pair<UniqueFd, UniqueFd> make_connection() {
 }  // namespace
 
 ShareServer start_share_server(const ShareConfig& share, const jail::Cgroup* group) {
-    const std::string tried = "cannot share the folder '" + share.path.string() + "'";
-    const UniqueFd folder{open(share.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!folder.valid()) {
-        throw Error{ExitStatus::bad_file, tried, errno_text(errno), "give a folder that you may read"};
+    const std::string tried = share.parts.empty() ? "cannot share the folder '" + share.path.string() + "'"
+                                                  : "cannot share files and folders ('" + share.tag + "')";
+    if (share.parts.empty()) {
+        const UniqueFd folder{open(share.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        if (!folder.valid()) {
+            throw Error{ExitStatus::bad_file, tried, errno_text(errno), "give a folder that you may read"};
+        }
     }
     const fs::path file = find_virtiofsd();
     std::vector<std::string> arguments{"--fd=3", "--rlimit-nofile=0"};

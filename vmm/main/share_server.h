@@ -7,7 +7,7 @@
 
 namespace hull {
 
-/// A virtiofsd that serves one folder.
+/// A virtiofsd that serves one folder, or one with parts.
 struct ShareServer {
     HelperProcess process;
     virtio::VhostUser connection;
