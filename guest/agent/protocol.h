@@ -23,7 +23,7 @@
 namespace hull::agent {
 
 constexpr uint32_t kPort = 1024;  ///< of the host's, that the agent connects to
-constexpr uint64_t kVersion = 4;  ///< of this protocol
+constexpr uint64_t kVersion = 5;  ///< of this protocol
 constexpr uint32_t kHeaderSize = 12;
 constexpr uint32_t kMostRequest = 256 << 10;     ///< the most bytes of payload that the host sends in a frame
 constexpr uint32_t kMostReport = 64 << 10;       ///< and that the agent sends
@@ -52,6 +52,12 @@ enum Type : uint32_t {
     kNode = 10,     ///< make a device node: path, mode, device, root
     kLink = 11,     ///< make a symbolic link: path, target, root
     kRead = 12,     ///< tell what is in a file, up to kMostRead bytes (kContents): path
+    kBind = 13,  ///< mount a file or folder that is outside of the root at a path in it, where a place for it
+                 ///< is made if there is none: source (an absolute path without links), path, root, flags
+    kCopyUp =
+        14,  ///< copy what is in a folder in the root into one outside of it, with the folder's own owner
+             ///< and mode, unless something is there already or the first is no folder: path, root,
+             ///< source
 
     // From the agent, on the control connection.
     kHello = 64,     ///< the first frame: version

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest/agent/volume.h"
+
 namespace hull::agent {
 
 namespace {
@@ -41,6 +43,8 @@ constexpr Form kForms[] = {
     {kNode, bit(kPath) | bit(kMode) | bit(kDevice), bit(kRoot)},
     {kLink, bit(kPath) | bit(kTarget), bit(kRoot)},
     {kRead, bit(kPath), 0},
+    {kBind, bit(kSource) | bit(kPath) | bit(kRoot) | bit(kFlags), 0},
+    {kCopyUp, bit(kSource) | bit(kPath) | bit(kRoot), 0},
 };
 
 bool take_number(const Field& field, uint64_t least, uint64_t most, uint64_t& value) {
@@ -260,6 +264,12 @@ Failure perform_here(uint32_t type, const Request& asked) {
 }  // namespace
 
 Failure perform(uint32_t type, const Request& asked) {
+    if (type == kBind) {
+        return bind_into(asked);
+    }
+    if (type == kCopyUp) {
+        return copy_up(asked);
+    }
     if (asked.root == nullptr) {
         return perform_here(type, asked);
     }

@@ -52,6 +52,8 @@ void parse(const Frame& frame) {
             require_within(frame, text);
         }
         require(frame.type != kMount || (request.path != nullptr && request.kind != nullptr));
+        require((frame.type != kBind && frame.type != kCopyUp) ||
+                (request.path != nullptr && request.source != nullptr && request.root != nullptr));
         require(frame.type != kSignal || (request.signal >= 1 && request.signal <= 64));
         require(frame.type != kRelay || (request.port >= 1 && request.port <= 65535));
         require((frame.type == kNode || request.mode <= 07777) && request.prefix <= 32 &&
