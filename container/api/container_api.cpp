@@ -187,8 +187,15 @@ void ContainerApi::create(ApiCall& call, const std::string& /*name*/) {
         throw ApiError{
             400, "containers for '" + printable(platform) + "' do not run here: this is " + here.text()};
     }
+    const MountsOf mounts_of = [&](const std::string& other) {
+        try {
+            return containers_.find(other).spec->mounts;
+        } catch (const ApiError& error) {
+            throw ApiError{400, error.what()};  // 404 would be taken for a missing image
+        }
+    };
     const std::string id =
-        containers_.create(target.find("name").value_or(""), parse_create_body(body, *image));
+        containers_.create(target.find("name").value_or(""), parse_create_body(body, *image, mounts_of));
     call.send({{"Id", id}, {"Warnings", json::array{}}}, 201);
 }
 
@@ -277,7 +284,7 @@ void ContainerApi::remove(ApiCall& call, const std::string& name) {
     if (call.target().is_set("link")) {
         throw ApiError{501, "links between containers are not supported"};
     }
-    containers_.remove(name, call.target().is_set("force"));
+    containers_.remove(name, call.target().is_set("force"), call.target().is_set("v"));
     call.send_nothing();
 }
 

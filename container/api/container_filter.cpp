@@ -212,6 +212,13 @@ bool ContainerFilter::passes_one(const ContainerView& container, const std::stri
             return each == network_of(spec) || (each == "default" && spec.run.config.has_network);
         });
     }
+    if (filter == "volume") {
+        return any([&](const std::string& each) {
+            return std::ranges::any_of(spec.mounts, [&](const ContainerMount& mount) {
+                return each == mount.volume || each == mount.source || each == mount.target;
+            });
+        });
+    }
     if (filter == "before") {
         return before_ && container.id != before_->id && container.created <= before_->created;
     }
@@ -221,7 +228,7 @@ bool ContainerFilter::passes_one(const ContainerView& container, const std::stri
     if (filter == "is-task") {
         return any([](const std::string& each) { return each == "false" || each == "0"; });
     }
-    // No container has a check of its health, a volume, or another isolation.
+    // No container has a check of its health, or another isolation.
     return filter == "health"      ? any([](const std::string& each) { return each == "none"; })
            : filter == "isolation" ? any([](const std::string& each) { return each == "default"; })
                                    : false;

@@ -136,14 +136,35 @@ json::array list_ports(const ContainerView& container) {
     return all;
 }
 
-json::array mounts_of(const json::object& host_config) {
+json::object mount_json(const ContainerMount& mount) {
+    const bool is_bind = mount.kind == ContainerMount::Kind::bind;
+    json::object shown{{"Type", is_bind ? "bind" : "volume"}};
+    if (!is_bind) {
+        shown["Name"] = mount.volume;
+    }
+    shown["Source"] = mount.source;
+    shown["Destination"] = mount.target;
+    if (!is_bind) {
+        shown["Driver"] = "local";
+    }
+    shown["Mode"] = mount.mode;
+    shown["RW"] = !mount.is_read_only;
+    shown["Propagation"] = is_bind ? "rprivate" : "";
+    return shown;
+}
+
+json::array mounts_of(const ContainerSpec& spec) {
     json::array all;
-    const json::value* const mounts = host_config.if_contains("Mounts");
+    for (const ContainerMount& mount : spec.mounts) {
+        all.push_back(mount_json(mount));
+    }
+    const json::value* const mounts = spec.host_config.if_contains("Mounts");
     if (mounts == nullptr || !mounts->is_array()) {
         return all;
     }
-    for (const json::value& mount : mounts->get_array()) {  // of which all are tmpfs
-        if (const json::object* const object = mount.if_object()) {
+    for (const json::value& mount : mounts->get_array()) {
+        const json::object* const object = mount.if_object();
+        if (object != nullptr && text_of(*object, "Type") == "tmpfs") {
             all.push_back({{"Type", "tmpfs"},
                            {"Source", ""},
                            {"Destination", text_of(*object, "Target")},
@@ -222,7 +243,7 @@ json::object list_json(const ContainerView& container, Clock::time_point now) {
             {"Status", status_text(container, now)},
             {"HostConfig", {{"NetworkMode", text_of(spec.host_config, "NetworkMode")}}},
             {"NetworkSettings", {{"Networks", json::object{{network_of(spec), network_json(container)}}}}},
-            {"Mounts", mounts_of(spec.host_config)}};
+            {"Mounts", mounts_of(spec)}};
 }
 
 json::object inspect_json(const ContainerView& container) {
@@ -249,7 +270,7 @@ json::object inspect_json(const ContainerView& container) {
             {"ExecIDs", nullptr},
             {"HostConfig", spec.host_config},
             {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
-            {"Mounts", mounts_of(spec.host_config)},
+            {"Mounts", mounts_of(spec)},
             {"Config", spec.config},
             {"NetworkSettings", network_settings(container)}};
 }
@@ -283,7 +304,11 @@ json::object event_json(const Event& event) {
     for (const auto& [key, value] : event.attributes) {
         attributes[key] = value;
     }
-    json::object shown{{"status", event.action}, {"id", event.id}};
+    // What clients of old knew events by, of the two kinds that there were then.
+    json::object shown;
+    if (event.type == "container" || event.type == "image") {
+        shown = {{"status", event.action}, {"id", event.id}};
+    }
     if (const auto image = event.attributes.find("image"); image != event.attributes.end()) {
         shown["from"] = image->second;
     }

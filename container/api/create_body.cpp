@@ -10,6 +10,7 @@
 #include "base/printable.h"
 #include "container/api/api_error.h"
 #include "container/api/create_limits.h"
+#include "container/api/create_mounts.h"
 #include "container/api/create_ports.h"
 #include "container/api/json_shapes.h"
 #include "container/api/signal_names.h"
@@ -104,8 +105,8 @@ void check_words(const std::vector<std::string>& command, const std::vector<std:
 /// `host`, beginning with what Docker has where nothing is said.
 class CreateBody {
   public:
-    CreateBody(const json::object& body, const StoredImage& image)
-        : body_{body}, host_body_{member_of(body)}, image_{image} {}
+    CreateBody(const json::object& body, const StoredImage& image, const MountsOf& mounts_of)
+        : body_{body}, host_body_{member_of(body)}, image_{image}, mounts_of_{mounts_of} {}
 
     ContainerSpec parse() {
         refuse_unsupported(body_, host_body_);
@@ -121,7 +122,7 @@ class CreateBody {
         spec_.ports = parse_ports(host_, exposed_, config_.has_network);
         parse_limits(host_, config_);
         take_rights();
-        take_file_systems();
+        spec_.mounts = parse_mounts(read_, host_, image_.config.volumes, mounts_of_, config_.tmpfs);
         take_log();
         take_life();
         show();
@@ -147,7 +148,6 @@ class CreateBody {
     void take_network();
     void take_rights();
     void take_sysctls();
-    void take_file_systems();
     void take_log();
     void take_life();
     void show();
@@ -156,6 +156,7 @@ class CreateBody {
     const json::object& body_;
     const json::object& host_body_;
     const StoredImage& image_;
+    const MountsOf& mounts_of_;
     JsonObject read_{body_, kTried, ""};
     JsonObject host_{host_body_, kTried, ""};
     ContainerSpec spec_;
@@ -342,32 +343,6 @@ void CreateBody::take_rights() {
     take_sysctls();
 }
 
-void CreateBody::take_file_systems() {
-    for (const auto& [path, options] : host_.text_map("Tmpfs")) {
-        config_.tmpfs.push_back(
-            TmpfsMount::parse(options.empty() ? path : std::string{path}.append(":").append(options)));
-    }
-    for (const JsonObject& mount : host_.objects("Mounts")) {
-        if (mount.text("Type") != "tmpfs") {
-            refuse_mount(mount.text("Type"));
-        }
-        if (!mount.text("Source").empty()) {
-            refuse("invalid mount config for type \"tmpfs\": source must not be specified");
-        }
-        const JsonObject options = mount.object("TmpfsOptions");
-        std::string text = mount.text("Target") + ":" + (mount.flag("ReadOnly") ? "ro" : "rw");
-        if (const int64_t size = options.integer("SizeBytes").value_or(0); size != 0) {
-            text += ",size=" + std::to_string(size);
-        }
-        if (const int64_t mode = options.integer("Mode").value_or(0); mode != 0) {
-            char octal[16];
-            std::snprintf(octal, sizeof octal, "%o", static_cast<unsigned>(mode) & 07777U);
-            text += std::string{",mode="} + octal;
-        }
-        config_.tmpfs.push_back(TmpfsMount::parse(text));
-    }
-}
-
 void CreateBody::take_log() {
     const JsonObject log = host_.object("LogConfig");
     const std::string driver = log.text("Type");
@@ -465,6 +440,13 @@ void CreateBody::show() {
     if (!exposed_.empty()) {
         config["ExposedPorts"] = set_of(exposed_);
     }
+    std::vector<std::string> volumes = read_.object("Volumes").keys();
+    for (const std::string& volume : image_.config.volumes) {
+        if (std::ranges::find(volumes, volume) == volumes.end()) {
+            volumes.push_back(volume);
+        }
+    }
+    config["Volumes"] = set_of(volumes);
     if (const std::string signal = read_.text("StopSignal");
         !signal.empty() || !image_.config.stop_signal.empty()) {
         config["StopSignal"] = signal.empty() ? image_.config.stop_signal : signal;
@@ -541,9 +523,10 @@ std::string image_named_by(const json::value& body) {
     }
 }
 
-ContainerSpec parse_create_body(const json::value& body, const StoredImage& image) {
+ContainerSpec parse_create_body(const json::value& body, const StoredImage& image,
+                                const MountsOf& mounts_of) {
     try {
-        return CreateBody{object_of(body), image}.parse();
+        return CreateBody{object_of(body), image, mounts_of}.parse();
     } catch (const Error& error) {
         refuse(error.what());
     }

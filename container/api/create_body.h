@@ -4,6 +4,7 @@
 #include <boost/json/value.hpp>
 #include <string>
 
+#include "container/api/create_mounts.h"
 #include "container/image/store.h"
 #include "container/life/container_spec.h"
 
@@ -15,8 +16,9 @@ std::string image_named_by(const boost::json::value& body);
 
 /// Of such a body and that image, what the container is to be, by Docker's rules and with its words. What
 /// Hull cannot do is refused by name, whatever the client means by it; keys that Docker does not know are
-/// passed over, as Docker does. The host name may be empty: see give_host_name(). Throws ApiError: 400, or
-/// 501 for what is not done here. Any thread.
-ContainerSpec parse_create_body(const boost::json::value& body, const StoredImage& image);
+/// passed over, as Docker does. The host name may be empty: see give_host_name(). `mounts_of` finds those of
+/// other containers. Throws ApiError: 400, or 501 for what is not done here. Any thread.
+ContainerSpec parse_create_body(const boost::json::value& body, const StoredImage& image,
+                                const MountsOf& mounts_of = {});
 
 }  // namespace hull::container

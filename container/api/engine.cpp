@@ -21,6 +21,7 @@
 #include "container/api/filters.h"
 #include "container/api/json_shapes.h"
 #include "container/image/timestamp.h"
+#include "container/life/file_tree.h"
 
 namespace hull::container {
 
@@ -158,7 +159,8 @@ void Engine::answer(ApiCall& call) {
         if (path == "/system/df" && is_get) {
             return show_use(call);
         }
-        if (transfer_api_.answer(call) || container_api_.answer(call) || answer_others(call)) {
+        if (transfer_api_.answer(call) || container_api_.answer(call) || volume_api_.answer(call) ||
+            answer_others(call)) {
             return;
         }
     } catch (const Error& error) {
@@ -257,10 +259,17 @@ void Engine::show_use(ApiCall& call) const {
         shown["SizeRw"] = is_there ? int64_t{disk.st_blocks} * kBlock : 0;
         containers.push_back(std::move(shown));
     }
+    json::array volumes;
+    for (const Volume& volume : containers_.volumes().list()) {
+        json::object shown = volume_json(volume);
+        shown["UsageData"] = {{"RefCount", containers_.volumes().users(volume.name).size()},
+                              {"Size", tree_size(volume.folder)}};
+        volumes.push_back(std::move(shown));
+    }
     call.send({{"LayersSize", size},
                {"Images", std::move(images)},
                {"Containers", std::move(containers)},
-               {"Volumes", json::array{}},
+               {"Volumes", std::move(volumes)},
                {"BuildCache", json::array{}},
                {"BuilderSize", 0}});
 }
@@ -304,16 +313,8 @@ bool Engine::answer_others(ApiCall& call) const {
         call.send(network(*name));
         return true;
     }
-    if (call.is("GET") && target.path == "/volumes") {
-        call.send({{"Volumes", json::array{}}, {"Warnings", nullptr}});
-        return true;
-    }
-    if (const auto name = target.between("/volumes/", ""); name && call.is("GET")) {
-        throw ApiError{404, "get " + printable(*name) + ": no such volume"};
-    }
-    if (call.is("POST") && (target.path == "/networks/create" || target.path == "/volumes/create")) {
-        throw ApiError{501, std::string{target.path == "/networks/create" ? "networks" : "volumes"} +
-                                " that users make are not supported"};
+    if (call.is("POST") && target.path == "/networks/create") {
+        throw ApiError{501, "networks that users make are not supported"};
     }
     return false;
 }

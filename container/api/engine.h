@@ -6,14 +6,15 @@
 #include "container/api/container_api.h"
 #include "container/api/http_server.h"
 #include "container/api/transfer_api.h"
+#include "container/api/volume_api.h"
 #include "container/image/registry.h"
 #include "container/image/store.h"
 
 namespace hull::container {
 
 /// Answers requests (Docker's Engine API, versions 1.24 to 1.44) as dockerd does, as far as it is written:
-/// what the daemon and its host are, images (TransferApi, too), and containers (ContainerApi). Everything
-/// else is a 404. Any number of threads.
+/// what the daemon and its host are, images (TransferApi, too), containers (ContainerApi), and volumes
+/// (VolumeApi). Everything else is a 404. Any number of threads.
 class Engine {
   public:
     /// The store has its lock alone. All outlive it.
@@ -23,7 +24,8 @@ class Engine {
           containers_{containers},
           events_{events},
           transfer_api_{store, registries_, events},
-          container_api_{store, containers, events} {}
+          container_api_{store, containers, events},
+          volume_api_{containers.volumes(), events} {}
 
     /// Throws ApiError and Error.
     void answer(ApiCall& call);
@@ -32,7 +34,7 @@ class Engine {
     void show_version(ApiCall& call) const;
     void show_info(ApiCall& call) const;
     void show_use(ApiCall& call) const;
-    /// Of networks and volumes, as far as there are any.
+    /// Of networks, as far as there are any.
     bool answer_others(ApiCall& call) const;
     void list_images(ApiCall& call) const;
     void inspect_image(ApiCall& call, const std::string& name) const;
@@ -52,6 +54,7 @@ class Engine {
     Events& events_;
     TransferApi transfer_api_;
     ContainerApi container_api_;
+    VolumeApi volume_api_;
 };
 
 }  // namespace hull::container

@@ -23,9 +23,6 @@ struct Option {
 };
 
 constexpr Option kOfHost[] = {
-    {"Binds", "mounting folders of the host and volumes (--volume)"},
-    {"VolumesFrom", "the volumes of another container (--volumes-from)"},
-    {"VolumeDriver", "a driver for volumes (--volume-driver)"},
     {"Links", "a link to another container (--link)"},
     {"Devices", "a device of the host (--device)"},
     {"DeviceRequests", "a device of the host (--gpus)"},
@@ -61,7 +58,6 @@ constexpr Option kOfHost[] = {
 constexpr Option kOfConfig[] = {
     {"Domainname", "a domain name (--domainname)"},
     {"MacAddress", "a MAC address (--mac-address)"},
-    {"Volumes", "mounting volumes (--volume)"},
 };
 
 /// As if it had not been said.
@@ -174,8 +170,9 @@ void refuse_network(const std::string& name) {
 }
 
 void refuse_mount(const std::string& kind) {
-    if (kind == "bind" || kind == "volume" || kind == "npipe" || kind == "cluster" || kind == "image") {
-        throw ApiError{501, "a mount of type '" + kind + "' (--mount) is not supported: only tmpfs is"};
+    if (kind == "npipe" || kind == "cluster" || kind == "image") {
+        throw ApiError{
+            501, "a mount of type '" + kind + "' (--mount) is not supported: bind, volume and tmpfs are"};
     }
     throw ApiError{400, "mount type unknown: \"" + printable(kind) + "\""};
 }

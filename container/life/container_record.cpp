@@ -37,6 +37,34 @@ json::array ports_of(const std::vector<PortBinding>& ports) {
     return all;
 }
 
+json::array mounts_of(const std::vector<ContainerMount>& mounts) {
+    json::array all;
+    for (const ContainerMount& mount : mounts) {
+        all.push_back({{"Source", mount.source},
+                       {"Target", mount.target},
+                       {"Volume", mount.volume},
+                       {"Mode", mount.mode},
+                       {"IsReadOnly", mount.is_read_only},
+                       {"MakesSource", mount.makes_source},
+                       {"IsFilled", mount.is_filled},
+                       {"IsAnonymous", mount.is_anonymous}});
+    }
+    return all;
+}
+
+ContainerMount mount_from(const JsonObject& mount) {
+    const std::string volume = mount.text("Volume");
+    return {.kind = volume.empty() ? ContainerMount::Kind::bind : ContainerMount::Kind::volume,
+            .source = mount.text("Source"),
+            .target = mount.text("Target"),
+            .volume = volume,
+            .mode = mount.text("Mode"),
+            .is_read_only = mount.flag("IsReadOnly"),
+            .makes_source = mount.flag("MakesSource"),
+            .is_filled = mount.flag("IsFilled"),
+            .is_anonymous = mount.flag("IsAnonymous")};
+}
+
 uint16_t port_number(const JsonObject& object, std::string_view key) {
     const uint64_t number = object.number(key);
     if (number > kMostPort) {
@@ -72,6 +100,7 @@ void ContainerRecord::write(const ContainerFiles& files) const {
                               {"Config", spec.config},
                               {"HostConfig", spec.host_config},
                               {"Ports", ports_of(spec.ports)},
+                              {"Mounts", mounts_of(spec.mounts)},
                               {"RestartPolicy", kPolicies.at(static_cast<size_t>(spec.restart.kind))},
                               {"MostRestarts", spec.restart.most},
                               {"IsRemovedAtEnd", spec.is_removed_at_end},
@@ -125,6 +154,9 @@ ContainerRecord ContainerRecord::read(const ContainerFiles& files) {
                               .container_port = port_number(port, "ContainerPort"),
                               .host_address = port.text("HostAddress"),
                               .host_port = port_number(port, "HostPort")});
+    }
+    for (const JsonObject& mount : object.objects("Mounts")) {
+        spec.mounts.push_back(mount_from(mount));
     }
     spec.restart = {policy_kind(object), static_cast<unsigned>(object.number("MostRestarts"))};
     spec.is_removed_at_end = object.flag("IsRemovedAtEnd");

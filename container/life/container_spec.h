@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,23 @@ struct PortBinding {
     bool operator==(const PortBinding&) const = default;
 };
 
+/// What is mounted into a container, but for what is in memory only.
+struct ContainerMount {
+    enum class Kind { bind, volume };
+    Kind kind = Kind::bind;
+    std::string source;  ///< absolute, at the host; of a volume once that is made
+    std::string target;  ///< absolute, and no "/"
+    std::string volume;  ///< its name; empty until it is made where it is anonymous
+    std::string mode;    ///< Docker's word for it, as inspect shows it: "ro,z"
+    bool is_read_only = false;
+    bool makes_source = false;  ///< of a bind: a folder is made where nothing is
+    bool is_filled = false;     ///< of a volume: with what the image has at the target, where it is empty
+    bool is_anonymous = false;  ///< it goes with its last container, where that is wanted
+    /// Of a volume that is made for this; not kept here.
+    std::map<std::string, std::string> labels{};
+    std::map<std::string, std::string> options{};
+};
+
 /// Does not change once it is made; kept in config.json.
 struct ContainerSpec {
     std::string image;                ///< its id: "sha256:…"
@@ -38,6 +56,7 @@ struct ContainerSpec {
     RunFile run;                      ///< what of its machine follows from image, host and ports is put in at
                                       ///< each start
     std::vector<PortBinding> ports;
+    std::vector<ContainerMount> mounts;
     RestartPolicy restart;
     bool is_removed_at_end = false;
     int stop_signal = 15;

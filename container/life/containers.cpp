@@ -55,7 +55,8 @@ Containers::Containers(fs::path root, Store& store, GuestKernel kernel, Events& 
       kernel_{std::move(kernel)},
       events_{events},
       start_supervisor_{std::move(start_supervisor)},
-      network_{network} {
+      network_{network},
+      volumes_{root_, events} {
     std::error_code error;
     std::vector<fs::path> folders;
     for (const fs::directory_entry& entry : fs::directory_iterator{root_ / "containers", error}) {
@@ -91,6 +92,7 @@ void Containers::load(const fs::path& folder) {
         container->name = record.name;
         container->restarts = record.restarts;
         container->was_stopped = record.was_stopped;
+        find_volumes(*container);
         std::unique_lock lock{mutex_};
         containers_[container->id] = container;
         find_again(container, lock);
@@ -131,7 +133,7 @@ void Containers::find_again(const std::shared_ptr<Container>& container, std::un
     const RestartPolicy& policy = container->spec->restart;
     const bool is_stopped = container->was_stopped && policy.kind != RestartPolicy::Kind::always;
     if (container->spec->is_removed_at_end && has_run) {
-        discard(container, lock);
+        discard(container, lock, true);
     } else if (has_run && !is_stopped &&
                wants_restart(policy, container->state.exit_status, container->restarts)) {
         container->stage = Stage::restarting;
@@ -265,7 +267,6 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
         require_name(name);
     }
     auto container = std::make_shared<Container>();
-    ContainerRecord record;
     {
         const std::lock_guard lock{mutex_};
         const auto owner_of = [&](const std::string& wanted) {
@@ -290,18 +291,22 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
         container->created = system_clock::now();
         container->files = {root_ / "containers" / short_id(container->id)};
         give_host_name(spec, container->id);
-        container->spec = std::make_shared<const ContainerSpec>(std::move(spec));
-        record = {.id = container->id,
-                  .name = container->name,
-                  .created = container->created,
-                  .spec = *container->spec};
+        container->spec = std::make_shared<const ContainerSpec>(spec);
         containers_[container->id] = container;  // so that nobody else takes its name
     }
     try {
+        make_volumes(spec, container->id);
+        const ContainerRecord record{
+            .id = container->id, .name = container->name, .created = container->created, .spec = spec};
         record.create_files(root_, container->files);
-    } catch (...) {
         const std::lock_guard lock{mutex_};
-        containers_.erase(container->id);
+        container->spec = std::make_shared<const ContainerSpec>(spec);
+    } catch (...) {
+        {
+            const std::lock_guard lock{mutex_};
+            containers_.erase(container->id);
+        }
+        release_volumes(spec, container->id, true);
         throw;
     }
     tell(*container, "create");
@@ -320,17 +325,19 @@ void Containers::remove_files(const Container& container) {
 }
 
 /// Gives up `lock`, which is of mutex_, once nobody finds the container any more.
-void Containers::discard(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock) {
+void Containers::discard(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock,
+                         bool takes_volumes) {
     container->stage = Stage::removing;
     containers_.erase(container->id);
     std::erase_if(execs_, [&](const auto& each) { return each.second->container == container; });
     changed_.notify_all();
     lock.unlock();
     remove_files(*container);
+    release_volumes(*container->spec, container->id, takes_volumes);
     tell(*container, "destroy");
 }
 
-void Containers::remove(const std::string& name, bool is_forced) {
+void Containers::remove(const std::string& name, bool is_forced, bool takes_volumes) {
     const std::shared_ptr<Container> container = look_up(name);
     if (is_forced) {
         ask(container->files, {{"do", "end"}});  // so that nobody who waits for its end is waited for
@@ -357,7 +364,7 @@ void Containers::remove(const std::string& name, bool is_forced) {
         lock.lock();
         changed_.wait(lock, [&] { return !container->is_followed || is_stopping_; });
     }
-    discard(container, lock);
+    discard(container, lock, takes_volumes || container->spec->is_removed_at_end);
 }
 
 void Containers::rename(const std::string& name, const std::string& new_name) {

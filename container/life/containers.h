@@ -18,6 +18,7 @@
 #include "container/image/store.h"
 #include "container/life/container_spec.h"
 #include "container/life/events.h"
+#include "container/life/volumes.h"
 #include "container/network/bridge_network.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
@@ -90,6 +91,8 @@ class Containers {
     [[nodiscard]] ContainerView find(const std::string& name) const;
     /// None: there is only the user network.
     [[nodiscard]] const BridgeNetwork* network() const { return network_; }
+    /// Those that containers use are told of that by this.
+    [[nodiscard]] Volumes& volumes() { return volumes_; }
     /// The newest first.
     [[nodiscard]] std::vector<ContainerView> list() const;
 
@@ -105,7 +108,8 @@ class Containers {
     void pause(const std::string& name);
     void resume(const std::string& name);
     void rename(const std::string& name, const std::string& new_name);
-    void remove(const std::string& name, bool is_forced);
+    /// With its anonymous volumes that no other uses, where that is wanted.
+    void remove(const std::string& name, bool is_forced, bool takes_volumes = false);
     /// Sets the size of its terminal.
     void resize(const std::string& name, unsigned rows, unsigned columns);
 
@@ -139,7 +143,13 @@ class Containers {
     void tell(const Container& container, std::string action,
               std::map<std::string, std::string> attributes = {});
     void write_record(const Container& container) const;
-    void discard(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock);
+    void discard(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock,
+                 bool takes_volumes);
+    void make_volumes(ContainerSpec& spec, const std::string& id);
+    void find_volumes(const Container& container);
+    void release_volumes(const ContainerSpec& spec, const std::string& id, bool takes_anonymous);
+    [[nodiscard]] std::vector<SharedMount> shared_with(const Container& container, bool is_first_start);
+    void tell_of_volumes(const Container& container, const std::string& action);
     static void remove_files(const Container& container);
     void require_running(const Container& container) const;
     void start_now(const std::shared_ptr<Container>& container);
@@ -160,6 +170,7 @@ class Containers {
     Events& events_;
     const StartSupervisor start_supervisor_;
     const BridgeNetwork* const network_;
+    Volumes volumes_;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;                               // a container, or its follower

@@ -90,7 +90,7 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
         std::unique_lock lock{mutex_};
         container->endpoint.reset();
         if (container->spec->is_removed_at_end) {
-            discard(container, lock);
+            discard(container, lock, true);
         }
         throw;
     }
@@ -102,10 +102,12 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<AttachedClient> clients;
     std::string name;
     std::optional<Endpoint> endpoint;
+    bool is_first_start = false;
     {
         const std::lock_guard lock{mutex_};
         clients = std::exchange(container->waiting, {});
         name = container->name;
+        is_first_start = container->state.started == system_clock::time_point{};
         container->state = {};
         if (container->spec->run.config.has_network) {
             container->endpoint = free_endpoint();
@@ -122,6 +124,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<PortBinding> ports;
     RunFile run = spec.run;
     run.config.endpoint = endpoint;
+    run.config.shared = shared_with(*container, is_first_start);
     run.machine.ports.clear();  // of the run before, where another daemon had that
     for (const PortBinding& port : spec.ports) {
         for (const PortBinding& found : find_host_ports(port, name)) {
@@ -172,6 +175,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         container->state.started = system_clock::now();  // until it says so itself
         container->ports = std::move(ports);
     }
+    tell_of_volumes(*container, "mount");
     tell(*container, "start");
     return watch;
 }
@@ -224,7 +228,7 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
             !wants_restart(container->spec->restart, container->state.exit_status, container->restarts)) {
             container->stage = Stage::exited;
             if (container->spec->is_removed_at_end && !container->is_kept) {
-                discard(container, lock);
+                discard(container, lock, true);
             }
             return;
         }
@@ -313,6 +317,7 @@ void Containers::take_end(Container& container) {
         tell(container, "oom");
     }
     tell(container, "die", {{"exitCode", std::to_string(state.exit_status)}});
+    tell_of_volumes(container, "unmount");
 }
 
 void Containers::require_running(const Container& container) const {

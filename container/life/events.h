@@ -18,9 +18,9 @@ namespace hull::container {
 
 /// As Docker's events are.
 struct Event {
-    std::string type;                               ///< "container" or "image"
+    std::string type;                               ///< "container", "image" or "volume"
     std::string action;                             ///< "start"
-    std::string id;                                 ///< of the container or image
+    std::string id;                                 ///< of it; of a volume its name
     std::map<std::string, std::string> attributes;  ///< "name", "image", "exitCode", labels
     std::chrono::system_clock::time_point time;
 };

@@ -33,6 +33,15 @@ struct TmpfsMount {
     static TmpfsMount parse(const std::string& text);
 };
 
+/// A file or folder of the host's that is in the container, too.
+struct SharedMount {
+    std::string source;  ///< absolute; a folder, or a regular file
+    std::string target;  ///< absolute, without "..": in the container
+    bool is_read_only = false;
+    /// Where nothing is in the folder yet, what the image has at the target is copied into it first.
+    bool is_filled = false;
+};
+
 /// A plain value. The texts have no NUL.
 struct ContainerConfig {
     std::string host_name;
@@ -48,6 +57,7 @@ struct ContainerConfig {
     uint64_t capabilities = kDefaultCapabilities;  ///< bit N is capability N
     std::vector<ProcessLimit> limits;  ///< besides Docker's: a million open files, any number of processes
     std::vector<TmpfsMount> tmpfs;
+    std::vector<SharedMount> shared;
     uint64_t shm_size = uint64_t{64} << 20;  ///< bytes of /dev/shm
     std::optional<uint64_t> memory;          ///< bytes that its processes may use
     std::optional<double> cpus;              ///< processors whose time they may use

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "container/machine/container_machine.h"
 
 namespace hull::container {
 
@@ -24,6 +25,7 @@ constexpr const char* kLayers = "/l/";
 constexpr const char* kGroups = "/c";
 constexpr const char* kGroup = "/c/container";
 constexpr const char* kProc = "/p";
+constexpr const char* kShared = "/v";
 
 constexpr uint32_t kLoopback = 0x7f00'0001;
 
@@ -63,6 +65,11 @@ std::string resolver_file(const ContainerConfig& config) {
     }
     add_line("options", config.resolver_options);
     return text;
+}
+
+/// Of a shared file or folder in the guest.
+std::string place_of(size_t shared) {
+    return std::string{kShared} + "/" + std::to_string(shared + 1);
 }
 
 }  // namespace
@@ -127,8 +134,11 @@ void ContainerGuest::set_address(const char* interface, uint64_t address, uint64
 std::string ContainerGuest::prepare() {
     limit_resources();
     mount_layers();
+    mount_shared();
     fill_dev();
     mount_rest();
+    write_files();
+    mount_users();
     set_up_network();
     return too_large_;
 }
@@ -171,6 +181,72 @@ void ContainerGuest::mount_layers() {
           "lowerdir=" + lower + ",upperdir=" + kWritable + "/u,workdir=" + kWritable + "/w");
 }
 
+/// Where the container does not see it; and what volumes get of the image before anything is mounted over
+/// that.
+void ContainerGuest::mount_shared() {
+    if (config_.shared.empty()) {
+        return;
+    }
+    mount("virtiofs", ContainerMachine::kShareTag, kShared, MS_NODEV, "");
+    for (size_t index = 0; index < config_.shared.size(); ++index) {
+        const SharedMount& shared = config_.shared[index];
+        if (shared.is_filled) {
+            request(agent::kCopyUp, shared.target, [&](agent::FrameWriter& frame) {
+                frame.add_text(agent::kSource, place_of(index).c_str());
+                frame.add_text(agent::kPath, shared.target.c_str());
+                frame.add_text(agent::kRoot, kRoot);
+            });
+        }
+    }
+}
+
+void ContainerGuest::bind(size_t index) {
+    const SharedMount& shared = config_.shared[index];
+    request(agent::kBind, shared.target, [&](agent::FrameWriter& frame) {
+        frame.add_text(agent::kSource, place_of(index).c_str());
+        frame.add_text(agent::kPath, shared.target.c_str());
+        frame.add_text(agent::kRoot, kRoot);
+        frame.add_number(agent::kFlags, MS_NODEV | (shared.is_read_only ? MS_RDONLY : 0));
+    });
+}
+
+bool ContainerGuest::is_in_shared(const TmpfsMount& tmpfs) const {
+    return std::ranges::any_of(config_.shared, [&](const SharedMount& shared) {
+        return tmpfs.path.starts_with(shared.target + "/");
+    });
+}
+
+void ContainerGuest::mount_tmpfs(const TmpfsMount& tmpfs) {
+    mount("tmpfs", "tmpfs", tmpfs.path, tmpfs.flags, tmpfs.options, kRoot);
+}
+
+/// What is shared and what is mounted in that, the outer ones first. Behind all that is written into the
+/// root, nothing of which is to come into the host's folders.
+void ContainerGuest::mount_users() {
+    struct Mount {
+        std::ptrdiff_t depth;
+        const TmpfsMount* tmpfs;  // or null
+        size_t shared;
+    };
+    std::vector<Mount> all;
+    for (const TmpfsMount& each : config_.tmpfs) {
+        if (is_in_shared(each)) {
+            all.push_back({std::ranges::count(each.path, '/'), &each, 0});
+        }
+    }
+    for (size_t index = 0; index < config_.shared.size(); ++index) {
+        all.push_back({std::ranges::count(config_.shared[index].target, '/'), nullptr, index});
+    }
+    std::ranges::stable_sort(all, {}, &Mount::depth);
+    for (const Mount& each : all) {
+        if (each.tmpfs != nullptr) {
+            mount_tmpfs(*each.tmpfs);
+        } else {
+            bind(each.shared);
+        }
+    }
+}
+
 void ContainerGuest::fill_dev() {
     mount("tmpfs", "tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k", kRoot);
     constexpr struct {
@@ -210,8 +286,13 @@ void ContainerGuest::mount_rest() {
     mount("sysfs", "sysfs", "/sys",
           MS_NOSUID | MS_NODEV | MS_NOEXEC | (config_.is_privileged ? 0 : MS_RDONLY), "", kRoot);
     for (const TmpfsMount& each : config_.tmpfs) {
-        mount("tmpfs", "tmpfs", each.path, each.flags, each.options, kRoot);
+        if (!is_in_shared(each)) {
+            mount_tmpfs(each);
+        }
     }
+}
+
+void ContainerGuest::write_files() {
     make_folder("/etc", kRoot);
     make_file("/etc/hostname", config_.host_name + "\n", kRoot);
     std::string hosts =

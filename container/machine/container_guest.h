@@ -51,12 +51,18 @@ class ContainerGuest {
     void read(uint32_t number, const std::string& path);
     void limit_resources();
     void mount_layers();
+    void mount_shared();
     void fill_dev();
     void mount_rest();
+    void write_files();
+    void mount_users();
     void set_up_network();
 
     void mount(const std::string& kind, const std::string& source, const std::string& path, uint64_t flags,
                const std::string& options, const char* root = nullptr);
+    void bind(size_t shared);
+    void mount_tmpfs(const TmpfsMount& tmpfs);
+    [[nodiscard]] bool is_in_shared(const TmpfsMount& tmpfs) const;
     void make_folder(const std::string& path, const char* root = nullptr);
     void make_file(const std::string& path, const std::string& content, const char* root);
     void write_to(const std::string& path, const std::string& content);

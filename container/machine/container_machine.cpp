@@ -81,6 +81,13 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
         }
         add("--disk", disk + "readonly");
     }
+    if (!config.shared.empty()) {
+        std::string share = std::string{"tag="} + kShareTag;
+        for (const SharedMount& mount : config.shared) {
+            share += (mount.is_read_only ? ",readonly-part=" : ",part=") + double_commas(mount.source);
+        }
+        add("--share", share);
+    }
     // Each machine has sockets of its own, so all may have the same number.
     add("--vsock", "cid=3,socket=" + double_commas(folder / kVsock));
     if (config.has_network && !config.endpoint) {

@@ -76,6 +76,13 @@ json::object to_json(const ContainerConfig& config) {
         tmpfs.push_back(
             json::object{{"path", each.path}, {"flags", wide(each.flags)}, {"options", each.options}});
     }
+    json::array shared;
+    for (const SharedMount& each : config.shared) {
+        shared.push_back(json::object{{"source", each.source},
+                                      {"target", each.target},
+                                      {"is_read_only", each.is_read_only},
+                                      {"is_filled", each.is_filled}});
+    }
     json::object all{{"host_name", config.host_name},
                      {"command", array_of(config.command)},
                      {"environment", array_of(config.environment)},
@@ -89,6 +96,7 @@ json::object to_json(const ContainerConfig& config) {
                      {"capabilities", wide(config.capabilities)},
                      {"limits", std::move(limits)},
                      {"tmpfs", std::move(tmpfs)},
+                     {"shared", std::move(shared)},
                      {"shm_size", wide(config.shm_size)},
                      {"has_network", config.has_network},
                      {"extra_hosts", array_of(config.extra_hosts)},
@@ -131,6 +139,7 @@ ContainerConfig config_from(const JsonObject& object) {
                            .capabilities = wide_number(object, "capabilities"),
                            .limits = {},
                            .tmpfs = {},
+                           .shared = {},
                            .shm_size = wide_number(object, "shm_size"),
                            .memory = std::nullopt,
                            .cpus = std::nullopt,
@@ -154,6 +163,12 @@ ContainerConfig config_from(const JsonObject& object) {
     }
     for (const JsonObject& each : object.objects("tmpfs")) {
         config.tmpfs.push_back({each.text("path"), wide_number(each, "flags"), each.text("options")});
+    }
+    for (const JsonObject& each : object.objects("shared")) {
+        config.shared.push_back({.source = each.text("source"),
+                                 .target = each.text("target"),
+                                 .is_read_only = each.flag("is_read_only"),
+                                 .is_filled = each.flag("is_filled")});
     }
     if (object.has("endpoint")) {
         const JsonObject endpoint = object.object("endpoint");

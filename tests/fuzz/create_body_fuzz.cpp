@@ -61,6 +61,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             return port.container_port != 0 && (port.protocol == "tcp" || port.protocol == "udp");
         }));
         require(!config.cpus || *config.cpus > 0);
+        require(std::ranges::all_of(spec.mounts, [](const ContainerMount& mount) {
+            const bool is_bind = mount.kind == ContainerMount::Kind::bind;
+            return mount.target.starts_with('/') && mount.target != "/" && !has_nul(mount.target) &&
+                   mount.target.find("/../") == std::string::npos &&
+                   (!is_bind || mount.source.starts_with('/')) &&
+                   (is_bind || mount.is_anonymous == mount.volume.empty());
+        }));
         require(spec.run.log.most_files >= 1);
         // What its supervisor reads is what was meant.
         static const std::string tried = "cannot read it back";

@@ -384,6 +384,97 @@ TEST_F(ContainersTest, PauseAndSayHowTheyAre) {
     EXPECT_EQ(status_of([&] { static_cast<void>(containers_->processes(id)); }), 409U);
 }
 
+TEST_F(ContainersTest, HaveVolumesThatTheyUse) {
+    const auto volume = [](const char* name, const char* target) {
+        return ContainerMount{.kind = ContainerMount::Kind::volume,
+                              .source = {},
+                              .target = target,
+                              .volume = name,
+                              .mode = {},
+                              .is_filled = true,
+                              .is_anonymous = *name == '\0'};
+    };
+    ContainerSpec with = spec();
+    const std::filesystem::path made = folder_.path() / "made/deep";
+    with.mounts = {volume("", "/anonymous"),
+                   volume("named", "/named"),
+                   {.source = made,
+                    .target = "/bind",
+                    .volume = {},
+                    .mode = {},
+                    .is_read_only = true,
+                    .makes_source = true}};
+    const std::string id = containers_->create("one", with);
+    EXPECT_FALSE(std::filesystem::exists(made)) << "made at the start, as by Docker";
+    containers_->start(id);
+    EXPECT_TRUE(std::filesystem::is_directory(made));
+    const auto shared = [&] { return supervisors_.last_run().config.shared; };
+    ASSERT_EQ(shared().size(), 3U);
+    EXPECT_EQ(shared()[1].source, folder_.path() / "volumes/named/_data");
+    EXPECT_EQ(shared()[1].target, "/named");
+    EXPECT_TRUE(shared()[0].is_filled && shared()[1].is_filled && !shared()[2].is_filled);
+    EXPECT_TRUE(!shared()[0].is_read_only && shared()[2].is_read_only);
+    const std::string anonymous = containers_->find(id).spec->mounts.at(0).volume;
+    EXPECT_EQ(status_of([&] { containers_->volumes().remove(anonymous); }), 409U);
+    EXPECT_THAT(actions(), ElementsAre("create", "create", "create", "mount", "mount", "start"));
+    supervisors_.wait_for(1).end(0);
+    wait_for(id, Stage::exited);
+    EXPECT_THAT(actions_up_to("unmount"), Contains("die"));
+    containers_->start(id);
+    EXPECT_FALSE(shared()[0].is_filled) << "what its user has taken away stays away";
+    supervisors_.wait_for(2).end(0);
+    wait_for(id, Stage::exited);
+    begin();
+    EXPECT_EQ(status_of([&] { containers_->volumes().remove("named"); }), 409U) << "of the daemon before";
+    containers_->remove(id, false, true);
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->volumes().find(anonymous)); }), 404U);
+    containers_->volumes().remove("named");
+    EXPECT_TRUE(std::filesystem::exists(made));
+}
+
+TEST_F(ContainersTest, LeaveAVolumeToWhoSharesIt) {
+    ContainerSpec first = spec();
+    first.mounts = {{.kind = ContainerMount::Kind::volume,
+                     .source = {},
+                     .target = "/v",
+                     .volume = {},
+                     .mode = {},
+                     .is_anonymous = true}};
+    const std::string one = containers_->create("one", first);
+    ContainerSpec second = spec();
+    second.mounts = containers_->find(one).spec->mounts;
+    second.is_removed_at_end = true;
+    const std::string two = started("two", second);
+    containers_->remove(one, false, true);
+    EXPECT_EQ(containers_->volumes().list().size(), 1U);
+    supervisors_.wait_for(1).end(0);
+    for (int tries = 0; tries < 1000 && !containers_->volumes().list().empty(); ++tries) {
+        std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_TRUE(containers_->volumes().list().empty());
+}
+
+TEST_F(ContainersTest, DoNotStartWithoutWhatIsMounted) {
+    const auto refused = [&](const std::string& source) {
+        ContainerSpec of = spec();
+        of.mounts = {{.source = source, .target = "/b", .volume = {}, .mode = {}}};
+        const std::string id = containers_->create("", of);
+        EXPECT_EQ(status_of([&] { containers_->start(id); }), 400U);
+        return told();
+    };
+    EXPECT_THAT(refused("/no/such"), HasSubstr("bind source path does not exist: /no/such"));
+    EXPECT_THAT(refused("/dev/null"), HasSubstr("neither a file nor a folder"));
+    ContainerSpec of = spec();
+    of.mounts = {{.kind = ContainerMount::Kind::volume,
+                  .source = {},
+                  .target = "/v",
+                  .volume = "bad/name",
+                  .mode = {}}};
+    EXPECT_EQ(status_of([&] { containers_->create("bad", of); }), 400U);
+    EXPECT_EQ(status_of([&] { static_cast<void>(containers_->find("bad")); }), 404U);
+    EXPECT_EQ(supervisors_.count(), 0U);
+}
+
 TEST_F(ContainersTest, DoNotTakeAPortThatSomebodyHas) {
     const test::TcpListener taken = test::listen_tcp();
     ContainerSpec open = spec();

@@ -257,6 +257,63 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
     }
 }
 
+/// "TYPE SOURCE|NAME TARGET RIGHTS [MODE] [made] [filled] [anonymous]", one for each mount.
+Words mounts_of(const ContainerSpec& spec) {
+    Words all;
+    for (const ContainerMount& mount : spec.mounts) {
+        const bool is_bind = mount.kind == ContainerMount::Kind::bind;
+        all.push_back((is_bind ? "bind " + mount.source : "volume " + mount.volume) + " " + mount.target +
+                      (mount.is_read_only ? " ro" : " rw") + (mount.mode.empty() ? "" : " " + mount.mode) +
+                      (mount.makes_source ? " made" : "") + (mount.is_filled ? " filled" : "") +
+                      (mount.is_anonymous ? " anonymous" : ""));
+    }
+    return all;
+}
+
+TEST(CreateBody, SaysWhatIsMounted) {
+    const std::pair<std::string, Words> rows[] = {
+        {host(R"("Binds":["/tmp:/b"])"), {"bind /tmp /b rw made"}},
+        {host(R"("Binds":["/tmp/../tmp/:/b//c/:ro,Z,cached,rprivate"])"),
+         {"bind /tmp /b/c ro ro,Z,cached,rprivate made"}},
+        {host(R"("Binds":["/no/such:/b:nocopy"])"), {"bind /no/such /b rw nocopy made"}},
+        {host(R"("Binds":["vol:/b","other:/c:ro,nocopy","/d"])"),
+         {"volume vol /b rw z filled", "volume other /c ro ro,nocopy", "volume  /d rw filled anonymous"}},
+        {host(
+             R"("Mounts":[{"Type":"bind","Source":"/tmp","Target":"/b","ReadOnly":true,"Consistency":"cached"}])"),
+         {"bind /tmp /b ro"}},
+        {host(R"("Mounts":[{"Type":"bind","Source":"/no/such","Target":"/b",)"
+              R"("BindOptions":{"CreateMountpoint":true,"Propagation":"private"}}])"),
+         {"bind /no/such /b rw made"}},
+        {host(R"("Mounts":[{"Type":"volume","Source":"vol","Target":"/b","VolumeOptions":{"NoCopy":true}},)"
+              R"({"Type":"volume","Target":"/c"}])"),
+         {"volume vol /b rw z", "volume  /c rw z filled anonymous"}},
+        {R"({"Image":"box","Volumes":{"/v":{},"/w":{}},"HostConfig":{"Binds":["/tmp:/v"]}})",
+         {"bind /tmp /v rw made", "volume  /w rw filled anonymous"}},
+    };
+    for (const auto& [body, expected] : rows) {
+        EXPECT_EQ(mounts_of(parse(body)), expected) << body;
+    }
+    StoredImage with_volumes = image();
+    with_volumes.config.volumes = {"/data", "/other", "relative"};
+    const json::value body = json::parse(
+        R"({"Image":"box","HostConfig":{"VolumesFrom":["first:ro"],"Binds":["mine:/theirs"],"Tmpfs":{"/other":""}}})");
+    const ContainerSpec spec = parse_create_body(body, with_volumes, [](const std::string& name) {
+        EXPECT_EQ(name, "first");
+        ContainerMount one{.kind = ContainerMount::Kind::volume,
+                           .source = {},
+                           .target = "/theirs",
+                           .volume = "one",
+                           .mode = {}};
+        ContainerMount two = one;
+        two.target = "/kept";
+        two.is_anonymous = true;
+        return std::vector{one, two};
+    });
+    EXPECT_EQ(mounts_of(spec), (Words{"volume mine /theirs rw z filled", "volume one /kept ro anonymous",
+                                      "volume  /data rw filled anonymous"}));
+    EXPECT_EQ(json::serialize(spec.config.at("Volumes")), R"({"/data":{},"/other":{},"relative":{}})");
+}
+
 TEST(CreateBody, ShowsWhatWasSaidAndNothingElse) {
     const ContainerSpec spec = parse(
         R"({"Image":"box","AttachStdout":true,"HostConfig":{"Memory":8388608,"PortBindings":{"80/tcp":[{"HostIp":"",)"
@@ -285,10 +342,18 @@ TEST(CreateBody, RefusesByNameWhatIsNotDone) {
         {R"("UsernsMode":"remap")", "--userns"},
         {R"("Devices":[{"PathOnHost":"/dev/kvm"}])", "--device"},
         {R"("DeviceRequests":[{"Count":-1}])", "--gpus"},
-        {R"("Binds":["/a:/b"])", "--volume"},
-        {R"("VolumesFrom":["x"])", "--volumes-from"},
-        {R"("Mounts":[{"Type":"bind","Source":"/a","Target":"/b"}])", "type 'bind'"},
-        {R"("Mounts":[{"Type":"volume","Target":"/b"}])", "type 'volume'"},
+        {R"("Binds":["/tmp:/b:shared"])", "propagation"},
+        {R"("Binds":["/dev/null:/b"])", "mounting '/dev/null'"},
+        {R"("Mounts":[{"Type":"bind","Source":"/tmp","Target":"/b","BindOptions":{"Propagation":"rslave"}}])",
+         "propagation"},
+        {R"("Mounts":[{"Type":"bind","Source":"/tmp","Target":"/b","BindOptions":{"NonRecursive":true}}])",
+         "bind-recursive"},
+        {R"("Mounts":[{"Type":"volume","Source":"vv","Target":"/b","VolumeOptions":{"Subpath":"x"}}])",
+         "volume-subpath"},
+        {R"("Mounts":[{"Type":"volume","Source":"vv","Target":"/b","VolumeOptions":{"DriverConfig":{"Options":)"
+         R"({"type":"block"}}}}])",
+         "--opt"},
+        {R"("Mounts":[{"Type":"image","Source":"x","Target":"/b"}])", "type 'image'"},
         {R"("Links":["a:b"])", "--link"},
         {R"("CgroupParent":"x")", "--cgroup-parent"},
         {R"("GroupAdd":["1"])", "--group-add"},
@@ -306,7 +371,6 @@ TEST(CreateBody, RefusesByNameWhatIsNotDone) {
     for (const auto& [members, told] : rows) {
         expect_refused(host(members), 501, told);
     }
-    expect_refused(R"({"Image":"box","Volumes":{"/v":{}}})", 501, "--volume");
     expect_refused(R"({"Image":"box","MacAddress":"02:00:00:00:00:01"})", 501, "--mac-address");
     expect_refused(R"({"Image":"box","Domainname":"x"})", 501, "--domainname");
     expect_refused(R"({"Image":"box","Healthcheck":{"Test":["CMD","x"]}})", 501, "--health-cmd");
@@ -386,6 +450,38 @@ TEST(CreateBody, RefusesWrongFormsWithDockersWords) {
         {host(R"("Mounts":[{"Type":"what","Target":"/b"}])"), "mount type unknown: \"what\""},
         {host(R"("Mounts":[{"Type":"tmpfs","Source":"x","Target":"/b"}])"), "source must not be specified"},
         {host(R"("Mounts":[{"Type":"tmpfs"}])"), "its path is not absolute"},
+        {host(R"("Binds":["/a:b"])"),
+         "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: "
+         "'b' "
+         "mount path must be absolute"},
+        {host(R"("Binds":["/a:/"])"), "invalid specification: destination can't be '/'"},
+        {host(R"("Binds":["/a:/x/.."])"), "invalid specification: destination can't be '/'"},
+        {host(R"("Binds":["/a:/proc/x"])"), "cannot be mounted because it is inside /proc"},
+        {host(R"("Binds":["/a:/b:what"])"), "invalid mode: what"},
+        {host(R"("Binds":["/a:/b:ro,rw"])"), "invalid mode: ro,rw"},
+        {host(R"("Binds":["/a:/b:"])"), ""},
+        {host(R"("Binds":["/a:ro"])"), "invalid volume specification: '/a:ro'"},
+        {host(R"("Binds":[":/b"])"), "invalid volume specification: ':/b'"},
+        {host(R"("Binds":["/a:/b:ro:x"])"), "invalid volume specification"},
+        {host(R"("Binds":["./a:/b"])"),
+         "create ./a: \"./a\" includes invalid characters for a local volume name"},
+        {host(R"("Binds":["/tmp:/b","vol:/b/"])"), "Duplicate mount point: /b"},
+        {host(R"("Tmpfs":{"/b":""},"Binds":["/tmp:/b"])"), "Duplicate mount point: /b"},
+        {host(R"("VolumesFrom":["x"])"), "No such container: x"},
+        {host(R"("VolumesFrom":[":ro"])"), "malformed volumes-from"},
+        {host(R"("VolumesFrom":["x:what"])"), "invalid mode: what"},
+        {host(R"("VolumeDriver":"fast")"), "error looking up volume plugin fast: plugin \"fast\" not found"},
+        {host(R"("Mounts":[{"Type":"bind","Source":"/no/such","Target":"/b"}])"),
+         "invalid mount config for type \"bind\": bind source path does not exist: /no/such"},
+        {host(R"("Mounts":[{"Type":"bind","Source":"a","Target":"/b"}])"), "mount path must be absolute"},
+        {host(R"("Mounts":[{"Type":"bind","Target":"/b"}])"), "field Source must not be empty"},
+        {host(R"("Mounts":[{"Type":"bind","Source":"/tmp"}])"), "field Target must not be empty"},
+        {host(R"("Mounts":[{"Type":"bind","Source":"/tmp","Target":"/b","VolumeOptions":{}}])"),
+         "field VolumeOptions must not be specified"},
+        {host(R"("Mounts":[{"Type":"volume","Target":"/b","ReadOnly":true}])"),
+         "must not set ReadOnly mode when using anonymous volumes"},
+        {R"({"Image":"box","Volumes":{"b":{}}})", "mount path must be absolute"},
+        {R"({"Image":"box","Volumes":{"/b\u0000":{}}})", "mount path must be absolute"},
         {host(R"("RestartPolicy":{"Name":"often"})"), "invalid restart policy 'often'"},
         {host(R"("RestartPolicy":{"Name":"always","MaximumRetryCount":1})"),
          "maximum retry count cannot be used with restart policy 'always'"},

@@ -175,17 +175,85 @@ TEST_F(EngineTest, LeavesImagesThatContainersAreOf) {
     EXPECT_THAT(rig_.request("DELETE /v1.44/images/box:2"), HasSubstr("Deleted"));
 }
 
-TEST_F(EngineTest, HasTwoNetworksAndNoVolumes) {
+TEST_F(EngineTest, HasTwoNetworks) {
     EXPECT_THAT(rig_.request("GET /v1.44/networks"),
                 AllOf(HasSubstr(R"("Name":"bridge")"), HasSubstr(R"("Name":"none")")));
     EXPECT_THAT(rig_.request("GET /v1.44/networks/bridge"), HasSubstr(R"("Driver":"bridge")"));
     EXPECT_THAT(rig_.request("GET /v1.44/networks/x"),
                 AllOf(HasSubstr(" 404 "), HasSubstr("network x not found")));
+    EXPECT_THAT(rig_.request("POST /v1.44/networks/create"), HasSubstr(" 501 "));
+    EXPECT_THAT(rig_.request("GET /v1.44/plugins/x/json"), HasSubstr(" 404 "));
+}
+
+TEST_F(EngineTest, HasVolumes) {
+    const auto post = [&](const std::string& path, const std::string& body) {
+        return rig_.ask("POST /v1.44" + path + " HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) +
+                        "\r\n\r\n" + body);
+    };
     EXPECT_THAT(rig_.request("GET /v1.44/volumes"), HasSubstr(R"({"Volumes":[],"Warnings":null})"));
     EXPECT_THAT(rig_.request("GET /v1.44/volumes/x"),
                 AllOf(HasSubstr(" 404 "), HasSubstr("get x: no such volume")));
-    EXPECT_THAT(rig_.request("POST /v1.44/networks/create"), HasSubstr(" 501 "));
-    EXPECT_THAT(rig_.request("GET /v1.44/plugins/x/json"), HasSubstr(" 404 "));
+    const std::string made =
+        post("/volumes/create", R"({"Name":"one","Driver":"local","DriverOpts":{},"Labels":{"a":"b"}})");
+    EXPECT_THAT(made,
+                AllOf(HasSubstr(" 201 "), HasSubstr(R"("Driver":"local","Labels":{"a":"b"},"Mountpoint":")"),
+                      HasSubstr(R"(/volumes/one/_data","Name":"one","Options":null,"Scope":"local"})")));
+    EXPECT_THAT(made, testing::ContainsRegex(R"("CreatedAt":"20[-0-9]+T[0-9:]+Z")"));
+    EXPECT_THAT(rig_.request("GET /v1.44/volumes/one"), HasSubstr(R"("Name":"one")"));
+    post("/volumes/create", R"({"Name":"two"})");
+    post("/volumes/create", "{}");
+    put({"box:1"});
+    EXPECT_THAT(post("/containers/create?name=user",
+                     R"({"Image":"box:1","HostConfig":{"Binds":["two:/t:ro","/folder:/f"]}})"),
+                HasSubstr(" 201 "));
+    EXPECT_THAT(
+        rig_.request("GET /v1.44/containers/user/json"),
+        AllOf(HasSubstr(R"({"Type":"volume","Name":"two","Source":")"),
+              HasSubstr(R"("Destination":"/t","Driver":"local","Mode":"ro","RW":false,"Propagation":""})"),
+              HasSubstr(R"({"Type":"bind","Source":"/folder","Destination":"/f","Mode":"","RW":true,)"
+                        R"("Propagation":"rprivate"})"),
+              HasSubstr(R"("Destination":"/v")")));
+    const auto listed = [&](const std::string& filters) {
+        const std::string answer = rig_.request("GET /v1.44/volumes?filters=" + filters);
+        return (answer.find(R"("Name":"one")") != std::string::npos ? "one " : std::string{}) +
+               (answer.find(R"("Name":"two")") != std::string::npos ? "two" : "");
+    };
+    EXPECT_EQ(listed("%7B%22label%22%3A%5B%22a%3Db%22%5D%7D"), "one ");
+    EXPECT_EQ(listed("%7B%22dangling%22%3A%5B%22true%22%5D%7D"), "one ");
+    EXPECT_EQ(listed("%7B%22dangling%22%3A%5B%22false%22%5D%7D"), "two");
+    EXPECT_EQ(listed("%7B%22name%22%3A%5B%22tw%22%5D%7D"), "two");
+    EXPECT_EQ(listed("%7B%22driver%22%3A%5B%22local%22%5D%7D"), "one two");
+    EXPECT_THAT(rig_.request("GET /v1.44/volumes?filters=%7B%22x%22%3A%5B%22y%22%5D%7D"),
+                AllOf(HasSubstr(" 400 "), HasSubstr("invalid filter 'x'")));
+    EXPECT_THAT(rig_.request("GET /v1.44/containers/json?all=1&filters=%7B%22volume%22%3A%5B%22two%22%5D%7D"),
+                HasSubstr(R"("Names":["/user"])"));
+    EXPECT_THAT(rig_.request("GET /v1.44/containers/json?all=1&filters=%7B%22volume%22%3A%5B%22one%22%5D%7D"),
+                HasSubstr("[]"));
+    EXPECT_THAT(rig_.request("GET /v1.44/system/df"), HasSubstr(R"("UsageData":{"RefCount":1,"Size":)"));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/volumes/two"),
+                AllOf(HasSubstr(" 409 "), HasSubstr("remove two: volume is in use - [")));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/volumes/x"),
+                AllOf(HasSubstr(" 404 "), HasSubstr("get x: no such volume")));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/volumes/x?force=1"), HasSubstr(" 204 "));
+    for (const char* body :
+         {"[]", R"({"Name":7})", R"({"Name":"a/b"})", R"({"Name":"one","DriverOpts":{"a":"b"}})"}) {
+        EXPECT_THAT(post("/volumes/create", body), HasSubstr(" 400 ")) << body;
+    }
+    EXPECT_THAT(post("/volumes/create", R"({"Name":"vv","Driver":"nfs"})"), HasSubstr(" 404 "));
+    // Since 1.42 those that have names are kept, unless all are asked for.
+    EXPECT_THAT(rig_.request("POST /v1.44/volumes/prune"), Not(HasSubstr("\"one\"")));
+    EXPECT_EQ(listed(""), "one two");
+    EXPECT_THAT(
+        rig_.request(
+            "POST "
+            "/v1.44/volumes/prune?filters=%7B%22all%22%3A%5B%221%22%5D%2C%22label%21%22%3A%5B%22a%22%5D%7D"),
+        HasSubstr(R"("VolumesDeleted":null)"));
+    EXPECT_THAT(rig_.request("POST /v1.41/volumes/prune"),
+                HasSubstr(R"({"VolumesDeleted":["one"],"SpaceReclaimed":)"));
+    EXPECT_EQ(listed(""), "two");
+    EXPECT_THAT(rig_.request("DELETE /v1.44/containers/user?v=1"), HasSubstr(" 204 "));
+    EXPECT_THAT(rig_.request("GET /v1.44/volumes"), Not(HasSubstr("anonymous")));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/volumes/two"), HasSubstr(" 204 "));
 }
 
 TEST_F(EngineTest, PrunesWhatNobodyNames) {
