@@ -193,7 +193,8 @@ TEST_F(Docker, AnOrdinaryUserHasADaemonOfTheirOwn) {
         std::this_thread::sleep_for(10ms);
     }
     const std::string docker = "docker -H unix://" + socket + " ";
-    EXPECT_EQ(shell(docker + "run --rm box id -u").out, "0\n");
+    EXPECT_EQ(shell(docker + "run --rm -v kept:/v box sh -c 'id -u; echo kept >/v/file'").out, "0\n");
+    EXPECT_EQ(contents_of(root / "volumes/kept/_data/file"), "kept\n");
     EXPECT_EQ(
         shell(docker + "run -d -p 127.0.0.1:18082:80 --name web box sh -c 'while :; do echo answer | nc -l "
                        "-p 80; done'")
