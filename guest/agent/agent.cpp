@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "guest/agent/contents.h"
 #include "guest/agent/requests.h"
 #include "guest/agent/tree.h"
 
@@ -120,6 +121,12 @@ bool Agent::take(const Frame& frame) {
             break;
         case kRead:
             read_file(frame.number, request.path);
+            break;
+        case kLook:
+        case kPack:
+        case kUnpack:
+        case kCompare:
+            transfer(frame.type, frame.number, request);
             break;
         case kRelay:
             relay(frame.number, request);
@@ -244,6 +251,22 @@ void Agent::send_tree_of(uint32_t number, const char* path) {
     if (process == 0) {
         const int stream = open_stream(kTree, number);
         _exit(stream >= 0 && send_tree(stream, path) ? 0 : 1);
+    }
+    if (process < 0) {
+        report_failure(number, {errno, "to make a process"});
+    }
+}
+
+void Agent::transfer(uint32_t type, uint32_t number, const Request& request) {
+    const pid_t process = fork();
+    if (process == 0) {
+        // No other file: an end of a pipe that stays open here would keep a command waiting.
+        const int stream = open_stream(kTransfer, number);
+        if (stream < 0 || !close_all_but(stream, -1)) {
+            _exit(1);
+        }
+        serve_contents(type, request, stream);
+        _exit(0);
     }
     if (process < 0) {
         report_failure(number, {errno, "to make a process"});

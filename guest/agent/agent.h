@@ -45,6 +45,7 @@ class Agent {
     void send_signal(uint32_t number, int signal);
     void resize(uint32_t number, const Request& request);
     void send_tree_of(uint32_t number, const char* path);
+    void transfer(uint32_t type, uint32_t number, const Request& request);
     void read_file(uint32_t number, const char* path);
     void relay(uint32_t number, const Request& request);
     void take_relayed(const Relay& relay);

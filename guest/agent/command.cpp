@@ -251,20 +251,6 @@ const char* become_user(RunRequest& request, User& user, char (&home)[sizeof Use
     return nullptr;
 }
 
-/// All but the standard streams and these two, of which one may be -1.
-bool close_all_but(int one, int other) {
-    const int both[] = {one < other ? one : other, one < other ? other : one};
-    unsigned first = STDERR_FILENO + 1;
-    for (const int kept : both) {
-        const auto number = static_cast<unsigned>(kept);
-        if (kept > STDERR_FILENO && number > first && syscall(SYS_close_range, first, number - 1, 0) != 0) {
-            return false;
-        }
-        first = kept > STDERR_FILENO ? number + 1 : first;
-    }
-    return syscall(SYS_close_range, first, ~0U, 0) == 0;
-}
-
 /// Keeps those in `kept` of the capabilities that the process has: nothing else does that for one which
 /// executes no file.
 bool drop_capabilities(uint64_t kept) {
@@ -519,6 +505,19 @@ void RunRequest::add_default(const char* name, const char* value, char* room, si
     snprintf(room, size, "%s%s", name, value);
     environment[environment_count_++] = room;
     environment[environment_count_] = nullptr;
+}
+
+bool close_all_but(int one, int other) {
+    const int both[] = {one < other ? one : other, one < other ? other : one};
+    unsigned first = STDERR_FILENO + 1;
+    for (const int kept : both) {
+        const auto number = static_cast<unsigned>(kept);
+        if (kept > STDERR_FILENO && number > first && syscall(SYS_close_range, first, number - 1, 0) != 0) {
+            return false;
+        }
+        first = kept > STDERR_FILENO ? number + 1 : first;
+    }
+    return syscall(SYS_close_range, first, ~0U, 0) == 0;
 }
 
 void set_size(int terminal, uint16_t rows, uint16_t columns) {

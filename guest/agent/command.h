@@ -82,6 +82,9 @@ struct Failure {
 /// and `root`, open, the command's /. The streams are the caller's to close.
 Failure start(RunRequest& request, pid_t joined, int root, pid_t& process, CommandStreams& streams);
 
+/// Closes all of the process's files but the standard streams and these two, of which one may be -1.
+bool close_all_but(int one, int other);
+
 /// Gives a terminal its size.
 void set_size(int terminal, uint16_t rows, uint16_t columns);
 

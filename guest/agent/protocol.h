@@ -58,6 +58,13 @@ enum Type : uint32_t {
         14,  ///< copy what is in a folder in the root into one outside of it, with the folder's own owner
              ///< and mode, unless something is there already or the first is no folder: path, root,
              ///< source
+    // The next four have their answer, an error too, on a connection of its own (kTransfer). With a root,
+    // whatever links the path leads over begin there.
+    kLook = 15,     ///< tell of a file: path, root
+    kPack = 16,     ///< send a file, or a folder and what is below it: path, root, flags
+    kUnpack = 17,   ///< put what the host sends into a folder: path, root, flags, user
+    kCompare = 18,  ///< tell what is in a folder, the upper one of an overlay, and not so in another: path,
+                    ///< source
 
     // From the agent, on the control connection.
     kHello = 64,     ///< the first frame: version
@@ -73,12 +80,33 @@ enum Type : uint32_t {
     kTerminal = 83,  ///< its terminal, both ways, instead of the three above
     kTree = 84,      ///< the answer to request `number` (kSendTree): kEntry, kData and kEnd follow
     kRelayed = 85,   ///< somebody came to where request `number` (kRelay) has the agent listen
+    kTransfer = 86,  ///< the answer to request `number` (kLook to kCompare)
 
     // From the agent, behind kTree. A folder comes before what is in it.
     kEntry = 96,  ///< a file, folder or symbolic link: path (relative, without "." or ".."), mode, target
     kData = 97,   ///< a part of the file before it: the payload is its bytes
     kEnd = 98,    ///< that was all
+
+    // Behind kTransfer there are kEntry and kData, too, and kEnd, or kFailed (with a path, where it is of a
+    // file) in its place: from the agent, and for kUnpack from the host, whom the agent answers by one of
+    // these two. Of kLook and kPack the first entry is the path itself, called "". Those in a folder come in
+    // the order of their names' bytes, and behind each folder at once what is in it. A file's kData are
+    // together as long as its size says. An entry has all that it is: path, mode, owner, group, time, and
+    // what stands at the tags.
 };
+
+/// Flags of kPack and kUnpack.
+enum ContentsFlag : uint64_t {
+    kBare = 1,         ///< of kPack: what is mounted in the root does not count, but what is under it
+    kAllLinks = 2,     ///< hard links between any files are told, and not only those in one folder
+    kKeepKind = 4,     ///< of kUnpack: it is an error where a folder would take the place of something else,
+                       ///< or something else that of a folder
+    kToTheDisk = 8,    ///< what was put there is on the guest's disk when that is answered
+    kUsersFiles = 16,  ///< all is the user's (kUser)
+};
+
+/// How an entry of kCompare differs (kChange).
+enum Change : uint64_t { kModified = 0, kAdded = 1, kDeleted = 2 };
 
 /// A number has eight bytes, little-endian. A text has at least one byte; the last, and no other, is zero.
 enum Tag : uint32_t {
@@ -129,6 +157,16 @@ enum Tag : uint32_t {
                             ///< agent's, whose child the command is: it passes signals on, reaps whoever is
                             ///< left to it, and ends with the command, with its status or 128 and the
                             ///< signal's number
+    // Of kEntry behind kTransfer.
+    kOwner = 40,  ///< number, 32 bits, and the next
+    kOwnersGroup = 41,
+    kSeconds = 42,      ///< number, of two's complement: of the last change, since 1970
+    kNanoseconds = 43,  ///< number, below 10^9
+    kSize = 44,         ///< number: bytes of a file
+    kHardLink = 45,     ///< text: the path of an entry before it, of whose file this is another name
+    kResolved = 46,     ///< text: what a symbolic link leads to in the end, below the root: absolute
+    kAttribute = 47,    ///< bytes: an extended attribute's name, a zero, and its value; any number of times
+    kChange = 48,       ///< number
 };
 
 inline uint32_t load_word(const uint8_t* from) {

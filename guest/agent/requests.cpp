@@ -45,6 +45,10 @@ constexpr Form kForms[] = {
     {kRead, bit(kPath), 0},
     {kBind, bit(kSource) | bit(kPath) | bit(kRoot) | bit(kFlags), 0},
     {kCopyUp, bit(kSource) | bit(kPath) | bit(kRoot), 0},
+    {kLook, bit(kPath) | bit(kRoot), 0},
+    {kPack, bit(kPath) | bit(kRoot), bit(kFlags)},
+    {kUnpack, bit(kPath) | bit(kRoot) | bit(kFlags), bit(kUser)},
+    {kCompare, bit(kPath) | bit(kSource), 0},
 };
 
 bool take_number(const Field& field, uint64_t least, uint64_t most, uint64_t& value) {
@@ -188,6 +192,8 @@ bool Request::take(const Field& field) {
             return take_text(field, target);
         case kRoot:
             return take_text(field, root);
+        case kUser:
+            return take_text(field, user);
         case kContent:
             content = field;
             return true;
@@ -231,7 +237,7 @@ bool Request::parse(const Frame& frame) {
         if (!take(field)) {
             return false;
         }
-        const uint32_t tag = bit(static_cast<Tag>(field.tag));
+        const uint32_t tag = bit(static_cast<Tag>(field.tag));  // none of which is above 31
         if (((form->needed | form->optional) & tag & ~seen) == 0) {
             return false;
         }

@@ -18,6 +18,7 @@ struct Request {
     const char* options = nullptr;
     const char* target = nullptr;
     const char* root = nullptr;  ///< null: the agent's own
+    const char* user = nullptr;  ///< null: nobody is named
     Field content;
     bool has_mode = false;
     uint64_t mode = 0;    ///< up to 07777, of a node with its type
@@ -34,6 +35,7 @@ struct Request {
     /// False where the frame is no request, lacks a field or has one that it must not have, or a value that
     /// this must not have.
     bool parse(const Frame& frame);
+    [[nodiscard]] bool has_flag(uint64_t flag) const { return (flags & flag) != 0; }
 
   private:
     bool take(const Field& field);
