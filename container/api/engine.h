@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "container/api/container_api.h"
+#include "container/api/contents_api.h"
 #include "container/api/http_server.h"
 #include "container/api/transfer_api.h"
 #include "container/api/volume_api.h"
@@ -13,8 +15,8 @@
 namespace hull::container {
 
 /// Answers requests (Docker's Engine API, versions 1.24 to 1.44) as dockerd does, as far as it is written:
-/// what the daemon and its host are, images (TransferApi, too), containers (ContainerApi), and volumes
-/// (VolumeApi). Everything else is a 404. Any number of threads.
+/// what the daemon and its host are, images (TransferApi, too), containers (ContainerApi, ContentsApi), and
+/// volumes (VolumeApi). Everything else is a 404. Any number of threads.
 class Engine {
   public:
     /// The store has its lock alone. All outlive it.
@@ -25,7 +27,13 @@ class Engine {
           events_{events},
           transfer_api_{store, registries_, events},
           container_api_{store, containers, events},
+          contents_api_{store, containers, events},
           volume_api_{containers.volumes(), events} {}
+
+    /// For the server: whether such a request's body may be large.
+    static bool is_stream(std::string_view method, const RequestTarget& target) {
+        return TransferApi::is_stream(method, target) || ContentsApi::is_stream(method, target);
+    }
 
     /// Throws ApiError and Error.
     void answer(ApiCall& call);
@@ -54,6 +62,7 @@ class Engine {
     Events& events_;
     TransferApi transfer_api_;
     ContainerApi container_api_;
+    ContentsApi contents_api_;
     VolumeApi volume_api_;
 };
 

@@ -197,6 +197,9 @@ ApiCall::Answer ApiCall::make_answer(unsigned status) const {
 
 void ApiCall::send_whole(Answer answer) {
     is_answered_ = true;
+    for (const auto& [name, value] : fields_) {
+        answer.set(name, value);
+    }
     if (answer.result() != http::status::no_content && answer.result() != http::status::not_modified) {
         answer.content_length(answer.body().size());
     }
@@ -229,6 +232,9 @@ void ApiCall::begin(std::string_view content_type) {
     auto answer =
         container::make_answer<http::empty_body>(http::status::ok, message_.version(), message_.keep_alive());
     answer.set(http::field::content_type, content_type);
+    for (const auto& [name, value] : fields_) {
+        answer.set(name, value);
+    }
     answer.chunked(true);
     http::response_serializer<http::empty_body> serializer{answer};
     error_code error;

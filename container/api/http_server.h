@@ -14,6 +14,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "container/api/connection.h"
@@ -54,6 +56,10 @@ class ApiCall {
     /// its answer only then.
     void drop_body();
 
+    /// A header field of the answer, which is still to come.
+    void set_field(std::string name, std::string value) {
+        fields_.emplace_back(std::move(name), std::move(value));
+    }
     void send(const boost::json::value& body, unsigned status = 200);
     void send_text(std::string_view text, unsigned status = 200);
     void send_nothing(unsigned status = 204);
@@ -98,6 +104,7 @@ class ApiCall {
     Message message_;
     std::unique_ptr<Stream> stream_;
     RequestTarget target_;
+    std::vector<std::pair<std::string, std::string>> fields_;
     bool is_answered_ = false;
     bool is_begun_ = false;
     bool is_ended_ = false;  // what was begun

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "container/api/base64.h"
 #include "container/api/request_target.h"
 #include "container/image/json.h"
 #include "container/image/reference.h"
@@ -30,14 +31,6 @@ std::string decode(std::string text) {
     return got < 0 ? "" : std::string{bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size)};
 }
 
-std::string encode(std::string_view text) {
-    std::string encoded((text.size() + 2) / 3 * kGroup + 1, '\0');
-    EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
-                    reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
-    encoded.pop_back();
-    return encoded;
-}
-
 /// Empty where there is no name.
 std::string credentials_of(const JsonObject& known) {
     for (const char* token : {"identitytoken", "registrytoken"}) {
@@ -50,7 +43,7 @@ std::string credentials_of(const JsonObject& known) {
     if (name.find(':') != std::string::npos) {
         known.refuse("there is a colon in the name");
     }
-    return name.empty() ? "" : encode(name + ":" + known.text("password"));
+    return name.empty() ? "" : base64(name + ":" + known.text("password"));
 }
 
 }  // namespace

@@ -34,7 +34,8 @@ struct Containers::Container {
     std::optional<Endpoint> endpoint;     // from before it starts to its end
     std::vector<AttachedClient> waiting;  // for its start
 
-    std::mutex operation;  // one start, stop, restart, rename or removal at a time; taken before mutex_
+    bool has_helper = false;  // a quiet supervisor was started; guarded by `operation`
+    std::mutex operation;     // one start, stop, restart, rename or removal at a time; taken before mutex_
 };
 
 struct Containers::Exec {

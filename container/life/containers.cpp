@@ -364,6 +364,9 @@ void Containers::remove(const std::string& name, bool is_forced, bool takes_volu
         lock.lock();
         changed_.wait(lock, [&] { return !container->is_followed || is_stopping_; });
     }
+    lock.unlock();
+    end_helper(*container, "end");
+    lock.lock();
     discard(container, lock, takes_volumes || container->spec->is_removed_at_end);
 }
 

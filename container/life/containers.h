@@ -15,6 +15,7 @@
 
 #include "base/unique_fd.h"
 #include "container/api/api_error.h"
+#include "container/contents/guest_contents.h"
 #include "container/image/store.h"
 #include "container/life/container_spec.h"
 #include "container/life/events.h"
@@ -22,6 +23,7 @@
 #include "container/network/bridge_network.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
+#include "container/supervisor/contents_question.h"
 #include "container/supervisor/exec_config.h"
 #include "container/supervisor/guest_process.h"
 #include "vmm/main/fetched_files.h"
@@ -121,6 +123,15 @@ class Containers {
     /// Its processes, each with its number in the guest. 409 where it does not run.
     [[nodiscard]] ProcessList processes(const std::string& name);
 
+    /// What is in its folders, or is to be put there; of a container that does not run, through a machine
+    /// that is started for that, and ends by itself a few seconds after the last of these. 409 where it is
+    /// about to be started again or removed.
+    [[nodiscard]] std::unique_ptr<GuestContents> open_contents(const std::string& name,
+                                                               const ContentsQuestion& question);
+    /// Tells who wants to know that this was done with it ("export").
+    void tell_of(const std::string& name, std::string action,
+                 std::map<std::string, std::string> attributes = {});
+
     /// Answers its id.
     std::string make_exec(const std::string& container, ExecConfig config);
     [[nodiscard]] ExecView find_exec(const std::string& id) const;
@@ -154,6 +165,11 @@ class Containers {
     void require_running(const Container& container) const;
     void start_now(const std::shared_ptr<Container>& container);
     Channel launch(const std::shared_ptr<Container>& container);
+    [[nodiscard]] RunFile run_of(const Container& container, const StoredImage& image) const;
+    [[nodiscard]] StoredImage image_of(const Container& container) const;
+    std::unique_ptr<GuestContents> open_at_rest(const std::shared_ptr<Container>& container,
+                                                const ContentsQuestion& question);
+    static void end_helper(Container& container, const char* how);
     bool stop_now(const std::shared_ptr<Container>& container, std::optional<std::chrono::seconds> timeout,
                   std::optional<int> signal);
     void freeze(const std::string& name, bool is_on);

@@ -82,6 +82,7 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
         container->restarts = 0;
     }
     write_record(*container);
+    end_helper(*container, "settle");
     try {
         Channel watch = launch(container);
         const std::lock_guard lock{mutex_};
@@ -94,6 +95,30 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
         }
         throw;
     }
+}
+
+/// Of which the caller has a Hold.
+StoredImage Containers::image_of(const Container& container) const {
+    if (auto image = store_.find(container.spec->image)) {
+        return *std::move(image);
+    }
+    throw ApiError{404, "No such image: " + container.spec->image_name};
+}
+
+/// What the container is, and the machine for it, without what is of a single run.
+RunFile Containers::run_of(const Container& container, const StoredImage& image) const {
+    RunFile run = container.spec->run;
+    run.is_quiet = false;
+    run.config.endpoint.reset();
+    run.machine.ports.clear();  // of the run before, where another daemon had that
+    const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
+    run.machine.kernel = kernel.kernel;
+    run.machine.initramfs = kernel.initramfs;
+    run.machine.layers = image.layers;
+    run.machine.writable = container.files.disk();
+    run.machine.is_writable_kept = true;
+    run.machine.cpus = ContainerMachine::cpus_for(run.config.cpus);
+    return run;
 }
 
 /// Starts a supervisor, gives it the clients that wait, and has it run the command. Answers the channel that
@@ -117,28 +142,17 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     const ContainerFiles& files = container->files;
     const ContainerSpec& spec = *container->spec;
     const Store::Hold hold = store_.hold();
-    const std::optional<StoredImage> image = store_.find(spec.image);
-    if (!image) {
-        throw ApiError{404, "No such image: " + spec.image_name};
-    }
+    const StoredImage image = image_of(*container);
     std::vector<PortBinding> ports;
-    RunFile run = spec.run;
+    RunFile run = run_of(*container, image);
     run.config.endpoint = endpoint;
     run.config.shared = shared_with(*container, is_first_start);
-    run.machine.ports.clear();  // of the run before, where another daemon had that
     for (const PortBinding& port : spec.ports) {
         for (const PortBinding& found : find_host_ports(port, name)) {
             ports.push_back(found);
             run.machine.ports.push_back(port_word(found));
         }
     }
-    const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
-    run.machine.kernel = kernel.kernel;
-    run.machine.initramfs = kernel.initramfs;
-    run.machine.layers = image->layers;
-    run.machine.writable = files.disk();
-    run.machine.is_writable_kept = true;
-    run.machine.cpus = ContainerMachine::cpus_for(run.config.cpus);
     run.write(files);
     const system_clock::time_point begun = system_clock::now();
     start_supervisor_(files);

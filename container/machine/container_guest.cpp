@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "container/machine/container_machine.h"
@@ -21,6 +22,8 @@ namespace {
 // all layers in them, are a page at most.
 constexpr const char* kRoot = "/r";
 constexpr const char* kWritable = "/w";
+constexpr const char* kUpper = "/w/u";
+constexpr const char* kBase = "/b";  // all layers, without what was written
 constexpr const char* kLayers = "/l/";
 constexpr const char* kGroups = "/c";
 constexpr const char* kGroup = "/c/container";
@@ -143,6 +146,11 @@ std::string ContainerGuest::prepare() {
     return too_large_;
 }
 
+std::string ContainerGuest::prepare_root() {
+    mount_layers();
+    return too_large_;
+}
+
 void ContainerGuest::limit_resources() {
     mount("cgroup2", "cgroup", kGroups, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
     write_to(std::string{kGroups} + "/cgroup.subtree_control", "+cpu +memory +pids");
@@ -165,20 +173,19 @@ void ContainerGuest::limit_resources() {
 
 void ContainerGuest::mount_layers() {
     mount("ext4", "/dev/vda", kWritable, 0, "");
-    make_folder(std::string{kWritable} + "/u");
+    make_folder(kUpper);
     make_folder(std::string{kWritable} + "/w");
-    std::string lower;
     for (size_t layer = 1; layer <= layers_; ++layer) {
         const std::string number = std::to_string(layer);
         mount("erofs", "/dev/vdb" + number, kLayers + number, MS_RDONLY, "");
-        lower.insert(0, kLayers + number + (lower.empty() ? "" : ":"));  // the topmost comes first
+        lower_.insert(0, kLayers + number + (lower_.empty() ? "" : ":"));  // the topmost comes first
     }
     if (layers_ == 0) {
-        lower = std::string{kLayers} + "0";
-        make_folder(lower);
+        lower_ = std::string{kLayers} + "0";
+        make_folder(lower_);
     }
     mount("overlay", "overlay", kRoot, 0,
-          "lowerdir=" + lower + ",upperdir=" + kWritable + "/u,workdir=" + kWritable + "/w");
+          "lowerdir=" + lower_ + ",upperdir=" + kUpper + ",workdir=" + kWritable + "/w");
 }
 
 /// Where the container does not see it; and what volumes get of the image before anything is mounted over
@@ -424,6 +431,46 @@ void ContainerGuest::write_group(uint32_t number, const std::string& file, const
         frame.add_text(agent::kPath, path.c_str());
         frame.add_bytes(agent::kContent, content.data(), content.size());
     });
+}
+
+void ContainerGuest::transfer(uint32_t number, const ContentsQuestion& question) {
+    using What = ContentsQuestion::What;
+    const auto ask = [&](agent::Type type, const char* path, const char* root, uint64_t flags) {
+        client_.request(type, number, [&](agent::FrameWriter& frame) {
+            frame.add_text(agent::kPath, path);
+            frame.add_text(type == agent::kCompare ? agent::kSource : agent::kRoot, root);
+            if (type == agent::kPack || type == agent::kUnpack) {
+                frame.add_number(agent::kFlags, flags);
+            }
+            if (type == agent::kUnpack && !question.user.empty()) {
+                frame.add_text(agent::kUser, question.user.c_str());
+            }
+        });
+    };
+    const char* const path = question.path.c_str();
+    switch (question.what) {
+        case What::status:
+            return ask(agent::kLook, path, kRoot, 0);
+        case What::files:
+            return ask(agent::kPack, path, kRoot, question.flags);
+        case What::upper:
+            return ask(agent::kPack, "/", kUpper, agent::kAllLinks);
+        case What::unpack:
+            return ask(agent::kUnpack, path, kRoot, question.flags);
+        case What::changes:
+            break;
+    }
+    // The layers beside what was written over them. Of one there is nothing to join.
+    if (layers_ > 1 && !std::exchange(has_base_, true)) {
+        client_.request(agent::kMount, number, [&](agent::FrameWriter& frame) {
+            frame.add_text(agent::kKind, "overlay");
+            frame.add_text(agent::kSource, "overlay");
+            frame.add_text(agent::kPath, kBase);
+            frame.add_number(agent::kFlags, MS_RDONLY);
+            frame.add_text(agent::kOptions, ("lowerdir=" + lower_).c_str());
+        });
+    }
+    ask(agent::kCompare, kUpper, layers_ > 1 ? kBase : lower_.c_str(), 0);
 }
 
 std::string ContainerGuest::what_failed(uint32_t number, int error, const std::string& what) const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "container/machine/container_config.h"
+#include "container/supervisor/contents_question.h"
 #include "container/supervisor/exec_config.h"
 #include "vmm/agent/agent_client.h"
 
@@ -30,6 +31,8 @@ class ContainerGuest {
     /// What follows may be asked for at once: the agent does all in this order. A clause that says what is
     /// more than a request may have (agent::kMostRequest); empty where nothing is.
     [[nodiscard]] std::string prepare();
+    /// In the place of that: mounts the container's root alone, for who looks into it while nothing runs.
+    [[nodiscard]] std::string prepare_root();
     /// Where the agent's failure of request `number` is one of the preparation's, a clause that says it;
     /// empty where it is not.
     [[nodiscard]] std::string what_failed(uint32_t number, int error, const std::string& what) const;
@@ -46,6 +49,9 @@ class ContainerGuest {
     void write_group(uint32_t number, const std::string& file, const std::string& content);
     /// Asks what a file of the guest's own /proc says (proc(5)), in which all its processes are.
     void read_proc(uint32_t number, const std::string& file);
+
+    /// Asks for a transfer (agent::kTransfer) of number `number`.
+    void transfer(uint32_t number, const ContentsQuestion& question);
 
   private:
     void read(uint32_t number, const std::string& path);
@@ -76,6 +82,8 @@ class ContainerGuest {
     size_t layers_;
     AgentClient& client_;
     std::string too_large_;            // what was not sent
+    std::string lower_;                // of the root's overlay
+    bool has_base_ = false;            // the layers are mounted alone, too
     std::vector<std::string> set_up_;  // what requests of their numbers are for
 };
 

@@ -132,7 +132,7 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
         give_to_group(path, group);
     }
     HttpServer server{std::move(listener), [&](ApiCall& call) { engine.answer(call); },
-                      TransferApi::is_stream};
+                      Engine::is_stream};
     std::fprintf(stderr, "hull: the daemon listens at %s (DOCKER_HOST=unix://%s)\n", path.c_str(),
                  path.c_str());
     server.run(signals.get());

@@ -27,6 +27,12 @@
 //   processes                   {"is": "processes", …}: a ProcessList (guest_process.h)
 //   keep                        the disk, which is to be brought up to date at the end whatever the RunFile
 //                               says: the container is to be started again
+//   contents                    {"is": "contents"} with a descriptor: the host's end of a transfer
+//                               (GuestContents) of what a ContentsQuestion says, which goes on as long as
+//                               this connection does. Of a quiet supervisor, too, and of that nothing else
+//                               but
+//   settle                      it takes no more of them, and is gone when those that go on have ended, or in
+//                               half a minute
 //   end                         the machine, at once; the exit status is 137 unless there is one
 //
 // A client's socket carries what Docker's hijacked connections do: input as it is; output as it is where

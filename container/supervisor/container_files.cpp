@@ -233,7 +233,8 @@ json::object RunFile::to_json() const {
                                  {"most_bytes", wide(log.most_bytes)},
                                  {"most_files", log.most_files}}},
             {"input_ends_with_client", input_ends_with_client},
-            {"is_thrown_away", is_thrown_away}};
+            {"is_thrown_away", is_thrown_away},
+            {"is_quiet", is_quiet}};
 }
 
 RunFile RunFile::from_json(const json::object& object, const std::string& tried) {
@@ -245,7 +246,8 @@ RunFile RunFile::from_json(const json::object& object, const std::string& tried)
                          .most_bytes = wide_number(log, "most_bytes"),
                          .most_files = small_number(log, "most_files")},
                  .input_ends_with_client = given.flag("input_ends_with_client"),
-                 .is_thrown_away = given.flag("is_thrown_away")};
+                 .is_thrown_away = given.flag("is_thrown_away"),
+                 .is_quiet = given.flag("is_quiet")};
     if (file.log.most_files == 0) {
         log.refuse("a log has no files");
     }

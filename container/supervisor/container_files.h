@@ -43,6 +43,7 @@ struct RunFile {
     LogConfig log;
     bool input_ends_with_client = false;  ///< Docker's StdinOnce: the first client's end is the input's end
     bool is_thrown_away = false;          ///< nobody will look at its disk: it need not be synced
+    bool is_quiet = false;                ///< nothing is run: somebody wants to look into the container
 
     /// Throws Error (no_resources).
     void write(const ContainerFiles& files) const;

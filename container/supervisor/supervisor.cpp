@@ -168,6 +168,7 @@ void Supervisor::run() {
         end_exec(number, kBySignal + SIGKILL);  // with the container
     }
     relay_.reset();
+    refuse_transfers();
     link_.reset();  // so that its address and ports are free when that is told
     state_.stage = RunState::Stage::ended;
     state_.is_paused = false;
@@ -182,15 +183,19 @@ void Supervisor::run() {
 
 void Supervisor::boot() {
     run_ = RunFile::read(files_);
-    size_ = {run_.config.rows, run_.config.columns};
-    log_.emplace(files_.log(), run_.log);
-    command_ = std::make_unique<SupervisedCommand>(
-        loop_,
-        SupervisedCommand::Config{.tty = run_.config.tty,
-                                  .has_input = run_.config.has_input,
-                                  .input_ends_with_client = run_.input_ends_with_client,
-                                  .log = &*log_},
-        [this] { finish_if_all_came(); });
+    if (run_.is_quiet) {
+        be_quiet();
+    } else {
+        size_ = {run_.config.rows, run_.config.columns};
+        log_.emplace(files_.log(), run_.log);
+        command_ = std::make_unique<SupervisedCommand>(
+            loop_,
+            SupervisedCommand::Config{.tty = run_.config.tty,
+                                      .has_input = run_.config.has_input,
+                                      .input_ends_with_client = run_.input_ends_with_client,
+                                      .log = &*log_},
+            [this] { finish_if_all_came(); });
+    }
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
         throw Error{ExitStatus::no_resources, "cannot make a pipe", errno_text(errno)};
@@ -245,11 +250,13 @@ void Supervisor::wait_for_disk() const {
 }
 
 void Supervisor::take_hello() {
-    if (const std::string too_large = guest_->prepare(); !too_large.empty()) {
+    const std::string too_large = run_.is_quiet ? guest_->prepare_root() : guest_->prepare();
+    if (!too_large.empty()) {
         fail(too_large);
         return;
     }
     is_guest_ready_ = true;
+    serve_waiting();
     if (is_start_asked_) {
         run_command();
     }
@@ -354,12 +361,15 @@ uint32_t Supervisor::ask(Question question) {
 
 void Supervisor::take_contents(uint32_t number, const std::string* contents) {
     if (auto question = questions_.extract(number); !question.empty()) {
+        transfers_.erase(number);
         question.mapped()(contents);
     }
 }
 
 void Supervisor::take_connection(agent::Type kind, uint32_t number, UniqueFd connection) {
-    if (number == ContainerGuest::kCommand) {
+    if (kind == agent::kTransfer) {
+        take_transfer(number, connection);
+    } else if (number == ContainerGuest::kCommand && command_) {
         command_->take(kind, connection);
     } else if (const auto exec = execs_.find(number); exec != execs_.end()) {
         exec->second.command->take(kind, connection);
@@ -400,7 +410,7 @@ void Supervisor::take_machines_end() {
 void Supervisor::finish(int status) {
     if (!std::exchange(is_done_, true)) {
         state_.exit_status = status;
-        is_to_be_killed_ = run_.is_thrown_away;
+        is_to_be_killed_ = run_.is_thrown_away && !run_.is_quiet;
         loop_.stop();
     }
 }
@@ -483,6 +493,7 @@ void Supervisor::drop(int fd) {
     loop_.forget(fd);
     connections_.erase(fd);
     loop_.watch(listener_.get(), [this] { accept_connection(); });
+    rest();
 }
 
 void Supervisor::take_message(int fd) {
@@ -506,10 +517,10 @@ void Supervisor::take_message(int fd) {
     }
 }
 
-void Supervisor::answer(const Asker& asker, const json::object& what) {
+void Supervisor::answer(const Asker& asker, const json::object& what, int descriptor) {
     if (const std::shared_ptr<Connection> to = asker.lock()) {
         to->is_answered = true;
-        if (!to->channel.send(what)) {
+        if (!to->channel.send(what, descriptor)) {
             drop(to->channel.fd());
         }
     }
@@ -521,6 +532,9 @@ void Supervisor::refuse(const Asker& asker, const std::string& why, int status) 
 
 /// To the disk first, so that nobody knows more than it.
 void Supervisor::tell_state() {
+    if (run_.is_quiet) {
+        return;  // of the run before
+    }
     try {
         replace_file(files_.state(), state_.to_json());
     } catch (const Error& error) {
@@ -555,6 +569,8 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
         answer(from, {{"is", "done"}});
     } else if (what == "state-of-exec") {
         tell_exec(from, number_up_to(asked, "number", 1, kMostExecNumber));
+    } else if (run_.is_quiet) {
+        perform_quietly(from, what, message.what);
     } else if (!command_ || is_done_) {
         refuse(from, state_.error.empty() ? "the container has ended" : state_.error, state_.exit_status);
     } else if (what == "keep") {
@@ -580,6 +596,8 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
         refuse(from, "the container does not run", kFailed);
     } else if (questions_.size() > kMostQuestions) {
         refuse(from, kNoAnswer, kFailed);
+    } else if (what == "contents") {
+        open_contents(from, message.what);
     } else if (what == "exec") {
         start_exec(from, message);
     } else if (what == "signal") {

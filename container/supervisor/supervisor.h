@@ -31,6 +31,7 @@ namespace hull::container {
 
 /// Runs one container, once: boots its machine, runs its command when it is told to, and does what is asked
 /// over its socket (channel.h), until the command has ended. How that went is in the container's folder then.
+/// A quiet one (RunFile) runs no command: it is there for who looks into the container, and leaves no trace.
 /// The guest is held for hostile: what fails there is told as the container's failure. One for a process,
 /// which has one thread until then.
 class Supervisor {
@@ -47,7 +48,8 @@ class Supervisor {
     struct Connection {
         Channel channel;
         bool watches = false;
-        bool is_answered = true;  // what it has asked
+        bool is_answered = true;    // what it has asked
+        bool has_transfer = false;  // which goes on until it ends
     };
     using Asker = std::weak_ptr<Connection>;
     struct Exec {
@@ -91,6 +93,17 @@ class Supervisor {
     void finish_if_all_came();
     uint32_t ask(Question question);
 
+    // Who looks into the container (supervisor_contents.cpp).
+    void be_quiet();
+    void perform_quietly(const std::shared_ptr<Connection>& from, const std::string& what,
+                         const boost::json::object& question);
+    void open_contents(const std::shared_ptr<Connection>& from, const boost::json::object& question);
+    void ask_for_transfer(const Asker& asker, const ContentsQuestion& question);
+    void serve_waiting();
+    void take_transfer(uint32_t number, const UniqueFd& connection);
+    void refuse_transfers();
+    void rest();
+
     // How it ends.
     void finish(int status);
     void fail(const std::string& why);
@@ -102,7 +115,7 @@ class Supervisor {
     void accept_connection();
     void take_message(int fd);
     void drop(int fd);
-    void answer(const Asker& asker, const boost::json::object& what);
+    void answer(const Asker& asker, const boost::json::object& what, int descriptor = -1);
     void refuse(const Asker& asker, const std::string& why, int status);
     void tell_state();
     void tell_watchers(const boost::json::object& what);
@@ -131,6 +144,8 @@ class Supervisor {
     uint32_t last_exec_ = 0;                            // the daemon's number of the latest
     std::map<uint32_t, Question> questions_;            // likewise
     uint32_t next_question_;
+    std::map<uint32_t, Asker> transfers_;  // that the agent was asked for, likewise
+    std::vector<std::pair<Asker, ContentsQuestion>> waiting_for_guest_;
     std::map<int, std::shared_ptr<Connection>> connections_;
     std::vector<Asker> starters_;               // who wait for the command's start
     std::pair<uint32_t, uint32_t> size_{0, 0};  // rows and columns of the command's terminal
@@ -139,6 +154,7 @@ class Supervisor {
     bool is_command_asked_ = false;
     bool has_command_ended_ = false;
     bool is_memory_known_ = false;
+    bool is_settling_ = false;
     bool is_done_ = false;
     bool is_to_be_killed_ = false;
     bool has_machine_ended_ = false;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <chrono>
@@ -41,6 +42,7 @@ class FakeSupervisor {
         EXPECT_EQ(UnixAddress::at(files.socket())->bind(listener_.get()), 0);
         EXPECT_EQ(listen(listener_.get(), 16), 0);
         state_.supervisor = 1234;
+        is_quiet_ = container::RunFile::read(files).is_quiet;
         write_state();
         thread_ = std::thread{[this] { serve(); }};
     }
@@ -83,7 +85,11 @@ class FakeSupervisor {
     }
 
   private:
-    void write_state() { replace_file(files_.state(), state_.to_json()); }
+    void write_state() {
+        if (!is_quiet_) {
+            replace_file(files_.state(), state_.to_json());
+        }
+    }
 
     void tell_state() {
         write_state();
@@ -139,13 +145,14 @@ class FakeSupervisor {
                     watchers_.push_back(std::move(*channel));
                     channels.erase(channel);
                 } else {
-                    channel->send(answer(*message));
+                    UniqueFd handed;
+                    channel->send(answer(*message, handed), handed.get());
                 }
             }
         }
     }
 
-    boost::json::object answer(container::Channel::Message& message) {
+    boost::json::object answer(container::Channel::Message& message, UniqueFd& handed) {
         const std::string what{message.what.at("do").as_string()};
         std::string words = what;
         const boost::json::object done{{"is", "done"}};
@@ -173,6 +180,20 @@ class FakeSupervisor {
         if (what == "end") {
             asked_.push_back(what);
             end_now(137, false, "");
+            return done;
+        }
+        if (what == "contents") {
+            asked_.push_back(what);
+            std::array<int, 2> ends{};
+            EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+            clients_.emplace_back(ends[0]);
+            handed = UniqueFd{ends[1]};
+            return {{"is", "contents"}};
+        }
+        if (what == "settle") {
+            asked_.push_back(what);
+            is_gone_ = true;
+            signal_eventfd(stop_.get());
             return done;
         }
         if (what == "freeze") {
@@ -219,6 +240,7 @@ class FakeSupervisor {
     std::mutex mutex_;
     std::condition_variable changed_;
     bool is_gone_ = false;
+    bool is_quiet_ = false;
     container::RunState state_;
     std::vector<container::Channel> watchers_;
     std::vector<std::string> asked_;

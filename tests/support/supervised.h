@@ -98,18 +98,20 @@ class Supervised {
     }
 
     /// How it ended; as it was made where it did not in kPatience.
-    container::RunState wait() {
+    container::RunState wait() { return wait_for_end() ? state() : container::RunState{}; }
+    /// False where it does not end in kPatience.
+    bool wait_for_end() {
         const auto end = std::chrono::steady_clock::now() + kPatience;
         int status = 0;
         while (waitpid(pid_, &status, WNOHANG) == 0) {
             if (std::chrono::steady_clock::now() > end) {
-                return {};
+                return false;
             }
             std::this_thread::sleep_for(std::chrono::milliseconds{10});
         }
         pid_ = -1;
         exit_status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-        return state();
+        return true;
     }
     [[nodiscard]] int exit_status() const { return exit_status_; }
     [[nodiscard]] container::RunState state() const {

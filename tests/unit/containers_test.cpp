@@ -475,6 +475,43 @@ TEST_F(ContainersTest, DoNotStartWithoutWhatIsMounted) {
     EXPECT_EQ(supervisors_.count(), 0U);
 }
 
+TEST_F(ContainersTest, AreLookedIntoWhereTheyRunAndWhereTheyDoNot) {
+    const ContentsQuestion question;
+    const std::string id = containers_->create("one", spec());
+    const auto first = containers_->open_contents("one", question);
+    const auto second = containers_->open_contents("one", question);
+    FakeSupervisor& quiet = supervisors_.wait_for(1);
+    EXPECT_THAT(quiet.asked(), ElementsAre("contents", "contents"));
+    EXPECT_TRUE(supervisors_.last_run().is_quiet);
+    EXPECT_EQ(containers_->find(id).stage, Stage::created);
+    containers_->start(id);
+    EXPECT_THAT(quiet.asked(), ElementsAre("contents", "contents", "settle"))
+        << "no two machines have a disk";
+    EXPECT_FALSE(supervisors_.last_run().is_quiet);
+    const auto third = containers_->open_contents("one", question);
+    FakeSupervisor& run = supervisors_.wait_for(2);
+    EXPECT_THAT(run.asked(), ElementsAre("start", "contents"));
+    run.end(0);
+    wait_for(id, Stage::exited);
+    const auto fourth = containers_->open_contents("one", question);
+    EXPECT_EQ(supervisors_.count(), 3U);
+    EXPECT_EQ(containers_->find(id).state.exit_status, 0);
+    containers_->remove("one", false);
+    EXPECT_THAT(supervisors_.wait_for(3).asked(), ElementsAre("contents", "end"));
+    EXPECT_THROW(static_cast<void>(containers_->open_contents("one", question)), ApiError);
+}
+
+TEST_F(ContainersTest, OneThatIsLookedIntoDoesNotRunForTheNextDaemon) {
+    const std::string id = containers_->create("one", spec());
+    const auto contents = containers_->open_contents("one", {});
+    containers_.reset();
+    begin();
+    EXPECT_THAT(supervisors_.wait_for(1).asked(), ElementsAre("contents", "end"));
+    EXPECT_EQ(containers_->find(id).stage, Stage::created);
+    const auto again = containers_->open_contents("one", {});
+    EXPECT_EQ(supervisors_.count(), 2U) << "one that is gone is no reason to fail";
+}
+
 TEST_F(ContainersTest, DoNotTakeAPortThatSomebodyHas) {
     const test::TcpListener taken = test::listen_tcp();
     ContainerSpec open = spec();

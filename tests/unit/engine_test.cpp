@@ -53,7 +53,7 @@ class EngineTest : public testing::Test {
     Containers containers_{store_.root(), store_, {"/kernel", {}}, events_, {}};  // none is started
     Engine engine_{
         store_, {.insecure = {}, .mirrors = {"http://127.0.0.1:1"}, .credentials = {}}, containers_, events_};
-    test::ApiRig rig_{[this](ApiCall& call) { engine_.answer(call); }, TransferApi::is_stream};
+    test::ApiRig rig_{[this](ApiCall& call) { engine_.answer(call); }, Engine::is_stream};
 };
 
 TEST_F(EngineTest, TellsWhatItIs) {

@@ -64,6 +64,7 @@ RunFile full_run_file() {
     file.log = {.is_kept = false, .most_bytes = ~uint64_t{0}, .most_files = 5};
     file.input_ends_with_client = true;
     file.is_thrown_away = true;
+    file.is_quiet = true;
     return file;
 }
 

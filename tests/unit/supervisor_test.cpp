@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/unique_fd.h"
+#include "container/supervisor/contents_question.h"
 #include "tests/support/files.h"
 #include "tests/support/frames.h"
 #include "tests/support/sockets.h"
@@ -509,6 +511,91 @@ TEST_F(SupervisorTest, RefusesWhatItDoesNotUnderstand) {
     many.clear();
     EXPECT_EQ(Supervised::kind(running_->ask({{"do", "watch"}})), "state");
     EXPECT_EQ(end(0).exit_status, 0);
+}
+
+TEST_F(SupervisorTest, HandsOverATransferWithTheContainersFiles) {
+    start();
+    Channel channel = Channel::connect(files_.socket());
+    object question =
+        ContentsQuestion{.what = ContentsQuestion::What::files, .path = "/x", .user = {}}.to_json();
+    question["do"] = "contents";
+    ASSERT_TRUE(channel.send(question));
+    const Request pack = wait_for(agent::kPack);
+    const UniqueFd invented = open_stream(agent::kTransfer, pack.number + 1);
+    const UniqueFd guest = open_stream(agent::kTransfer, pack.number);
+    auto answer = channel.receive();
+    ASSERT_TRUE(answer && answer->descriptor.valid());
+    EXPECT_EQ(Supervised::kind(answer->what), "contents");
+    test::write_all(guest.get(), "bytes");
+    EXPECT_EQ(test::read_up_to(answer->descriptor.get(), 5, kPatienceMs), "bytes");
+    answer.reset();
+    EXPECT_EQ(test::read_up_to(guest.get(), 1, kPatienceMs), "") << "the supervisor keeps no end of it";
+    EXPECT_EQ(test::read_up_to(invented.get(), 1, kPatienceMs), "");
+    // What the agent cannot do is told, and no reason to end.
+    ASSERT_TRUE(channel.send(question));
+    report(failure(wait_for(agent::kPack).number, EAGAIN, "to make a process"));
+    EXPECT_EQ(Supervised::kind(Supervised::next(channel)), "failed");
+    question["what"] = 17;
+    ASSERT_TRUE(channel.send(question));
+    EXPECT_EQ(Supervised::kind(Supervised::next(channel)), "failed");
+    EXPECT_EQ(end(0).exit_status, 0);
+}
+
+TEST_F(SupervisorTest, AQuietOneRunsNothingAndLeavesNoTrace) {
+    run_.is_quiet = true;
+    run_.config.has_network = true;
+    boot();
+    object question =
+        ContentsQuestion{.what = ContentsQuestion::What::status, .path = "/", .user = {}}.to_json();
+    question["do"] = "contents";
+    Channel channel = Channel::connect(files_.socket());
+    ASSERT_TRUE(channel.send(question)) << "before there is a guest";
+    greet();
+    const Request look = wait_for(agent::kLook);
+    const UniqueFd guest = open_stream(agent::kTransfer, look.number);
+    EXPECT_EQ(Supervised::kind(Supervised::next(channel)), "contents");
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "start"}})), "failed");
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "settle"}})), "done");
+    EXPECT_EQ(Supervised::kind(running_->ask(question)), "failed") << "the container is about to start";
+    EXPECT_FALSE(is_readable(control_.get())) << "a transfer goes on";
+    channel = Channel{UniqueFd{}};
+    EXPECT_EQ(test::read_up_to(control_.get(), 1, kPatienceMs), "") << "it is to power off";
+    static_cast<void>(folder_.file("hull.off", ""));
+    running_->wait_for_end();
+    EXPECT_FALSE(std::filesystem::exists(files_.state())) << "of a run there is nothing to tell";
+    EXPECT_FALSE(std::filesystem::exists(files_.log()));
+}
+
+TEST_F(SupervisorTest, AQuietOneThatNobodyNeedsEnds) {
+    run_.is_quiet = true;
+    run_.is_thrown_away = true;  // by the run, and not by who looks at it before
+    boot();
+    Channel channel = Channel::connect(files_.socket());
+    object question = ContentsQuestion{}.to_json();
+    question["do"] = "contents";
+    ASSERT_TRUE(channel.send(question));
+    greet();
+    const UniqueFd guest = open_stream(agent::kTransfer, wait_for(agent::kLook).number);
+    EXPECT_EQ(Supervised::kind(Supervised::next(channel)), "contents");
+    channel = Channel{UniqueFd{}};  // as where its daemon is killed
+    EXPECT_EQ(test::read_up_to(control_.get(), 1, kPatienceMs), "") << "it is to power off";
+    static_cast<void>(folder_.file("hull.off", ""));
+    running_->wait_for_end();
+    EXPECT_EQ(running_->exit_status(), 0);
+}
+
+TEST_F(SupervisorTest, AQuietOneWhoseGuestFailsSaysWhy) {
+    run_.is_quiet = true;
+    machine_is("echo 'hull: cannot open a disk' >&2; exit 4");
+    boot();
+    object question = ContentsQuestion{}.to_json();
+    question["do"] = "contents";
+    const object answer = running_->ask(question);
+    if (Supervised::kind(answer) != "nothing") {  // it may have been too quick
+        EXPECT_THAT(std::string{answer.at("why").as_string()}, HasSubstr("cannot open a disk"));
+    }
+    running_->wait_for_end();
+    EXPECT_FALSE(std::filesystem::exists(files_.state()));
 }
 
 TEST_F(SupervisorTest, ARunFileThatIsNoneIsTold) {

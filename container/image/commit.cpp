@@ -1,0 +1,89 @@
+#include "container/image/commit.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+#include <chrono>
+#include <span>
+#include <utility>
+#include <variant>
+
+#include "base/error.h"
+#include "container/image/config_change.h"
+#include "container/image/json.h"
+#include "container/image/layer_intake.h"
+#include "container/image/manifest.h"
+#include "container/supervisor/container_files.h"
+
+namespace hull::container {
+
+namespace {
+
+/// The image's, run as the container is.
+ImageConfig run_like(const ImageConfig& base, const boost::json::object& config) {
+    boost::json::object whole = parse_json_object(config_text(base), "cannot use the image's configuration");
+    whole["config"] = config;
+    return ImageConfig::parse(boost::json::serialize(whole));
+}
+
+/// As Docker's history has it.
+std::string words_of(const ImageConfig& config) {
+    std::string words;
+    for (const std::string& word : config.command) {
+        words += (words.empty() ? "" : " ") + word;
+    }
+    return words;
+}
+
+}  // namespace
+
+Digest commit_image(Store& store, const StoredImage& base, const ByteSource& layer, const Commit& commit) {
+    if (base.config.layers.size() >= Manifest::kMostLayers) {
+        throw Error{ExitStatus::usage, "cannot make an image of the container",
+                    "its image has " + std::to_string(Manifest::kMostLayers) + " layers already",
+                    "export it, and import that"};
+    }
+    ImageConfig config = run_like(base.config, commit.config);
+    const std::string words = words_of(config);
+    for (const std::string& change : commit.changes) {
+        change_config(config, change);
+    }
+    config.created = time_text(std::chrono::system_clock::now());
+    config.author = commit.author;
+    const Store::Hold hold = store.hold();
+    const auto parsed =
+        parse_manifest(store.read_blob(base.manifest, Manifest::kMostBytes), "", Platform::of_this_host());
+    const auto* const manifest = std::get_if<Manifest>(&parsed);
+    if (manifest == nullptr || manifest->layers.size() != base.config.layers.size()) {
+        throw Error{ExitStatus::bad_file, "cannot make an image of the container",
+                    "what is kept of its image is not whole", "pull that again"};
+    }
+    std::vector<Descriptor> layers;
+    for (const Descriptor& each : manifest->layers) {
+        layers.push_back(describe_layer(store, each.digest, each.size));
+    }
+    TakenLayer taken = take_layer(store, layer, false);
+    const Digest packed = taken.packed;
+    const uint64_t size = taken.packed_size;
+    config.layers.push_back(taken.unpacked);
+    config.history.push_back(
+        {.created = config.created, .created_by = words, .comment = commit.comment, .is_empty = false});
+    keep_layer(store, std::move(taken));
+    layers.push_back(describe_layer(store, packed, size));
+    const auto keep = [&](const std::string& text) {
+        Digest digest = Digest::of(std::as_bytes(std::span{text}));
+        store.keep_blob(text, digest);
+        return digest;
+    };
+    const std::string text = config_text(config);
+    const Digest id = keep(text);
+    const Digest its_manifest =
+        keep(make_manifest({.media_type = kConfigMediaType, .digest = id, .size = text.size()}, layers));
+    std::vector<Reference> names;
+    if (commit.name) {
+        names.push_back(*commit.name);
+    }
+    store.add(id, its_manifest, names);
+    return id;
+}
+
+}  // namespace hull::container
