@@ -111,6 +111,11 @@ std::unique_ptr<GuestContents> Containers::open_at_rest(const std::shared_ptr<Co
     if (!opened.contents && opened.why.empty()) {
         const Store::Hold hold = store_.hold();
         RunFile run = run_of(*container, image_of(*container));
+        const auto has_started = [&] {
+            const std::lock_guard lock{mutex_};
+            return container->state.started != std::chrono::system_clock::time_point{};
+        };
+        run.config.shared = shared_with(*container, !has_started());
         run.is_quiet = true;
         run.machine.cpus = 1;
         run.write(container->files);

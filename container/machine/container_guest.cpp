@@ -148,6 +148,8 @@ std::string ContainerGuest::prepare() {
 
 std::string ContainerGuest::prepare_root() {
     mount_layers();
+    mount_shared();
+    mount_users();
     return too_large_;
 }
 

@@ -477,12 +477,21 @@ TEST_F(ContainersTest, DoNotStartWithoutWhatIsMounted) {
 
 TEST_F(ContainersTest, AreLookedIntoWhereTheyRunAndWhereTheyDoNot) {
     const ContentsQuestion question;
-    const std::string id = containers_->create("one", spec());
+    ContainerSpec with = spec();
+    with.mounts = {{.kind = ContainerMount::Kind::volume,
+                    .source = {},
+                    .target = "/v",
+                    .volume = "named",
+                    .mode = {},
+                    .is_filled = true}};
+    const std::string id = containers_->create("one", with);
     const auto first = containers_->open_contents("one", question);
     const auto second = containers_->open_contents("one", question);
     FakeSupervisor& quiet = supervisors_.wait_for(1);
     EXPECT_THAT(quiet.asked(), ElementsAre("contents", "contents"));
     EXPECT_TRUE(supervisors_.last_run().is_quiet);
+    ASSERT_EQ(supervisors_.last_run().config.shared.size(), 1U) << "what is copied to a volume comes there";
+    EXPECT_TRUE(supervisors_.last_run().config.shared[0].is_filled) << "as the start would do before";
     EXPECT_EQ(containers_->find(id).stage, Stage::created);
     containers_->start(id);
     EXPECT_THAT(quiet.asked(), ElementsAre("contents", "contents", "settle"))
