@@ -54,15 +54,16 @@ std::string why_no_target(const std::string& target) {
     return path.size() > kMostPath ? "the path in the container is longer than 4095 bytes" : "";
 }
 
-/// A source that is there and is no file or folder is refused by name.
+/// A source that is there and is no file, folder or socket is refused by name.
 void refuse_kind_of(const std::string& source) {
     struct stat status {};
-    if (stat(source.c_str(), &status) != 0 || S_ISDIR(status.st_mode) || S_ISREG(status.st_mode)) {
+    if (stat(source.c_str(), &status) != 0 || S_ISDIR(status.st_mode) || S_ISREG(status.st_mode) ||
+        S_ISSOCK(status.st_mode)) {
         return;
     }
-    throw ApiError{501, "mounting '" + printable(source) + "' is not supported: it is " +
-                            (S_ISSOCK(status.st_mode) ? "a socket" : "neither a file nor a folder") +
-                            ", and the container is in a virtual machine of its own"};
+    throw ApiError{501, "mounting '" + printable(source) +
+                            "' is not supported: it is neither a file nor a folder nor a socket, and the "
+                            "container is in a virtual machine of its own"};
 }
 
 void refuse_propagation(const std::string& word) {

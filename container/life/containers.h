@@ -159,7 +159,7 @@ class Containers {
     void make_volumes(ContainerSpec& spec, const std::string& id);
     void find_volumes(const Container& container);
     void release_volumes(const ContainerSpec& spec, const std::string& id, bool takes_anonymous);
-    [[nodiscard]] std::vector<SharedMount> shared_with(const Container& container, bool is_first_start);
+    void share_with(const Container& container, bool is_first_start, ContainerConfig& config);
     void tell_of_volumes(const Container& container, const std::string& action);
     static void remove_files(const Container& container);
     void require_running(const Container& container) const;

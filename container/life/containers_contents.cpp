@@ -115,7 +115,7 @@ std::unique_ptr<GuestContents> Containers::open_at_rest(const std::shared_ptr<Co
             const std::lock_guard lock{mutex_};
             return container->state.started != std::chrono::system_clock::time_point{};
         };
-        run.config.shared = shared_with(*container, !has_started());
+        share_with(*container, !has_started(), run.config);
         run.is_quiet = true;
         run.machine.cpus = 1;
         run.write(container->files);

@@ -37,15 +37,17 @@ void make_source(const std::string& source) {
 }
 
 /// Throws ApiError where it is not there, or is what cannot be shared.
-void check_source(const std::string& source) {
+struct stat status_of(const std::string& source) {
     struct stat status {};
     if (stat(source.c_str(), &status) != 0) {
         throw ApiError{400, "invalid mount config for type \"bind\": bind source path does not exist: " +
                                 printable(source)};
     }
-    if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
-        throw ApiError{400, "cannot mount '" + printable(source) + "': it is neither a file nor a folder"};
+    if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode) && !S_ISSOCK(status.st_mode)) {
+        throw ApiError{
+            400, "cannot mount '" + printable(source) + "': it is neither a file nor a folder nor a socket"};
     }
+    return status;
 }
 
 VolumeSpec volume_for(const ContainerMount& mount) {
@@ -95,11 +97,13 @@ void Containers::release_volumes(const ContainerSpec& spec, const std::string& i
     }
 }
 
-/// As its machine is to have them. Makes what is missing and may be made.
-std::vector<SharedMount> Containers::shared_with(const Container& container, bool is_first_start) {
+/// Puts into `config` what its machine is to have of them. Makes what is missing and may be made.
+void Containers::share_with(const Container& container, bool is_first_start, ContainerConfig& config) {
     constexpr size_t kMostBytes = 96 << 10;  // of a word of a command line, with all commas doubled
-    std::vector<SharedMount> all;
+    std::vector<SharedMount>& all = config.shared;
     size_t bytes = 0;
+    all.clear();  // of the run before, where another daemon had that
+    config.sockets.clear();
     for (const ContainerMount& mount : container.spec->mounts) {
         std::string source = mount.source;
         if (mount.kind == Kind::volume) {
@@ -107,7 +111,12 @@ std::vector<SharedMount> Containers::shared_with(const Container& container, boo
         } else if (mount.makes_source && access(source.c_str(), F_OK) != 0) {
             make_source(source);
         }
-        check_source(source);
+        constexpr mode_t kRights = 0777;
+        if (const struct stat status = status_of(source); S_ISSOCK(status.st_mode)) {
+            config.sockets.push_back(
+                {.source = std::move(source), .target = mount.target, .mode = status.st_mode & kRights});
+            continue;
+        }
         constexpr size_t kForEach = 16;
         bytes += source.size() + static_cast<size_t>(std::ranges::count(source, ',')) + kForEach;
         all.push_back({.source = std::move(source),
@@ -119,7 +128,10 @@ std::vector<SharedMount> Containers::shared_with(const Container& container, boo
         throw ApiError{400, "the container has more than " + std::to_string(ShareConfig::kMostParts) +
                                 " mounts, or their paths more than 96 KiB together"};
     }
-    return all;
+    if (config.sockets.size() > SharedSocket::kMost) {
+        throw ApiError{
+            400, "the container has more than " + std::to_string(SharedSocket::kMost) + " sockets mounted"};
+    }
 }
 
 void Containers::tell_of_volumes(const Container& container, const std::string& action) {

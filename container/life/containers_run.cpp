@@ -146,7 +146,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<PortBinding> ports;
     RunFile run = run_of(*container, image);
     run.config.endpoint = endpoint;
-    run.config.shared = shared_with(*container, is_first_start);
+    share_with(*container, is_first_start, run.config);
     for (const PortBinding& port : spec.ports) {
         for (const PortBinding& found : find_host_ports(port, name)) {
             ports.push_back(found);

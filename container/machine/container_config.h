@@ -42,6 +42,15 @@ struct SharedMount {
     bool is_filled = false;
 };
 
+/// A socket of the host's that is in the container, too: who connects there is connected with the host's.
+struct SharedSocket {
+    static constexpr size_t kMost = 16;  ///< of a container
+
+    std::string source;  ///< absolute
+    std::string target;  ///< as SharedMount's
+    uint32_t mode = 0;   ///< 0 to 0777; its owner is root
+};
+
 /// A plain value. The texts have no NUL.
 struct ContainerConfig {
     std::string host_name;
@@ -58,6 +67,7 @@ struct ContainerConfig {
     std::vector<ProcessLimit> limits;  ///< besides Docker's: a million open files, any number of processes
     std::vector<TmpfsMount> tmpfs;
     std::vector<SharedMount> shared;
+    std::vector<SharedSocket> sockets;
     uint64_t shm_size = uint64_t{64} << 20;  ///< bytes of /dev/shm
     std::optional<uint64_t> memory;          ///< bytes that its processes may use
     std::optional<double> cpus;              ///< processors whose time they may use

@@ -29,6 +29,7 @@ constexpr const char* kGroups = "/c";
 constexpr const char* kGroup = "/c/container";
 constexpr const char* kProc = "/p";
 constexpr const char* kShared = "/v";
+constexpr const char* kSockets = "/s";
 
 constexpr uint32_t kLoopback = 0x7f00'0001;
 
@@ -142,6 +143,7 @@ std::string ContainerGuest::prepare() {
     mount_rest();
     write_files();
     mount_users();
+    mount_sockets();
     set_up_network();
     return too_large_;
 }
@@ -209,14 +211,35 @@ void ContainerGuest::mount_shared() {
     }
 }
 
-void ContainerGuest::bind(size_t index) {
-    const SharedMount& shared = config_.shared[index];
-    request(agent::kBind, shared.target, [&](agent::FrameWriter& frame) {
-        frame.add_text(agent::kSource, place_of(index).c_str());
-        frame.add_text(agent::kPath, shared.target.c_str());
+void ContainerGuest::bind(const std::string& source, const std::string& target, uint64_t flags) {
+    request(agent::kBind, target, [&](agent::FrameWriter& frame) {
+        frame.add_text(agent::kSource, source.c_str());
+        frame.add_text(agent::kPath, target.c_str());
         frame.add_text(agent::kRoot, kRoot);
-        frame.add_number(agent::kFlags, MS_NODEV | (shared.is_read_only ? MS_RDONLY : 0));
+        frame.add_number(agent::kFlags, flags);
     });
+}
+
+/// The agent listens outside of the root, so that no folder of the host's gets a socket of the guest's.
+void ContainerGuest::mount_sockets() {
+    if (!config_.sockets.empty()) {
+        make_folder(kSockets);
+    }
+    for (const SharedSocket& socket : config_.sockets) {
+        const std::string place = std::string{kSockets} + "/" + std::to_string(sockets_.size());
+        sockets_.push_back(kFirstSetUp + static_cast<uint32_t>(set_up_.size()));
+        request(agent::kRelaySocket, socket.target, [&](agent::FrameWriter& frame) {
+            frame.add_text(agent::kPath, place.c_str());
+            frame.add_number(agent::kMode, socket.mode);
+        });
+        bind(place, socket.target, MS_NODEV);
+    }
+}
+
+const SharedSocket* ContainerGuest::socket_of(uint32_t number) const {
+    const auto found = std::ranges::find(sockets_, number);
+    return found == sockets_.end() ? nullptr
+                                   : &config_.sockets[static_cast<size_t>(found - sockets_.begin())];
 }
 
 bool ContainerGuest::is_in_shared(const TmpfsMount& tmpfs) const {
@@ -251,7 +274,8 @@ void ContainerGuest::mount_users() {
         if (each.tmpfs != nullptr) {
             mount_tmpfs(*each.tmpfs);
         } else {
-            bind(each.shared);
+            const SharedMount& shared = config_.shared[each.shared];
+            bind(place_of(each.shared), shared.target, MS_NODEV | (shared.is_read_only ? MS_RDONLY : 0));
         }
     }
 }

@@ -38,6 +38,9 @@ class ContainerGuest {
     /// empty where it is not.
     [[nodiscard]] std::string what_failed(uint32_t number, int error, const std::string& what) const;
 
+    /// Where the agent's relayed connection is of one of the container's sockets, that one; else null.
+    [[nodiscard]] const SharedSocket* socket_of(uint32_t number) const;
+
     /// Runs the container's command. `terminal` adds the size of its terminal, where it has one. False where
     /// its words and variables are more than a request may have (agent::kMostRequest); nothing is sent then.
     bool run_command(const AgentClient::Fill& terminal);
@@ -67,7 +70,8 @@ class ContainerGuest {
 
     void mount(const std::string& kind, const std::string& source, const std::string& path, uint64_t flags,
                const std::string& options, const char* root = nullptr);
-    void bind(size_t shared);
+    void bind(const std::string& source, const std::string& target, uint64_t flags);
+    void mount_sockets();
     void mount_tmpfs(const TmpfsMount& tmpfs);
     [[nodiscard]] bool is_in_shared(const TmpfsMount& tmpfs) const;
     void make_folder(const std::string& path, const char* root = nullptr);
@@ -86,6 +90,7 @@ class ContainerGuest {
     std::string lower_;                // of the root's overlay
     bool has_base_ = false;            // the layers are mounted alone, too
     std::vector<std::string> set_up_;  // what requests of their numbers are for
+    std::vector<uint32_t> sockets_;    // the numbers of those that have the agent listen
 };
 
 }  // namespace hull::container

@@ -83,6 +83,11 @@ json::object to_json(const ContainerConfig& config) {
                                       {"is_read_only", each.is_read_only},
                                       {"is_filled", each.is_filled}});
     }
+    json::array sockets;
+    for (const SharedSocket& each : config.sockets) {
+        sockets.push_back(
+            json::object{{"source", each.source}, {"target", each.target}, {"mode", each.mode}});
+    }
     json::object all{{"host_name", config.host_name},
                      {"command", array_of(config.command)},
                      {"environment", array_of(config.environment)},
@@ -97,6 +102,7 @@ json::object to_json(const ContainerConfig& config) {
                      {"limits", std::move(limits)},
                      {"tmpfs", std::move(tmpfs)},
                      {"shared", std::move(shared)},
+                     {"sockets", std::move(sockets)},
                      {"shm_size", wide(config.shm_size)},
                      {"has_network", config.has_network},
                      {"extra_hosts", array_of(config.extra_hosts)},
@@ -140,6 +146,7 @@ ContainerConfig config_from(const JsonObject& object) {
                            .limits = {},
                            .tmpfs = {},
                            .shared = {},
+                           .sockets = {},
                            .shm_size = wide_number(object, "shm_size"),
                            .memory = std::nullopt,
                            .cpus = std::nullopt,
@@ -169,6 +176,11 @@ ContainerConfig config_from(const JsonObject& object) {
                                  .target = each.text("target"),
                                  .is_read_only = each.flag("is_read_only"),
                                  .is_filled = each.flag("is_filled")});
+    }
+    for (const JsonObject& each : object.objects("sockets")) {
+        config.sockets.push_back({.source = each.text("source"),
+                                  .target = each.text("target"),
+                                  .mode = small_number(each, "mode")});
     }
     if (object.has("endpoint")) {
         const JsonObject endpoint = object.object("endpoint");

@@ -17,6 +17,7 @@
 #include "base/printable.h"
 #include "base/signals.h"
 #include "base/small_file.h"
+#include "base/unix_address.h"
 #include "container/image/json.h"
 #include "container/network/resolver.h"
 
@@ -33,6 +34,7 @@ constexpr size_t kMostExecs = 60;  // at once; an agent runs 64 commands
 constexpr size_t kMostEndedExecs = 1024;
 constexpr size_t kMostQuestions = 1024;
 constexpr size_t kMostWords = 4096;
+constexpr size_t kMostRelayed = 64;  // connections with sockets of the host's at once
 
 // The agent's numbers: the command has 1, what is run beside it the daemon's number and one more, and the
 // questions those from here on, below the guest's preparation.
@@ -137,7 +139,8 @@ Supervisor::Supervisor(ContainerFiles files, UniqueFd listener)
     : files_{std::move(files)},
       listener_{std::move(listener)},
       signals_{catch_signals({SIGTERM, SIGINT})},
-      next_question_{kFirstQuestion} {
+      next_question_{kFirstQuestion},
+      relayed_{loop_, kMostRelayed} {
     signal(SIGPIPE, SIG_IGN);
     fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);
     fcntl(listener_.get(), F_SETFL, O_NONBLOCK);
@@ -366,9 +369,21 @@ void Supervisor::take_contents(uint32_t number, const std::string* contents) {
     }
 }
 
+/// Where nobody listens, or there are too many, the guest's end is closed.
+void Supervisor::relay(const std::string& socket, UniqueFd connection) {
+    UniqueFd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    const auto address = UnixAddress::at(socket);
+    if (relayed_.has_room() && fd.valid() && address && address->connect(fd.get()) == 0) {
+        relayed_.add(std::move(connection), std::move(fd));
+    }
+}
+
 void Supervisor::take_connection(agent::Type kind, uint32_t number, UniqueFd connection) {
     if (kind == agent::kTransfer) {
         take_transfer(number, connection);
+    } else if (const SharedSocket* const socket = guest_->socket_of(number);
+               kind == agent::kRelayed && socket != nullptr) {
+        relay(socket->source, std::move(connection));
     } else if (number == ContainerGuest::kCommand && command_) {
         command_->take(kind, connection);
     } else if (const auto exec = execs_.find(number); exec != execs_.end()) {

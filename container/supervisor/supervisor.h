@@ -25,6 +25,7 @@
 #include "container/supervisor/log.h"
 #include "container/supervisor/supervised_command.h"
 #include "vmm/agent/agent_client.h"
+#include "vmm/agent/relayed_streams.h"
 #include "vmm/main/watched_machine.h"
 
 namespace hull::container {
@@ -87,6 +88,7 @@ class Supervisor {
     void take_end(uint32_t number, CommandEnd end);
     void take_contents(uint32_t number, const std::string* contents);
     void take_connection(agent::Type kind, uint32_t number, UniqueFd connection);
+    void relay(const std::string& socket, UniqueFd connection);
     void take_machines_end();
     void take_machines_words();
     void find_out_of_memory();
@@ -158,6 +160,8 @@ class Supervisor {
     bool is_done_ = false;
     bool is_to_be_killed_ = false;
     bool has_machine_ended_ = false;
+
+    RelayedStreams relayed_;  // to sockets of the host's
 
     UniqueFd words_from_;  // what the machine's process says when it fails
     UniqueFd words_to_;

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +33,27 @@ bool send_all(int fd, const uint8_t* bytes, size_t size) {
         size -= sent < 0 ? 0 : static_cast<size_t>(sent);
     }
     return true;
+}
+
+bool bind_at_address(int listener, const Request& request) {
+    sockaddr_in where{};
+    where.sin_family = AF_INET;
+    where.sin_addr.s_addr = htonl(static_cast<uint32_t>(request.address));
+    where.sin_port = htons(static_cast<uint16_t>(request.port));
+    return bind(listener, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0;
+}
+
+bool bind_at_path(int listener, const Request& request) {
+    sockaddr_un where{};
+    where.sun_family = AF_UNIX;
+    const size_t length = strlen(request.path);
+    if (length >= sizeof where.sun_path) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(where.sun_path, request.path, length);
+    return bind(listener, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0 &&
+           chmod(request.path, static_cast<mode_t>(request.mode)) == 0;
 }
 
 }  // namespace
@@ -129,6 +152,7 @@ bool Agent::take(const Frame& frame) {
             transfer(frame.type, frame.number, request);
             break;
         case kRelay:
+        case kRelaySocket:
             relay(frame.number, request);
             break;
         default:
@@ -299,12 +323,9 @@ void Agent::relay(uint32_t number, const Request& request) {
         return;
     }
     constexpr int kBacklog = 128;
-    sockaddr_in where{};
-    where.sin_family = AF_INET;
-    where.sin_addr.s_addr = htonl(static_cast<uint32_t>(request.address));
-    where.sin_port = htons(static_cast<uint16_t>(request.port));
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0 || bind(listener, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0 ||
+    const bool is_file = request.path != nullptr;
+    const int listener = socket(is_file ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0 || !(is_file ? bind_at_path(listener, request) : bind_at_address(listener, request)) ||
         listen(listener, kBacklog) != 0) {
         report_failure(number, {errno, "to listen for connections"});
         close(listener);

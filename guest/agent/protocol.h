@@ -52,18 +52,17 @@ enum Type : uint32_t {
     kNode = 10,     ///< make a device node: path, mode, device, root
     kLink = 11,     ///< make a symbolic link: path, target, root
     kRead = 12,     ///< tell what is in a file, up to kMostRead bytes (kContents): path
-    kBind = 13,  ///< mount a file or folder that is outside of the root at a path in it, where a place for it
-                 ///< is made if there is none: source (an absolute path without links), path, root, flags
-    kCopyUp =
-        14,  ///< copy what is in a folder in the root into one outside of it, with the folder's own owner
-             ///< and mode, unless something is there already or the first is no folder: path, root,
-             ///< source
+    kBind = 13,     ///< mount what is at a path outside of the root at one in it, where a place is made if
+                    ///< there is none: source (absolute, no link), path, root, flags
+    kCopyUp = 14,   ///< copy what is in a folder of the root into one outside of it, and the folder's owner
+                    ///< and mode, unless there is something or the first is no folder: source, path, root
+    kRelaySocket = 15,  ///< listen at a unix socket, which is made, as kRelay does: path, mode
     // The next four have their answer, an error too, on a connection of its own (kTransfer). With a root,
     // whatever links the path leads over begin there.
-    kLook = 15,     ///< tell of a file: path, root
-    kPack = 16,     ///< send a file, or a folder and what is below it: path, root, flags
-    kUnpack = 17,   ///< put what the host sends into a folder: path, root, flags, user
-    kCompare = 18,  ///< tell what is in a folder, the upper one of an overlay, and not so in another: path,
+    kLook = 16,     ///< tell of a file: path, root
+    kPack = 17,     ///< send a file, or a folder and what is below it: path, root, flags
+    kUnpack = 18,   ///< put what the host sends into a folder: path, root, flags, user
+    kCompare = 19,  ///< tell what is in a folder, the upper one of an overlay, and not so in another: path,
                     ///< source
 
     // From the agent, on the control connection.
@@ -79,7 +78,7 @@ enum Type : uint32_t {
     kErrors = 82,    ///< its standard error
     kTerminal = 83,  ///< its terminal, both ways, instead of the three above
     kTree = 84,      ///< the answer to request `number` (kSendTree): kEntry, kData and kEnd follow
-    kRelayed = 85,   ///< somebody came to where request `number` (kRelay) has the agent listen
+    kRelayed = 85,   ///< somebody came to where request `number` (kRelay, kRelaySocket) has the agent listen
     kTransfer = 86,  ///< the answer to request `number` (kLook to kCompare)
 
     // From the agent, behind kTree. A folder comes before what is in it.

@@ -43,6 +43,7 @@ constexpr Form kForms[] = {
     {kNode, bit(kPath) | bit(kMode) | bit(kDevice), bit(kRoot)},
     {kLink, bit(kPath) | bit(kTarget), bit(kRoot)},
     {kRead, bit(kPath), 0},
+    {kRelaySocket, bit(kPath) | bit(kMode), 0},
     {kBind, bit(kSource) | bit(kPath) | bit(kRoot) | bit(kFlags), 0},
     {kCopyUp, bit(kSource) | bit(kPath) | bit(kRoot), 0},
     {kLook, bit(kPath) | bit(kRoot), 0},

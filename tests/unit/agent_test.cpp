@@ -392,6 +392,28 @@ TEST_F(AgentOverSockets, RelaysWhoComesToAnAddress) {
     EXPECT_EQ(all_of(stream), "more") << "each half closes apart";
 }
 
+TEST_F(AgentOverSockets, RelaysWhoComesToASocket) {
+    const std::string place = folder_.path() / "relayed";
+    send(frame(kRelaySocket, 9, [&](FrameWriter& writer) {
+        writer.add_text(kPath, place.c_str());
+        writer.add_number(kMode, 0620);
+    }));
+    EXPECT_EQ(output_of({"stat", "-c", "%F %a", place}), "socket 620\n");
+    const UniqueFd client = test::connect_unix(place);
+    const UniqueFd stream = next_connection();
+    const Received first = read_frame(stream.get());
+    EXPECT_EQ(first.type, kRelayed);
+    EXPECT_EQ(first.number, 9U);
+    test::write_all(client.get(), "question");
+    EXPECT_EQ(test::read_up_to(stream.get(), 8), "question");
+    const std::string long_path(200, 'x');
+    send(frame(kRelaySocket, 10, [&](FrameWriter& writer) {
+        writer.add_text(kPath, long_path.c_str());
+        writer.add_number(kMode, 0600);
+    }));
+    EXPECT_EQ(report().value(kError), ENAMETOOLONG);
+}
+
 TEST_F(AgentOverSockets, GivesUpCapabilitiesForGood) {
     if (geteuid() != 0) {
         GTEST_SKIP() << "only root has capabilities to give up";

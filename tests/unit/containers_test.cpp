@@ -454,7 +454,7 @@ TEST_F(ContainersTest, LeaveAVolumeToWhoSharesIt) {
     EXPECT_TRUE(containers_->volumes().list().empty());
 }
 
-TEST_F(ContainersTest, DoNotStartWithoutWhatIsMounted) {
+TEST_F(ContainersTest, StartWithWhatIsMountedAndNotWithout) {
     const auto refused = [&](const std::string& source) {
         ContainerSpec of = spec();
         of.mounts = {{.source = source, .target = "/b", .volume = {}, .mode = {}}};
@@ -463,7 +463,18 @@ TEST_F(ContainersTest, DoNotStartWithoutWhatIsMounted) {
         return told();
     };
     EXPECT_THAT(refused("/no/such"), HasSubstr("bind source path does not exist: /no/such"));
-    EXPECT_THAT(refused("/dev/null"), HasSubstr("neither a file nor a folder"));
+    EXPECT_THAT(refused("/dev/null"), HasSubstr("neither a file nor a folder nor a socket"));
+    {
+        const std::string place = folder_.path() / "socket";
+        const UniqueFd listener = test::listen_unix(place);
+        ContainerSpec with = spec();
+        with.mounts = {{.source = place, .target = "/run/x", .volume = {}, .mode = {}}};
+        started("with", with);
+        const ContainerConfig config = supervisors_.last_run().config;
+        EXPECT_TRUE(config.shared.empty()) << "which no virtiofsd carries";
+        ASSERT_EQ(config.sockets.size(), 1U);
+        EXPECT_EQ(config.sockets[0].source + " " + config.sockets[0].target, place + " /run/x");
+    }
     ContainerSpec of = spec();
     of.mounts = {{.kind = ContainerMount::Kind::volume,
                   .source = {},
@@ -472,7 +483,7 @@ TEST_F(ContainersTest, DoNotStartWithoutWhatIsMounted) {
                   .mode = {}}};
     EXPECT_EQ(status_of([&] { containers_->create("bad", of); }), 400U);
     EXPECT_EQ(status_of([&] { static_cast<void>(containers_->find("bad")); }), 404U);
-    EXPECT_EQ(supervisors_.count(), 0U);
+    EXPECT_EQ(supervisors_.count(), 1U);
 }
 
 TEST_F(ContainersTest, AreLookedIntoWhereTheyRunAndWhereTheyDoNot) {

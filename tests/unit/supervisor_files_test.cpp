@@ -39,6 +39,8 @@ RunFile full_run_file() {
                    .capabilities = ~uint64_t{0},
                    .limits = {{7, 1024, ~uint64_t{0}}},
                    .tmpfs = {{"/t", uint64_t{1} << 63, "size=1m"}},
+                   .shared = {{.source = "/s,1", .target = "/t", .is_read_only = true, .is_filled = true}},
+                   .sockets = {{.source = "/run/x", .target = "/x", .mode = 0660}},
                    .shm_size = 1,
                    .memory = 2,
                    .cpus = 0.1,
@@ -77,6 +79,9 @@ TEST(RunFile, IsReadAsItWasWritten) {
     EXPECT_EQ(boost::json::serialize(read.to_json()), boost::json::serialize(file.to_json()));
     EXPECT_EQ(read.config.limits.at(0).hard, ~uint64_t{0});
     EXPECT_EQ(read.config.tmpfs.at(0).flags, uint64_t{1} << 63);
+    EXPECT_EQ(read.config.shared.at(0).source, "/s,1");
+    EXPECT_TRUE(read.config.shared.at(0).is_read_only && read.config.shared.at(0).is_filled);
+    EXPECT_EQ(read.config.sockets.at(0).mode, 0660U);
     EXPECT_EQ(read.config.cpus, 0.1);
     EXPECT_EQ(read.config.command, file.config.command);
     EXPECT_EQ(read.config.endpoint, file.config.endpoint);

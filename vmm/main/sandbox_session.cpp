@@ -31,7 +31,7 @@ constexpr uint32_t kFiles = 2;
 constexpr uint32_t kUnpacking = 3;
 constexpr uint32_t kFirstSetUp = 100;
 constexpr uint32_t kFirstRelay = 10'000;
-constexpr size_t kMostRelayed = 256;  // directions of connections at once, two of each
+constexpr size_t kMostRelayed = 128;  // connections at once
 
 constexpr uint32_t kMostFiles = 100'000;  // that come back
 /// How long a guest may take to come up where there is a time limit at all. An emulated host takes its time.
@@ -83,6 +83,7 @@ SandboxSession::SandboxSession(const SandboxOptions& options, Files files)
                 .all_came = [this] { finish_if_all_came(); },
                 .quit = [this] { finish(kBySignal + SIGKILL); }}},
       machine_{loop_, std::move(files_.console), files_.pidfd, [this] { take_machines_end(); }},
+      relayed_{loop_, kMostRelayed},
       tree_room_(agent::kHeaderSize + agent::kMostReport) {}
 
 int SandboxSession::run() {
@@ -380,22 +381,9 @@ void SandboxSession::take_tree() {
     }
 }
 
-void SandboxSession::carry_both_ways(UniqueFd one, UniqueFd other) {
-    UniqueFd one_again = duplicate(one.get());
-    UniqueFd other_again = duplicate(other.get());
-    const auto carry = [this](UniqueFd from, UniqueFd to) {
-        std::optional<StreamPump>& place = relayed_.emplace_back();
-        place.emplace(loop_, std::move(from), std::move(to), [&place] { place.reset(); });
-    };
-    carry(std::move(one), std::move(other));
-    carry(std::move(other_again), std::move(one_again));
-}
-
 /// Connects to who is allowed; where nobody answers, or there are too many, the guest's end is closed.
 void SandboxSession::relay(uint32_t number, UniqueFd connection) {
-    relayed_.remove_if([](const auto& pump) { return !pump; });
-    if (number < kFirstRelay || number - kFirstRelay >= options_.allowed.size() ||
-        relayed_.size() >= kMostRelayed) {
+    if (number < kFirstRelay || number - kFirstRelay >= options_.allowed.size() || !relayed_.has_room()) {
         return;
     }
     const AllowedPeer& peer = options_.allowed[number - kFirstRelay];
@@ -407,7 +395,7 @@ void SandboxSession::relay(uint32_t number, UniqueFd connection) {
     if (fd.valid() && (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
                        errno == EINPROGRESS)) {
         // What is sent before it is connected waits; if it cannot be, reading and writing fail.
-        carry_both_ways(std::move(connection), std::move(fd));
+        relayed_.add(std::move(connection), std::move(fd));
     }
 }
 

@@ -1,7 +1,6 @@
 // What goes on between the user of a sandbox and the command in it.
 #pragma once
 
-#include <list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +9,7 @@
 #include "base/unique_fd.h"
 #include "vmm/agent/agent_client.h"
 #include "vmm/agent/received_tree.h"
-#include "vmm/agent/stream_pump.h"
+#include "vmm/agent/relayed_streams.h"
 #include "vmm/main/root_image.h"
 #include "vmm/main/sandbox_options.h"
 #include "vmm/main/user_streams.h"
@@ -62,7 +61,6 @@ class SandboxSession {
     void take_machines_end();
     void take_tree();
     void relay(uint32_t number, UniqueFd connection);
-    void carry_both_ways(UniqueFd one, UniqueFd other);
     void finish_if_all_came();
     void finish(int status);
     void fail(const std::string& why);
@@ -75,10 +73,10 @@ class SandboxSession {
     WatchedMachine machine_;
     Phase phase_ = Phase::starting;
     int status_ = 0;
-    std::string failure_;                           // why there is no status
-    std::vector<std::string> set_up_;               // what requests of their numbers are for
-    std::list<std::optional<StreamPump>> relayed_;  // of them those that have ended go when further ones come
-    UniqueFd unpacking_errors_;                     // what is said of the image
+    std::string failure_;              // why there is no status
+    std::vector<std::string> set_up_;  // what requests of their numbers are for
+    RelayedStreams relayed_;
+    UniqueFd unpacking_errors_;  // what is said of the image
     std::optional<ReceivedTree> tree_;
     UniqueFd tree_connection_;
     std::vector<uint8_t> tree_room_;
