@@ -60,10 +60,12 @@ make_root() {
     mount -t tmpfs -o mode=755 root $root # jails need a root that is a mount
     mkdir -p $root/{dev,proc,sys,tmp,run,etc/ssl,var/lib,root,images,lib/modules,disk,cache/guest}
     chmod 1777 $root/tmp
+    ln -s /run $root/var/run
     programs=("$docker"/usr/bin/{containerd,containerd-shim-runc-v2,docker-init} "$docker"/usr/sbin/{dockerd,docker-proxy,runc}
         "$(command -v iptables)" "$(command -v mke2fs)" "$(command -v ip)" "$(command -v mount)" "$(command -v umount)"
         "$(command -v docker-registry)" "$(command -v modprobe)" "$(command -v tar)"
-        "$(command -v sh)" "$(command -v sync)" "$(command -v ps)" build/release/hull{,d,-supervisor,-file-server,-user-net})
+        "$(command -v sh)" "$(command -v sync)" "$(command -v ps)" build/release/hull{,d,-supervisor,-file-server,-user-net}
+        /usr/lib/qemu/virtiofsd)
     mkdir -p $root/usr/{bin,sbin}
     ln -s usr/bin usr/sbin $root
     for program in "${programs[@]}"; do

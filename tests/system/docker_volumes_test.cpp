@@ -118,6 +118,11 @@ TEST_F(DockerVolumes, BeginWithWhatTheImageHas) {
     EXPECT_EQ(shell("docker volume ls -q | wc -l").out, "3\n") << "without -v anonymous ones stay";
     EXPECT_THAT(docker("volume prune -f").out, HasSubstr("Deleted Volumes:"));
     EXPECT_EQ(docker("volume ls -q").out, "empty\nfilled\n");
+    // The host's socket, here the daemon's own, for a client in a container.
+    EXPECT_EQ(docker("run --rm -v " + socket() +
+                     ":/var/run/docker.sock -v $(command -v docker):/bin/docker:ro box docker volume ls -q")
+                  .out,
+              "empty\nfilled\n");
     EXPECT_THAT(docker("run --rm -v /dev/null:/x box true").out, HasSubstr("is not supported: it is"));
     EXPECT_THAT(docker("run --rm --mount type=bind,src=/no/such,dst=/x box true").out,
                 HasSubstr("bind source path does not exist: /no/such"));

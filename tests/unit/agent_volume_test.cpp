@@ -58,8 +58,8 @@ class AgentVolumes : public testing::Test {
     void make(const fs::path& path, const std::string& content, mode_t mode = 0644, uid_t owner = 0) const {
         fs::create_directories(path.parent_path());
         std::ofstream{path} << content;
-        chmod(path.c_str(), mode);
         EXPECT_EQ(chown(path.c_str(), owner, owner), 0);
+        chmod(path.c_str(), mode);
     }
     static struct stat status_of(const fs::path& path) {
         struct stat status {};

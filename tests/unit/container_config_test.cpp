@@ -150,6 +150,10 @@ TEST(ContainerMachine, IsBootedByWordsThatSayAllOfIt) {
     config.has_network = false;
     machine.layers.clear();
     EXPECT_THAT(machine.boot_words(config, "/f", "/agent"), testing::Not(Contains("--net")));
+    EXPECT_THAT(words, testing::Not(Contains("--share"))) << "which costs a program and a shared memory";
+    config.shared = {{.source = "/a,b", .target = "/x"},
+                     {.source = "/c", .target = "/y", .is_read_only = true}};
+    EXPECT_THAT(machine.boot_words(config, "/f", "/agent"), Contains("tag=hull,part=/a,,b,readonly-part=/c"));
 }
 
 TEST(ContainerFolder, IsItsContainersAlone) {
