@@ -21,7 +21,6 @@ constexpr std::chrono::hours kNoEnd{24 * 365};
 void Supervisor::be_quiet() {
     run_.config.has_network = false;
     run_.config.tmpfs.clear();
-    run_.config.sockets.clear();
     run_.config.endpoint.reset();
     run_.machine.ports.clear();
     loop_.set_deadline(kForABoot, [this] { fail("its guest does not come up"); });
