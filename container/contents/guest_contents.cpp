@@ -394,7 +394,7 @@ void GuestContents::put(const TarEntry& entry) {
 void GuestContents::write(std::span<const std::byte> bytes) {
     std::array<uint8_t, agent::kHeaderSize> header{};
     while (!bytes.empty()) {
-        const auto part = bytes.first(std::min<size_t>(bytes.size(), agent::kMostRequest));
+        const auto part = bytes.first(std::min<size_t>(bytes.size(), agent::kMostReport));
         agent::store_word(header.data(), agent::kData);
         agent::store_word(&header[4], 0);
         agent::store_word(&header[8], static_cast<uint32_t>(part.size()));

@@ -15,6 +15,7 @@ constexpr std::chrono::minutes kForABoot{5};
 constexpr std::chrono::seconds kUnused{5};
 constexpr std::chrono::seconds kToSettle{30};
 constexpr std::chrono::hours kNoEnd{24 * 365};
+constexpr ptrdiff_t kMostTransfers = 32;  // which leaves connections for those who want something else
 
 }  // namespace
 
@@ -44,6 +45,12 @@ void Supervisor::perform_quietly(const std::shared_ptr<Connection>& from, const 
 void Supervisor::open_contents(const std::shared_ptr<Connection>& from, const json::object& question) {
     if (is_settling_) {
         refuse(from, "the container is about to start", kFailed);
+        return;
+    }
+    const auto going_on =
+        std::ranges::count_if(connections_, [](const auto& each) { return each.second->has_transfer; });
+    if (going_on >= kMostTransfers) {
+        refuse(from, "so many look into it already", kFailed);
         return;
     }
     const ContentsQuestion asked = ContentsQuestion::from_json(question);

@@ -361,7 +361,8 @@ class Sender {
         }
         for (size_t index = 0; index < hidden.count(); ++index) {
             struct stat status {};
-            if (fstatat(upper, hidden[index], &status, AT_SYMLINK_NOFOLLOW) == 0) {
+            if (fstatat(upper, hidden[index], &status, AT_SYMLINK_NOFOLLOW) == 0 ||
+                fstatat(base, hidden[index], &status, AT_SYMLINK_NOFOLLOW) != 0) {
                 continue;
             }
             if (enter(length, hidden[index]) == 0 || !send_change(status, kDeleted)) {

@@ -253,7 +253,9 @@ class FrameReader {
         const uint32_t size = have < kHeaderSize ? 0 : load_word(at + 8);
         bad_ = bad_ || size > size_ - kHeaderSize;
         if (bad_ || have < kHeaderSize || have - kHeaderSize < size) {
-            memmove(room_, at, have);
+            if (at != room_) {  // where nothing is to be moved, a C library may do so a byte at a time
+                memmove(room_, at, have);
+            }
             begin_ = 0;
             end_ = have;
             return false;

@@ -146,7 +146,8 @@ class FakeSupervisor {
                     channels.erase(channel);
                 } else {
                     UniqueFd handed;
-                    channel->send(answer(*message, handed), handed.get());
+                    const boost::json::object answered = answer(*message, handed);
+                    channel->send(answered, handed.get());
                 }
             }
         }
