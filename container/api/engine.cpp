@@ -20,6 +20,7 @@
 #include "container/api/container_json.h"
 #include "container/api/filters.h"
 #include "container/api/json_shapes.h"
+#include "container/image/config_change.h"
 #include "container/image/timestamp.h"
 #include "container/life/file_tree.h"
 
@@ -56,11 +57,15 @@ Names names_of(const StoredImage& image) {
     return names;
 }
 
+std::string parent_of(const StoredImage& image) {
+    return image.parent && image.parent != Store::nothing() ? image.parent->text() : "";
+}
+
 /// An element of GET /images/json.
 json::object list_json(const StoredImage& image) {
     Names names = names_of(image);
     return {{"Id", image.id.text()},
-            {"ParentId", ""},
+            {"ParentId", parent_of(image)},
             {"RepoTags", std::move(names.tags)},
             {"RepoDigests", std::move(names.digests)},
             {"Created", seconds_of(image.config.created)},
@@ -113,6 +118,13 @@ json::object config_of(const ImageConfig& config) {
     shown["Entrypoint"] = or_null(array_of(config.entrypoint));
     shown["Labels"] = map_of(config.labels);
     shown["StopSignal"] = config.stop_signal;
+    shown["OnBuild"] = or_null(array_of(config.triggers));
+    if (!config.shell.empty()) {
+        shown["Shell"] = array_of(config.shell);
+    }
+    if (config.health) {
+        shown["Healthcheck"] = health_json(*config.health);
+    }
     return shown;
 }
 
@@ -160,8 +172,7 @@ void Engine::answer(ApiCall& call) {
             return show_use(call);
         }
         if (transfer_api_.answer(call) || contents_api_.answer(call) || container_api_.answer(call) ||
-            volume_api_.answer(call) ||
-            answer_others(call)) {
+            volume_api_.answer(call) || answer_others(call)) {
             return;
         }
     } catch (const Error& error) {
@@ -368,11 +379,23 @@ void Engine::require_unused(const std::string& name) const {
     }
 }
 
+std::function<bool(const Digest&)> Engine::used_by_containers() const {
+    std::set<std::string> used;
+    for (const ContainerView& container : containers_.list()) {
+        used.insert(container.spec->image);
+    }
+    return [used = std::move(used)](const Digest& image) { return used.contains(image.text()); };
+}
+
 void Engine::list_images(ApiCall& call) const {
     const auto filters = parse_filters(call.target().find("filters").value_or(""));
     json::array all;
     const auto reference = filters.find("reference");
+    const bool is_all = call.target().is_set("all");
     for (StoredImage& image : store_.list()) {
+        if (image.names.empty() && image.is_parent && !is_all) {
+            continue;  // one of a build's steps
+        }
         const bool is_wanted = std::ranges::all_of(
             filters, [&](const auto& filter) { return passes(image, filter.first, filter.second); });
         if (!is_wanted) {
@@ -399,7 +422,7 @@ void Engine::inspect_image(ApiCall& call, const std::string& name) const {
     call.send({{"Id", image.id.text()},
                {"RepoTags", std::move(names.tags)},
                {"RepoDigests", std::move(names.digests)},
-               {"Parent", ""},
+               {"Parent", parent_of(image)},
                {"Comment", ""},
                {"Created", image.config.created},
                {"DockerVersion", ""},
@@ -460,7 +483,7 @@ void Engine::remove_image(ApiCall& call, const std::string& name) {
     require_unused(name);
     Store::Removed removed;
     try {
-        removed = store_.remove(name, call.target().is_set("force"));
+        removed = store_.remove(name, call.target().is_set("force"), used_by_containers());
     } catch (const Error& error) {
         throw ApiError{error.status() == ExitStatus::usage ? 409U : 500U, error.what()};
     }
@@ -472,6 +495,10 @@ void Engine::remove_image(ApiCall& call, const std::string& name) {
     if (removed.image) {
         all.push_back(json::object{{"Deleted", removed.image->text()}});
         tell_of_image(events_, "delete", removed.image->text());
+    }
+    for (const Digest& parent : removed.parents) {
+        all.push_back(json::object{{"Deleted", parent.text()}});
+        tell_of_image(events_, "delete", parent.text());
     }
     store_.collect();
     call.send(all);
@@ -489,21 +516,27 @@ void Engine::prune_images(ApiCall& call) {
                            (dangling->second.front() == "false" || dangling->second.front() == "0");
     const auto label = filters.find("label");
     json::array deleted;
-    std::set<std::string> used;
-    for (const ContainerView& container : containers_.list()) {
-        used.insert(container.spec->image);
-    }
-    for (const StoredImage& image : store_.list()) {
-        const bool is_wanted = (takes_all || image.names.empty()) && !used.contains(image.id.text()) &&
+    const auto is_used = used_by_containers();
+    for (const StoredImage& each : store_.list()) {
+        // Some are gone with their children meanwhile, or have none any more: these are the newer ones.
+        const auto found = store_.has(each.id.text()) ? store_.find(each.id.text()) : std::nullopt;
+        if (!found || found->is_parent) {
+            continue;
+        }
+        const StoredImage& image = *found;
+        const bool is_wanted = (takes_all || image.names.empty()) && !is_used(image.id) &&
                                (label == filters.end() || passes(image, "label", label->second));
         if (!is_wanted) {
             continue;
         }
-        const Store::Removed removed = store_.remove(image.id.text(), true);
+        const Store::Removed removed = store_.remove(image.id.text(), true, is_used);
         for (const std::string& gone : removed.names) {
             deleted.push_back(json::object{{"Untagged", Reference::parse(gone).familiar_text()}});
         }
         deleted.push_back(json::object{{"Deleted", image.id.text()}});
+        for (const Digest& parent : removed.parents) {
+            deleted.push_back(json::object{{"Deleted", parent.text()}});
+        }
     }
     const uint64_t freed = store_.collect().value_or(0);
     call.send({{"ImagesDeleted", or_null(std::move(deleted))}, {"SpaceReclaimed", freed}});

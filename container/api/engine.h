@@ -1,6 +1,7 @@
 // Docker's Engine API, as far as Hull serves it.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -55,6 +56,7 @@ class Engine {
     void require_image(const std::string& name) const;
     /// A 409 where a container is of the image, which would go.
     void require_unused(const std::string& name) const;
+    [[nodiscard]] std::function<bool(const Digest&)> used_by_containers() const;
 
     Store& store_;
     RegistryOptions registries_;

@@ -253,6 +253,20 @@ void change_config(ImageConfig& config, std::string_view instructions) {
     }
 }
 
+json::object health_json(const HealthCheck& health) {
+    json::object shown{{"Test", array_of(health.test)}};
+    const auto set = [&shown](const char* key, int64_t value) {
+        if (value != 0) {
+            shown[key] = value;
+        }
+    };
+    set("Interval", health.interval.count());
+    set("Timeout", health.timeout.count());
+    set("StartPeriod", health.start_period.count());
+    set("Retries", health.retries);
+    return shown;
+}
+
 std::string config_text(const ImageConfig& config) {
     json::object run;
     const auto set = [&run](const char* key, json::value value, bool is_set) {
@@ -273,6 +287,11 @@ std::string config_text(const ImageConfig& config) {
     }
     set("Labels", std::move(labels), !config.labels.empty());
     set("StopSignal", json::string{config.stop_signal}, !config.stop_signal.empty());
+    set("Shell", array_of(config.shell), !config.shell.empty());
+    set("OnBuild", array_of(config.triggers), !config.triggers.empty());
+    if (config.health) {
+        run["Healthcheck"] = health_json(*config.health);
+    }
     json::array layers;
     for (const Digest& layer : config.layers) {
         layers.emplace_back(layer.text());

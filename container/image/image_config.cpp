@@ -34,6 +34,19 @@ ImageConfig ImageConfig::parse(std::string_view text) {
         result.labels.emplace(key, labels.text(key));
     }
     result.stop_signal = config.text("StopSignal");
+    result.shell = config.texts("Shell");
+    result.triggers = config.texts("OnBuild");
+    if (config.has("Healthcheck")) {
+        const JsonObject health = config.object("Healthcheck");
+        const auto duration = [&](const char* key) {
+            return std::chrono::nanoseconds{health.integer(key).value_or(0)};
+        };
+        result.health = {.test = health.texts("Test"),
+                         .interval = duration("Interval"),
+                         .timeout = duration("Timeout"),
+                         .start_period = duration("StartPeriod"),
+                         .retries = health.integer("Retries").value_or(0)};
+    }
 
     const JsonObject root = image.object("rootfs");
     if (const std::string type = root.text("type"); type != "layers") {

@@ -13,6 +13,17 @@
 
 namespace hull::container {
 
+/// By which a container's health is to be told, as Docker's images have it.
+struct HealthCheck {
+    std::vector<std::string> test;        ///< "CMD" or "CMD-SHELL" and the command, or "NONE"
+    std::chrono::nanoseconds interval{};  ///< 0, here and below: what is usual
+    std::chrono::nanoseconds timeout{};
+    std::chrono::nanoseconds start_period{};
+    int64_t retries = 0;
+
+    bool operator==(const HealthCheck&) const = default;
+};
+
 /// An image's configuration (OCI image-spec 1.1, config.md), as far as Hull needs it. Of the bytes themselves
 /// the store keeps every one.
 struct ImageConfig {
@@ -22,6 +33,8 @@ struct ImageConfig {
         std::string created_by;
         std::string comment;
         bool is_empty = false;  ///< it made no layer
+
+        bool operator==(const Step&) const = default;
     };
 
     std::string architecture;  ///< GOARCH's word ("amd64")
@@ -37,6 +50,9 @@ struct ImageConfig {
     std::vector<std::string> volumes;        ///< where they are mounted
     std::map<std::string, std::string> labels;
     std::string stop_signal;
+    std::vector<std::string> shell;     ///< of a Dockerfile's shell form; empty: what is usual
+    std::vector<std::string> triggers;  ///< instructions for who builds on it (ONBUILD)
+    std::optional<HealthCheck> health{};
     std::vector<Digest> layers;  ///< of the unpacked archives (rootfs.diff_ids), the lowest first
     std::vector<Step> history;
 

@@ -111,6 +111,10 @@ bool is_id_or_its_beginning(std::string_view text) {
            text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+bool has_children(const std::map<Digest, Digest>& parents, const Digest& image) {
+    return std::ranges::any_of(parents, [&](const auto& each) { return each.second == image; });
+}
+
 [[noreturn]] void refuse_missing(std::string_view image) {
     throw Error{ExitStatus::bad_file, "cannot find the image '" + printable(image) + "'", "no such image",
                 "'hull images' lists those that are here"};
@@ -281,7 +285,11 @@ Store::Index Store::read_index() const {
         if (!id) {
             index.refuse("an image's id is no digest");
         }
-        result.manifests.emplace(*id, digest_in(images.object(key), "manifest"));
+        const JsonObject image = images.object(key);
+        result.manifests.emplace(*id, digest_in(image, "manifest"));
+        if (image.has("parent")) {
+            result.parents.emplace(*id, digest_in(image, "parent"));
+        }
     }
     const JsonObject names = index.object("names");
     for (const std::string& name : names.keys()) {
@@ -297,7 +305,11 @@ Store::Index Store::read_index() const {
 void Store::write_index(const Index& index) const {
     json::object images;
     for (const auto& [id, manifest] : index.manifests) {
-        images[id.text()] = json::object{{"manifest", manifest.text()}};
+        json::object image{{"manifest", manifest.text()}};
+        if (const auto parent = index.parents.find(id); parent != index.parents.end()) {
+            image["parent"] = parent->second.text();
+        }
+        images[id.text()] = std::move(image);
     }
     json::object names;
     for (const auto& [name, id] : index.names) {
@@ -309,12 +321,20 @@ void Store::write_index(const Index& index) const {
     replace_file(root_ / kIndexFile, text);
 }
 
-bool Store::add(const Digest& config, const Digest& manifest, const std::vector<Reference>& names) {
+Digest Store::nothing() {
+    return Digest::of({});
+}
+
+bool Store::add(const Digest& config, const Digest& manifest, const std::vector<Reference>& names,
+                const std::optional<Digest>& parent) {
     const UniqueFd change = lock(kChangeLock, LOCK_EX);
     Index index = read_index();
     const auto [image, is_new] = index.manifests.try_emplace(config, manifest);
     bool is_changed = is_new || image->second != manifest;
     image->second = manifest;
+    if (parent) {
+        is_changed = index.parents.try_emplace(config, *parent).second || is_changed;
+    }
     for (const Reference& name : names) {
         const auto [place, is_new_name] = index.names.try_emplace(name.text(), config);
         is_changed = is_changed || is_new_name || place->second != config;
@@ -378,6 +398,21 @@ StoredImage Store::load(const Index& index, const Digest& id) const {
             result.names.push_back(name);
         }
     }
+    if (const auto parent = index.parents.find(id); parent != index.parents.end()) {
+        result.parent = parent->second;
+    }
+    result.is_parent = has_children(index.parents, id);
+    return result;
+}
+
+std::vector<StoredImage> Store::children(const Digest& parent) const {
+    const Index index = read_index();
+    std::vector<StoredImage> result;
+    for (const auto& [id, its_parent] : index.parents) {
+        if (its_parent == parent) {
+            result.push_back(load(index, id));
+        }
+    }
     return result;
 }
 
@@ -418,7 +453,8 @@ void Store::tag(std::string_view image, const Reference& name) {
     write_index(index);
 }
 
-Store::Removed Store::remove(std::string_view image, bool is_forced) {
+Store::Removed Store::remove(std::string_view image, bool is_forced,
+                             const std::function<bool(const Digest&)>& is_used) {
     const UniqueFd change = lock(kChangeLock, LOCK_EX);
     Index index = read_index();
     const std::optional<Digest> id = resolve(index, image);
@@ -449,6 +485,10 @@ Store::Removed Store::remove(std::string_view image, bool is_forced) {
         throw Error{ExitStatus::usage, "cannot remove the image " + id->text(),
                     "it is referenced in multiple repositories", "remove its names, or give --force"};
     }
+    if (!name && has_children(index.parents, *id)) {
+        throw Error{ExitStatus::usage, "cannot remove the image " + id->text(),
+                    "image has dependent child images", "remove these before, or a name of it only"};
+    }
     Removed result;
     std::erase_if(index.names, [&](const auto& entry) {
         if (entry.second != *id) {
@@ -464,9 +504,22 @@ Store::Removed Store::remove(std::string_view image, bool is_forced) {
         }
         return is_gone;
     });
-    if (std::ranges::none_of(index.names, [&](const auto& entry) { return entry.second == *id; })) {
-        index.manifests.erase(*id);
+    const auto is_free = [&](const Digest& one) {
+        return std::ranges::none_of(index.names, [&](const auto& entry) { return entry.second == one; }) &&
+               !has_children(index.parents, one);
+    };
+    if (is_free(*id)) {
         result.image = id;
+        for (std::optional<Digest> gone = id; gone;) {
+            index.manifests.erase(*gone);
+            const auto child = index.parents.extract(*gone);
+            gone.reset();
+            if (!child.empty() && index.manifests.contains(child.mapped()) && is_free(child.mapped()) &&
+                !is_used(child.mapped())) {
+                gone = child.mapped();
+                result.parents.push_back(*gone);
+            }
+        }
     }
     write_index(index);
     return result;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,6 +25,8 @@ struct StoredImage {
     std::vector<std::filesystem::path> layers;  ///< their disks (EROFS), the lowest first
     std::vector<std::string> names;             ///< whole ones, sorted: "docker.io/library/nginx:latest"
     uint64_t size = 0;                          ///< bytes of the disks
+    std::optional<Digest> parent{};             ///< of which it was built here; Store::nothing() for scratch
+    bool is_parent = false;                     ///< another one that is here was built of it
 };
 
 /// /var/lib/hull for root, $XDG_DATA_HOME/hull or ~/.local/share/hull for others.
@@ -103,8 +106,14 @@ class Store {
     [[nodiscard]] std::string read_blob(const Digest& digest, uint64_t most_bytes) const;
 
     /// Makes an image of what is there, and gives it names, which others that had them lose. The caller has a
-    /// Hold. False where it was there with these names.
-    bool add(const Digest& config, const Digest& manifest, const std::vector<Reference>& names);
+    /// Hold. False where it was there with these names. `parent` is the one of which it was built.
+    bool add(const Digest& config, const Digest& manifest, const std::vector<Reference>& names,
+             const std::optional<Digest>& parent = std::nullopt);
+    /// What stands for the parent of an image that was built of none.
+    static Digest nothing();
+    /// The images that were built of one, or of nothing(): among them a build finds what it need not do
+    /// again.
+    [[nodiscard]] std::vector<StoredImage> children(const Digest& parent) const;
     /// By a name, an id, or the beginning of one (with or without "sha256:"), in Docker's order: a whole id,
     /// a name, a beginning. None where there is no such image. Throws Error (usage) where the beginning is of
     /// several.
@@ -122,11 +131,16 @@ class Store {
     struct Removed {
         std::vector<std::string> names;  ///< that are gone
         std::optional<Digest> image;     ///< that is gone with its last name
+        std::vector<Digest> parents;     ///< that were there for that one only
     };
-    /// Takes a name away, and the image with its last one; by an id, the image with all names, which
-    /// `is_forced` must allow where they are of several repositories. What it consisted of stays for
-    /// collect(). Throws Error: bad_file where there is no such image, usage where it must be forced.
-    Removed remove(std::string_view image, bool is_forced);
+    /// Takes a name away, and the image with its last one, unless others were built of it; by an id, the
+    /// image with all names, which `is_forced` must allow where they are of several repositories. With it go
+    /// those of which it was built that have no name and no other child, and are not `is_used`. What they
+    /// consisted of stays for collect(). Throws Error: bad_file where there is no such image, usage where it
+    /// must be forced or, by its id, has children.
+    Removed remove(
+        std::string_view image, bool is_forced,
+        const std::function<bool(const Digest&)>& is_used = [](const Digest& /*image*/) { return false; });
     /// Removes what no image refers to, and answers the bytes that it had. Nothing where somebody has a Hold:
     /// then the next one does it.
     std::optional<uint64_t> collect();
@@ -135,6 +149,7 @@ class Store {
     /// What images.json holds.
     struct Index {
         std::map<Digest, Digest> manifests;   // by image
+        std::map<Digest, Digest> parents;     // by image, of those that were built here
         std::map<std::string, Digest> names;  // images by whole name
     };
 
