@@ -171,8 +171,8 @@ void Engine::answer(ApiCall& call) {
         if (path == "/system/df" && is_get) {
             return show_use(call);
         }
-        if (transfer_api_.answer(call) || contents_api_.answer(call) || container_api_.answer(call) ||
-            volume_api_.answer(call) || answer_others(call)) {
+        if (transfer_api_.answer(call) || contents_api_.answer(call) || build_api_.answer(call) ||
+            container_api_.answer(call) || volume_api_.answer(call) || answer_others(call)) {
             return;
         }
     } catch (const Error& error) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "container/api/build_api.h"
 #include "container/api/container_api.h"
 #include "container/api/contents_api.h"
 #include "container/api/http_server.h"
@@ -29,11 +30,13 @@ class Engine {
           transfer_api_{store, registries_, events},
           container_api_{store, containers, events},
           contents_api_{store, containers, events},
+          build_api_{store, registries_, containers, events},
           volume_api_{containers.volumes(), events} {}
 
     /// For the server: whether such a request's body may be large.
     static bool is_stream(std::string_view method, const RequestTarget& target) {
-        return TransferApi::is_stream(method, target) || ContentsApi::is_stream(method, target);
+        return TransferApi::is_stream(method, target) || ContentsApi::is_stream(method, target) ||
+               BuildApi::is_stream(method, target);
     }
 
     /// Throws ApiError and Error.
@@ -65,6 +68,7 @@ class Engine {
     TransferApi transfer_api_;
     ContainerApi container_api_;
     ContentsApi contents_api_;
+    BuildApi build_api_;
     VolumeApi volume_api_;
 };
 

@@ -46,7 +46,42 @@ std::string credentials_of(const JsonObject& known) {
     return name.empty() ? "" : base64(name + ":" + known.text("password"));
 }
 
+/// Throws Error (usage) where it is none.
+std::string domain_of(std::string address) {
+    // "https://index.docker.io/v1/" is what clients have for the hub.
+    for (const std::string_view scheme : {"https://", "http://"}) {
+        if (address.starts_with(scheme)) {
+            address.erase(0, scheme.size());
+        }
+    }
+    address.resize(std::min(address.find('/'), address.size()));
+    if (address.empty() || address == "registry-1.docker.io") {
+        address = kHub;
+    }
+    return Reference::parse(address + "/any").domain;
+}
+
 }  // namespace
+
+std::string parse_registry_logins(std::string_view header, const std::string& domain) {
+    if (header.empty()) {
+        return "";
+    }
+    const std::string tried = "cannot use the header X-Registry-Config";
+    const std::string text = header.size() > kMostHeader ? "" : decode(std::string{header});
+    try {
+        const boost::json::object whole = parse_json_object(text, tried);
+        const JsonObject all{whole, tried};
+        for (const std::string& address : all.keys()) {
+            if (domain_of(address) == domain) {
+                return credentials_of(all.object(address));
+            }
+        }
+        return "";
+    } catch (const Error& error) {
+        throw ApiError{400, error.what()};
+    }
+}
 
 std::string parse_registry_login(std::string_view header) {
     if (header.empty()) {
@@ -69,21 +104,11 @@ RegistryLogin parse_login_body(const boost::json::value& body) {
     }
     try {
         const JsonObject known{body.get_object(), tried};
-        RegistryLogin login{.domain = known.text("serveraddress"), .credentials = credentials_of(known)};
+        RegistryLogin login{.domain = "", .credentials = credentials_of(known)};
         if (login.credentials.empty()) {
             known.refuse("there is no name (username)");
         }
-        // "https://index.docker.io/v1/" is what clients have for the hub.
-        for (const std::string_view scheme : {"https://", "http://"}) {
-            if (login.domain.starts_with(scheme)) {
-                login.domain.erase(0, scheme.size());
-            }
-        }
-        login.domain.resize(std::min(login.domain.find('/'), login.domain.size()));
-        if (login.domain.empty() || login.domain == "registry-1.docker.io") {
-            login.domain = kHub;
-        }
-        login.domain = Reference::parse(login.domain + "/any").domain;
+        login.domain = domain_of(known.text("serveraddress"));
         return login;
     } catch (const Error& error) {
         throw ApiError{400, error.what()};

@@ -12,6 +12,10 @@ namespace hull::container {
 /// none. Throws ApiError (400) where it is malformed, or says who one is by a token.
 std::string parse_registry_login(std::string_view header);
 
+/// The same of the header X-Registry-Config, which has one for each registry, and of these for the one of a
+/// domain.
+std::string parse_registry_logins(std::string_view header, const std::string& domain);
+
 struct RegistryLogin {
     std::string domain;       ///< "docker.io", "localhost:5000"
     std::string credentials;  ///< as above

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "container/api/progress_lines.h"
 #include "container/api/registry_login.h"
 #include "container/image/import.h"
 #include "container/image/load.h"
@@ -21,71 +22,6 @@ namespace hull::container {
 namespace json = boost::json;
 
 namespace {
-
-/// A line of what an operation tells while it goes on.
-class ProgressLines {
-  public:
-    explicit ProgressLines(ApiCall& call) : call_{call} {}
-
-    void tell(const std::string& status, const std::string& id = {}) {
-        json::object line{{"status", status}};
-        if (!id.empty()) {
-            line["id"] = id;
-        }
-        write(line);
-    }
-    void tell(const LayerProgress& layer) {
-        json::object line{{"status", layer.words()}, {"id", layer.layer.short_digits()}};
-        if (layer.is_moving()) {
-            line["progressDetail"] = {{"current", layer.done}, {"total", layer.total}};
-        }
-        write(line);
-    }
-    void tell(const PushProgress& layer) {
-        json::object detail;
-        if (layer.phase == PushProgress::Phase::pushing) {
-            detail = {{"current", layer.done}, {"total", layer.total}};
-        }
-        write({{"status", layer.words()},
-               {"progressDetail", std::move(detail)},
-               {"id", layer.layer.short_digits()}});
-    }
-    void tell(const Pushed& pushed, const std::string& tag) {
-        tell(tag + ": digest: " + pushed.manifest.text() + " size: " + std::to_string(pushed.size));
-        write({{"progressDetail", json::object{}},
-               {"aux", {{"Tag", tag}, {"Digest", pushed.manifest.text()}, {"Size", pushed.size}}}});
-    }
-    void tell(const LoadProgress& layer) {
-        write({{"status", "Loading layer"},
-               {"progressDetail", {{"current", layer.done}, {"total", layer.total}}},
-               {"id", layer.layer.short_digits()}});
-    }
-    void tell(const Loaded& loaded) {
-        const auto say = [this](const std::string& words) {
-            write({{"stream", "Loaded image" + words + "\n"}});
-        };
-        for (const Reference& name : loaded.names) {
-            say(": " + name.familiar_text());
-        }
-        if (loaded.names.empty()) {
-            say(" ID: " + loaded.image.text());
-        }
-    }
-    void fail(const std::string& why) { write({{"errorDetail", {{"message", why}}}, {"error", why}}); }
-    /// Whether nobody reads them any more.
-    [[nodiscard]] bool is_vain() const { return is_vain_; }
-
-  private:
-    void write(const json::object& line) {
-        if (!call_.is_begun()) {
-            call_.begin("application/json");
-        }
-        is_vain_ = !call_.write(json::serialize(line) + "\r\n");
-    }
-
-    ApiCall& call_;
-    bool is_vain_ = false;
-};
 
 /// What "fromImage" and "tag" name together: a tag, or a digest.
 Reference pulled_reference(const RequestTarget& target) {
