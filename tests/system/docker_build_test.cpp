@@ -7,6 +7,7 @@ namespace hull::test {
 namespace {
 
 using testing::AllOf;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -27,14 +28,14 @@ TEST_F(DockerBuild, MakesAnImageThatIsRun) {
         "FROM box\n"
         "RUN mkdir -p /usr/share/nginx/html && echo '<h1>Hello, Docker!</h1>' > "
         "/usr/share/nginx/html/index.html && busybox rm /etc/old\n"
-        "CMD [\"cat\", \"/usr/share/nginx/html/index.html\"]\n";
+        "CMD [\"sh\", \"-c\", \"cat /usr/share/nginx/html/index.html; ls /etc\"]\n";
     const Ran built = in_folder(dockerfile, "docker build . -t mynginx:v1");
     EXPECT_EQ(built.status, 0) << built.out;
     EXPECT_THAT(built.out,
                 AllOf(HasSubstr("Step 1/3 : FROM box\n"), HasSubstr(" ---> Running in "),
                       HasSubstr("Removing intermediate container "), HasSubstr("Successfully built "),
                       HasSubstr("Successfully tagged mynginx:v1\n")));
-    const Ran ran = docker("run --rm mynginx:v1; docker run --rm mynginx:v1 ls /etc");
+    const Ran ran = docker("run --rm mynginx:v1");
     EXPECT_THAT(ran.out,
                 AllOf(HasSubstr("<h1>Hello, Docker!</h1>\n"), HasSubstr("passwd"), Not(HasSubstr("old"))));
     // Nothing runs again, whichever daemon it is; steps are not shown among the images.
@@ -50,17 +51,14 @@ TEST_F(DockerBuild, MakesAnImageThatIsRun) {
 
 TEST_F(DockerBuild, CopiesBetweenStages) {
     const Ran built = in_folder(
-        "FROM box AS maker\nARG word\nWORKDIR /made\nCOPY site /in\nRUN cat /in/page > out && echo $word >> "
-        "out\n"
-        "FROM box\nCOPY --from=maker --chown=7:8 --chmod=640 /made/out /data/\nRUN ls -ln /data/ && cat "
-        "/data/out\n",
-        "docker build --build-arg word=given -q . > id && docker run --rm $(cat id) ls -ln /data/out; docker "
-        "build "
-        "--build-arg word=given .");
-    EXPECT_THAT(built.out,
-                AllOf(HasSubstr("-rw-r-----"), HasSubstr("Using cache"), HasSubstr("7"), HasSubstr("8")));
-    const Ran shown = in_folder("FROM box\nCOPY site/ /x\nRUN cat /x/page 1>&2", "docker build .");
-    EXPECT_THAT(shown.out, HasSubstr("a page"));
+        "FROM box AS maker\nARG word\nWORKDIR /made\nCOPY site /in\n"
+        "RUN cat /in/page > out && echo $word >> out && echo told 1>&2\n"
+        "FROM box\nCOPY --from=maker --chown=7:8 --chmod=640 /made/out /data/\n"
+        "CMD [\"sh\", \"-c\", \"ls -ln /data/out; cat /data/out\"]\n",
+        "docker build --build-arg word=given -t made . && docker run --rm made && "
+        "docker build --build-arg word=given -q . 2> /dev/null");
+    EXPECT_THAT(built.out, AllOf(HasSubstr("told\n"), ContainsRegex("-rw-r----- +1 7 +8 "),
+                                 ContainsRegex("a page\ngiven\nsha256:[0-9a-f]+\n$")));
 }
 
 TEST_F(DockerBuild, FailsAsDockerDoesAndLeavesNothingRunning) {
