@@ -423,7 +423,7 @@ void Engine::inspect_image(ApiCall& call, const std::string& name) const {
                {"RepoTags", std::move(names.tags)},
                {"RepoDigests", std::move(names.digests)},
                {"Parent", parent_of(image)},
-               {"Comment", ""},
+               {"Comment", image.config.history.empty() ? "" : image.config.history.back().comment},
                {"Created", image.config.created},
                {"DockerVersion", ""},
                {"Author", image.config.author},
