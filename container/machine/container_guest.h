@@ -31,8 +31,8 @@ class ContainerGuest {
     /// What follows may be asked for at once: the agent does all in this order. A clause that says what is
     /// more than a request may have (agent::kMostRequest); empty where nothing is.
     [[nodiscard]] std::string prepare();
-    /// In the place of that: mounts the container's root and what the host shares in it, for who looks into it
-    /// while nothing runs.
+    /// In the place of that: mounts the container's root and what the host shares in it, for who looks into
+    /// it while nothing runs.
     [[nodiscard]] std::string prepare_root();
     /// Where the agent's failure of request `number` is one of the preparation's, a clause that says it;
     /// empty where it is not.

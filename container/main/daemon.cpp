@@ -131,8 +131,7 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     if (const std::string group = value_of(values, "group"); !group.empty()) {
         give_to_group(path, group);
     }
-    HttpServer server{std::move(listener), [&](ApiCall& call) { engine.answer(call); },
-                      Engine::is_stream};
+    HttpServer server{std::move(listener), [&](ApiCall& call) { engine.answer(call); }, Engine::is_stream};
     std::fprintf(stderr, "hull: the daemon listens at %s (DOCKER_HOST=unix://%s)\n", path.c_str(),
                  path.c_str());
     server.run(signals.get());

@@ -197,7 +197,8 @@ TEST_F(PushTest, ATokenThatEndsMeanwhileIsRenewed) {
     // tells.
     expect_error([&] { push_to(registry.reference()); }, ExitStatus::registry_failure, {"DIGEST_INVALID"});
     EXPECT_TRUE(std::ranges::any_of(registry.requests(), [](const HttpRequest& request) {
-        return request.method == "PATCH" && request.header("Authorization") == "Bearer t1";
+        // A number that counts what was sent at the same time, too.
+        return request.method == "PATCH" && request.header("Authorization") > "Bearer t0";
     }));
 }
 
