@@ -17,8 +17,7 @@ namespace hull::container {
 class ContentsApi {
   public:
     /// All outlive it.
-    ContentsApi(Store& store, Containers& containers, Events& events)
-        : store_{store}, containers_{containers}, events_{events} {}
+    ContentsApi(Store& store, Containers& containers) : store_{store}, containers_{containers} {}
 
     /// For the server: whether such a request's body may be large.
     static bool is_stream(std::string_view method, const RequestTarget& target);
@@ -35,7 +34,6 @@ class ContentsApi {
 
     Store& store_;
     Containers& containers_;
-    Events& events_;
 };
 
 /// The mode of a file of st_mode `mode` as Go numbers it (os.FileMode), which is what clients get.

@@ -29,7 +29,7 @@ class Engine {
           events_{events},
           transfer_api_{store, registries_, events},
           container_api_{store, containers, events},
-          contents_api_{store, containers, events},
+          contents_api_{store, containers},
           build_api_{store, registries_, containers, events},
           volume_api_{containers.volumes(), events} {}
 

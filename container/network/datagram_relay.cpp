@@ -78,7 +78,7 @@ void DatagramRelay::add(UniqueFd socket, const SocketAddress& to) {
     const int on = 1;
     setsockopt(socket.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
     room_.resize(kMostBytes);
-    const Port& port = ports_.emplace_back(std::move(socket), to);
+    const Port& port = ports_.emplace_back(Port{std::move(socket), to});
     loop_.watch(port.socket.get(), [this, &port] { take(port); });
 }
 

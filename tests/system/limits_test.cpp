@@ -166,6 +166,13 @@ TEST_F(Limits, AreHeldByGroupsOfVersion1Too) {
         EXPECT_FALSE(fs::exists(group));
     }
     EXPECT_EQ(umount(folder.path().c_str()), 0);
+    // The kernel gives the controller back when it comes to it, and the next test wants it.
+    bool is_back = false;
+    for (int tries = 0; tries < 100 && !is_back; ++tries) {
+        is_back = (std::ofstream{kGroups / "cgroup.subtree_control"} << "+pids" << std::flush).good();
+        std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    }
+    EXPECT_TRUE(is_back);
 }
 
 TEST_F(Limits, OnADiskThatTheHostCannotLimitAreRefused) {
