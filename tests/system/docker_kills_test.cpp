@@ -55,7 +55,7 @@ TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
     std::minstd_rand random{seed};
     const auto below = [&](size_t end) { return std::uniform_int_distribution<size_t>{0, end - 1}(random); };
     const DebiansRegistry registry;
-    const std::string image = registry.host() + "/library/box";
+    const std::string image = registry.host() + "/library/box:latest";
     ASSERT_EQ(
         shell("docker tag box " + image + " && docker push -q " + image + " && docker rmi " + image).status,
         0);
@@ -90,8 +90,8 @@ TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
         // The daemon answers, what was to run runs again, and what a client was cut off from can be removed.
         EXPECT_EQ(docker("ps -a").status, 0);
         EXPECT_TRUE(comes_true("docker exec stays true")) << docker("ps -a").out << docker("logs stays").out;
-        const Ran removed = shell(
-            "for n in $(docker ps -aq --filter name=made --filter name=back); do docker rm -f $n; done");
+        const Ran removed =
+            shell("for n in $(docker ps -a --format '{{.Names}}' | grep -v stays); do docker rm -f $n; done");
         EXPECT_EQ(removed.status, 0) << removed.out;
         EXPECT_TRUE(comes_true("[ \"$(docker ps -aq | wc -l)\" = 1 ]")) << docker("ps -a").out;
         EXPECT_EQ(docker("run --rm box echo whole").out, "whole\n");
