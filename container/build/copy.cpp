@@ -193,7 +193,8 @@ class Copier {
                 entry.size = 0;
             }
         }
-        changes_.put(path, std::move(entry), entry.kind == Kind::file ? tree_.open(file) : ByteSource{});
+        ByteSource content = entry.kind == Kind::file ? tree_.open(file) : ByteSource{};
+        changes_.put(path, std::move(entry), std::move(content));
     }
 
   private:

@@ -103,7 +103,7 @@ void Volumes::check_options(const std::string& name, const std::map<std::string,
     }
 }
 
-Volumes::Volumes(fs::path root, Events& events) : root_{std::move(root) / "volumes"}, events_{events} {
+Volumes::Volumes(const fs::path& root, Events& events) : root_{root / "volumes"}, events_{events} {
     std::error_code ignored;
     std::vector<fs::path> folders;
     for (const fs::directory_entry& entry : fs::directory_iterator{root_, ignored}) {

@@ -40,7 +40,7 @@ class Volumes {
   public:
     /// Finds what is in `root`/volumes, and removes what another daemon was about to make or remove.
     /// `events` outlives it.
-    Volumes(std::filesystem::path root, Events& events);
+    Volumes(const std::filesystem::path& root, Events& events);
 
     /// The one of this name where it is there, as it is.
     Volume create(const VolumeSpec& wanted);

@@ -129,7 +129,7 @@ DatagramRelay::Clients::iterator DatagramRelay::add_client(const Port& port, con
     // A user network lets no guest answer to the loopback, but where that is asked for.
     if (port.to.ip() == "127.0.0.1") {
         const SocketAddress from = other_address();
-        bind(fd.get(), from.get(), from.size());
+        static_cast<void>(bind(fd.get(), from.get(), from.size()));  // else it is not answered
     }
     if (!fd.valid() || connect(fd.get(), port.to.get(), port.to.size()) != 0) {
         return clients_.end();
