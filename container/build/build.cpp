@@ -9,7 +9,7 @@
 #include "base/printable.h"
 #include "container/api/api_error.h"
 #include "container/image/config_change.h"
-#include "container/image/manifest.h"
+#include "container/image/made_image.h"
 #include "container/supervisor/container_files.h"
 
 namespace hull::container {
@@ -275,20 +275,13 @@ void Build::add(const std::string& made_by, std::optional<TakenLayer> layer) {
         keep_layer(store_, *std::move(layer));
         layers.push_back(describe_layer(store_, packed, size));
     }
-    const auto keep = [&](const std::string& text) {
-        Digest digest = Digest::of(std::as_bytes(std::span{text}));
-        store_.keep_blob(text, digest);
-        return digest;
-    };
     const std::string text = config_text(config);
     if (text.size() > Manifest::kMostConfigBytes) {
         refuse("the image's configuration would be larger than " +
                std::to_string(Manifest::kMostConfigBytes >> 20U) + " MiB");
     }
-    const Digest id = keep(text);
-    const Digest manifest =
-        keep(make_manifest({.media_type = kConfigMediaType, .digest = id, .size = text.size()}, layers));
-    store_.add(id, manifest, {}, stage_.image ? stage_.image->id : Store::nothing());
+    const Digest id =
+        keep_made_image(store_, text, layers, {}, stage_.image ? stage_.image->id : Store::nothing());
     take_image(store_.find(id.text()).value());
 }
 

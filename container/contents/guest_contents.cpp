@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "container/layer/entry_kind.h"
 #include "container/layer/layer_tree.h"
 
 namespace hull::container {
@@ -89,43 +90,6 @@ struct Fields {
     }
 };
 
-std::optional<TarEntry::Kind> kind_of(uint64_t mode) {
-    switch (mode & S_IFMT) {
-        case S_IFREG:
-            return TarEntry::Kind::file;
-        case S_IFDIR:
-            return TarEntry::Kind::folder;
-        case S_IFLNK:
-            return TarEntry::Kind::symbolic_link;
-        case S_IFCHR:
-            return TarEntry::Kind::character_device;
-        case S_IFBLK:
-            return TarEntry::Kind::block_device;
-        case S_IFIFO:
-        case S_IFSOCK:
-            return TarEntry::Kind::fifo;
-        default:
-            return std::nullopt;
-    }
-}
-
-uint32_t type_of(TarEntry::Kind kind) {
-    switch (kind) {
-        case TarEntry::Kind::folder:
-            return S_IFDIR;
-        case TarEntry::Kind::symbolic_link:
-            return S_IFLNK;
-        case TarEntry::Kind::character_device:
-            return S_IFCHR;
-        case TarEntry::Kind::block_device:
-            return S_IFBLK;
-        case TarEntry::Kind::fifo:
-            return S_IFIFO;
-        default:
-            return S_IFREG;
-    }
-}
-
 /// Whether it is a name behind a name, none of which is ".." or ".".
 bool is_below(std::string_view path) {
     for (;;) {
@@ -142,7 +106,7 @@ bool is_below(std::string_view path) {
 
 /// None where they make no sense.
 std::optional<GuestEntry> entry_of(Fields&& fields) {
-    const auto kind = kind_of(fields.mode);
+    const auto kind = kind_of_mode(fields.mode);
     if (!kind || !fields.path) {
         return std::nullopt;
     }
@@ -365,7 +329,7 @@ void GuestContents::put(const TarEntry& entry) {
     sent_.resize(agent::kHeaderSize + agent::kMostRequest);
     agent::FrameWriter frame{sent_.data(), sent_.size(), agent::kEntry, 0};
     frame.add_text(agent::kPath, entry.path.c_str());
-    frame.add_number(agent::kMode, type_of(entry.kind) | entry.mode);
+    frame.add_number(agent::kMode, type_bits(entry.kind) | entry.mode);
     frame.add_number(agent::kOwner, entry.uid);
     frame.add_number(agent::kOwnersGroup, entry.gid);
     frame.add_number(agent::kSeconds, static_cast<uint64_t>(entry.mtime));

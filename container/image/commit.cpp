@@ -3,7 +3,6 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <chrono>
-#include <span>
 #include <utility>
 #include <variant>
 
@@ -11,7 +10,7 @@
 #include "container/image/config_change.h"
 #include "container/image/json.h"
 #include "container/image/layer_intake.h"
-#include "container/image/manifest.h"
+#include "container/image/made_image.h"
 #include "container/supervisor/container_files.h"
 
 namespace hull::container {
@@ -69,21 +68,8 @@ Digest commit_image(Store& store, const StoredImage& base, const ByteSource& lay
         {.created = config.created, .created_by = words, .comment = commit.comment, .is_empty = false});
     keep_layer(store, std::move(taken));
     layers.push_back(describe_layer(store, packed, size));
-    const auto keep = [&](const std::string& text) {
-        Digest digest = Digest::of(std::as_bytes(std::span{text}));
-        store.keep_blob(text, digest);
-        return digest;
-    };
-    const std::string text = config_text(config);
-    const Digest id = keep(text);
-    const Digest its_manifest =
-        keep(make_manifest({.media_type = kConfigMediaType, .digest = id, .size = text.size()}, layers));
-    std::vector<Reference> names;
-    if (commit.name) {
-        names.push_back(*commit.name);
-    }
-    store.add(id, its_manifest, names);
-    return id;
+    const std::vector<Reference> names = commit.name ? std::vector{*commit.name} : std::vector<Reference>{};
+    return keep_made_image(store, config_text(config), layers, names);
 }
 
 }  // namespace hull::container

@@ -1,12 +1,11 @@
 #include "container/image/import.h"
 
 #include <chrono>
-#include <span>
 #include <utility>
 
 #include "container/image/config_change.h"
 #include "container/image/layer_intake.h"
-#include "container/image/manifest.h"
+#include "container/image/made_image.h"
 #include "container/supervisor/container_files.h"
 
 namespace hull::container {
@@ -28,22 +27,8 @@ Digest import_image(Store& store, const ByteSource& archive, const Import& impor
     config.history = {
         {.created = config.created, .created_by = "", .comment = import.message, .is_empty = false}};
     keep_layer(store, std::move(layer));
-    const auto keep = [&](const std::string& text) {
-        Digest digest = Digest::of(std::as_bytes(std::span{text}));
-        store.keep_blob(text, digest);
-        return digest;
-    };
-    const std::string text = config_text(config);
-    const Digest id = keep(text);
-    const Digest manifest =
-        keep(make_manifest({.media_type = kConfigMediaType, .digest = id, .size = text.size()},
-                           {describe_layer(store, packed, size)}));
-    std::vector<Reference> names;
-    if (import.name) {
-        names.push_back(*import.name);
-    }
-    store.add(id, manifest, names);
-    return id;
+    const std::vector<Reference> names = import.name ? std::vector{*import.name} : std::vector<Reference>{};
+    return keep_made_image(store, config_text(config), {describe_layer(store, packed, size)}, names);
 }
 
 }  // namespace hull::container

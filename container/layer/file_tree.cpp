@@ -8,10 +8,7 @@
 
 namespace hull::container {
 
-namespace {
-
-/// The names in a path, the last one first.
-std::vector<std::string> names_in(std::string_view path) {
+std::vector<std::string> names_backwards(std::string_view path) {
     std::vector<std::string> names;
     while (!path.empty()) {
         const std::string_view name = path.substr(0, path.find('/'));
@@ -23,8 +20,6 @@ std::vector<std::string> names_in(std::string_view path) {
     std::ranges::reverse(names);
     return names;
 }
-
-}  // namespace
 
 std::string folder_of(const std::string& path) {
     const size_t slash = path.rfind('/');
@@ -41,7 +36,7 @@ std::string joined_path(const std::string& folder, const std::string& name) {
 
 std::string clean_path(std::string_view path) {
     std::string result;
-    std::vector<std::string> names = names_in(path);
+    std::vector<std::string> names = names_backwards(path);
     for (; !names.empty(); names.pop_back()) {
         result = names.back() == ".." ? folder_of(result) : joined_path(result, names.back());
     }
@@ -50,7 +45,7 @@ std::string clean_path(std::string_view path) {
 
 std::string resolve_path(const FileTree& tree, const std::string& path) {
     constexpr int kMostLinks = 255;
-    std::vector<std::string> left = names_in(path);
+    std::vector<std::string> left = names_backwards(path);
     std::string result;
     int links = 0;
     bool is_there = true;
@@ -80,7 +75,7 @@ std::string resolve_path(const FileTree& tree, const std::string& path) {
         if (file->entry.link.starts_with('/')) {
             result.clear();
         }
-        std::vector<std::string> target = names_in(file->entry.link);
+        std::vector<std::string> target = names_backwards(file->entry.link);
         left.insert(left.end(), std::move_iterator{target.begin()}, std::move_iterator{target.end()});
     }
     return result;

@@ -36,6 +36,8 @@ class FileTree {
     [[nodiscard]] virtual ByteSource open(const TreeFile& file) const = 0;
 };
 
+/// The names between slashes, from the last to the first, without empty ones and ".".
+std::vector<std::string> names_backwards(std::string_view path);
 /// "a/b" of "/a//./b/"; what ".." leads out of the root stays there.
 std::string clean_path(std::string_view path);
 /// "a/b" of "a" and "b", "b" of "" and "b".

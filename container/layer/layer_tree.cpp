@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "container/layer/entry_kind.h"
+#include "container/layer/file_tree.h"
 
 namespace hull::container {
 
@@ -39,37 +41,6 @@ bool is_folder(const LayerNode& node) {
 }
 bool is_whiteout(const LayerNode& node) {
     return S_ISCHR(node.mode) && node.major == 0 && node.minor == 0;
-}
-
-/// The names between slashes, from the last to the first, without empty ones and ".".
-std::vector<std::string> names_backwards(std::string_view path) {
-    std::vector<std::string> names;
-    while (!path.empty()) {
-        const std::string_view name = path.substr(0, path.find('/'));
-        path.remove_prefix(std::min(name.size() + 1, path.size()));
-        if (!name.empty() && name != ".") {
-            names.emplace_back(name);
-        }
-    }
-    std::ranges::reverse(names);
-    return names;
-}
-
-uint32_t type_bits(TarEntry::Kind kind) {
-    switch (kind) {
-        case TarEntry::Kind::symbolic_link:
-            return S_IFLNK;
-        case TarEntry::Kind::character_device:
-            return S_IFCHR;
-        case TarEntry::Kind::block_device:
-            return S_IFBLK;
-        case TarEntry::Kind::folder:
-            return S_IFDIR;
-        case TarEntry::Kind::fifo:
-            return S_IFIFO;
-        default:
-            return S_IFREG;
-    }
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "container/layer/entry_kind.h"
+
 namespace hull::container {
 
 namespace {
@@ -13,23 +15,6 @@ constexpr unsigned kLayerShift = 56;  // of a TreeFile's place: behind the inode
 
 bool is_whiteout(const ErofsReader::Inode& inode) {
     return S_ISCHR(inode.mode) && inode.major == 0 && inode.minor == 0;
-}
-
-TarEntry::Kind kind_of(uint32_t mode) {
-    switch (mode & S_IFMT) {
-        case S_IFDIR:
-            return TarEntry::Kind::folder;
-        case S_IFLNK:
-            return TarEntry::Kind::symbolic_link;
-        case S_IFCHR:
-            return TarEntry::Kind::character_device;
-        case S_IFBLK:
-            return TarEntry::Kind::block_device;
-        case S_IFIFO:
-            return TarEntry::Kind::fifo;
-        default:
-            return TarEntry::Kind::file;
-    }
 }
 
 }  // namespace
@@ -101,7 +86,7 @@ std::optional<TreeFile> MergedLayers::look(const std::string& path) const {
     const Part& part = found.front();
     const ErofsReader::Inode& inode = part.inode;
     constexpr uint32_t kPermissions = 07777;
-    TreeFile file{.entry = {.kind = kind_of(inode.mode),
+    TreeFile file{.entry = {.kind = kind_of_mode(inode.mode).value_or(TarEntry::Kind::file),
                             .path = path,
                             .link = S_ISLNK(inode.mode) ? layers_[part.layer]->target(inode) : "",
                             .mode = inode.mode & kPermissions,

@@ -27,6 +27,7 @@ constexpr Place kLink{157, 100};
 constexpr size_t kMagic = 257;
 constexpr Place kMajor{329, 8};
 constexpr Place kMinor{337, 8};
+constexpr uint64_t kTooLargeForOctal = uint64_t{1} << 33U;
 
 /// Octal digits and a NUL; false where they find no room.
 bool put(std::string& header, Place place, uint64_t value) {
@@ -81,6 +82,27 @@ void seal(std::string& header) {
 }
 
 }  // namespace
+
+std::string tar_header(std::string_view name, uint64_t size) {
+    const bool is_folder = name.ends_with('/');
+    std::string header(kTarBlock, '\0');
+    put_text(header, kName, name);
+    put(header, kMode, is_folder ? 0755 : 0644);
+    put(header, kOwner, 0);
+    put(header, kGroup, 0);
+    put(header, kTime, 0);
+    if (size < kTooLargeForOctal) {
+        put(header, kSize, size);
+    } else {
+        header[kSize.at] = '\x80';
+        for (size_t place = kSize.size; place-- > 1; size >>= 8U) {
+            header[kSize.at + place] = static_cast<char>(size & 0xffU);
+        }
+    }
+    header[kType] = is_folder ? '5' : '0';
+    seal(header);
+    return header;
+}
 
 std::string tar_entry(const TarEntry& entry) {
     std::string records;
