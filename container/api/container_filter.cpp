@@ -209,7 +209,10 @@ bool ContainerFilter::passes_one(const ContainerView& container, const std::stri
     }
     if (filter == "network") {
         return any([&](const std::string& each) {
-            return each == network_of(spec) || (each == "default" && spec.run.config.has_network);
+            return std::ranges::any_of(container.networks, [&](const Attachment& attachment) {
+                return each == attachment.name || (!each.empty() && attachment.network.starts_with(each)) ||
+                       (each == "default" && attachment.name == Network::kBridge);
+            });
         });
     }
     if (filter == "volume") {
@@ -258,15 +261,17 @@ PruneFilter::PruneFilter(Filters filters, Clock::time_point now) : filters_{std:
 }
 
 bool PruneFilter::passes(const ContainerView& container) const {
-    if (container.is_running() || container.stage == ContainerView::Stage::restarting ||
-        container.stage == ContainerView::Stage::removing || (until_ && container.created >= *until_)) {
-        return false;
-    }
-    const auto labels = labels_of(*container.spec);
+    const bool is_at_rest = !container.is_running() && container.stage != ContainerView::Stage::restarting &&
+                            container.stage != ContainerView::Stage::removing;
+    return is_at_rest && passes(container.created, labels_of(*container.spec));
+}
+
+bool PruneFilter::passes(Clock::time_point created, const std::map<std::string, std::string>& labels) const {
     const auto has = [&](const std::string& each) { return has_label(labels, each); };
     const auto wanted = filters_.find("label");
     const auto unwanted = filters_.find("label!");
-    return (wanted == filters_.end() || std::ranges::all_of(wanted->second, has)) &&
+    return (!until_ || created < *until_) &&
+           (wanted == filters_.end() || std::ranges::all_of(wanted->second, has)) &&
            (unwanted == filters_.end() || std::ranges::none_of(unwanted->second, has));
 }
 

@@ -1,7 +1,9 @@
 // Which containers a client wants to see.
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -38,12 +40,15 @@ class ContainerFilter {
     std::optional<ContainerView> since_;
 };
 
-/// POST /containers/prune: "label", "label!" and "until" (a time as Docker takes it, or how long ago: "24h").
-/// Throws ApiError (400).
+/// POST /containers/prune and its like: "label", "label!" and "until" (a time as Docker takes it, or how long
+/// ago: "24h"). Throws ApiError (400).
 class PruneFilter {
   public:
     PruneFilter(Filters filters, std::chrono::system_clock::time_point now);
     [[nodiscard]] bool passes(const ContainerView& container) const;
+    /// The same of anything else that is made at a time and has labels.
+    [[nodiscard]] bool passes(std::chrono::system_clock::time_point created,
+                              const std::map<std::string, std::string>& labels) const;
 
   private:
     Filters filters_;

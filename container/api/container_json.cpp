@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 
 #include "container/api/json_shapes.h"
+#include "container/image/digest.h"
 #include "container/main/human.h"
 #include "vmm/agent/command_surroundings.h"
 
@@ -42,34 +44,52 @@ json::object ports_of(const ContainerView& container) {
     return all;
 }
 
-json::object network_json(const ContainerView& container) {
-    const bool has_address = container.is_running() && container.spec->run.config.has_network;
-    const std::optional<Endpoint> endpoint = has_address ? container.endpoint : std::nullopt;
-    const std::string gateway = endpoint      ? address_text(endpoint->gateway)
-                                : has_address ? user_network::kGatewayText
-                                              : "";
-    const std::string address = endpoint      ? address_text(endpoint->address)
-                                : has_address ? user_network::kGuestText
-                                              : "";
-    return {{"IPAMConfig", nullptr},
-            {"Links", nullptr},
-            {"Aliases", nullptr},
-            {"NetworkID", ""},
-            {"EndpointID", ""},
-            {"Gateway", gateway},
-            {"IPAddress", address},
-            {"IPPrefixLen", endpoint      ? endpoint->prefix
-                            : has_address ? user_network::kPrefix
-                                          : 0},
-            {"IPv6Gateway", ""},
-            {"GlobalIPv6Address", ""},
-            {"GlobalIPv6PrefixLen", 0},
-            {"MacAddress", endpoint ? mac_of(endpoint->address) : ""},
-            {"DriverOpts", nullptr}};
+json::object attachment_json(const ContainerView& container, const Attachment& attachment) {
+    const std::optional<Endpoint>& endpoint = attachment.endpoint;
+    const bool is_there = container.is_running();
+    const bool is_on_user_network = is_there && !endpoint && attachment.name == Network::kBridge;
+    json::value asked = nullptr;  // with braces it would be an array
+    if (attachment.address) {
+        asked = json::object{{"IPv4Address", address_text(*attachment.address)}};
+    } else if (!Network::is_predefined_name(attachment.name)) {
+        asked = json::object{};
+    }
+    std::vector<std::string> links;
+    for (const auto& [other, alias] : attachment.links) {
+        links.push_back(other + ":" + alias);
+    }
+    json::object shown{{"IPAMConfig", std::move(asked)},
+                       {"Links", or_null(array_of(links))},
+                       {"Aliases", or_null(array_of(attachment.aliases))},
+                       {"NetworkID", attachment.network},
+                       {"EndpointID", endpoint_id(container, attachment)},
+                       {"Gateway", is_on_user_network ? user_network::kGatewayText : ""},
+                       {"IPAddress", is_on_user_network ? user_network::kGuestText : ""},
+                       {"IPPrefixLen", is_on_user_network ? user_network::kPrefix : 0},
+                       {"IPv6Gateway", ""},
+                       {"GlobalIPv6Address", ""},
+                       {"GlobalIPv6PrefixLen", 0},
+                       {"MacAddress", ""},
+                       {"DriverOpts", nullptr}};
+    if (is_there && endpoint) {
+        shown["Gateway"] = endpoint->gateway == 0 ? "" : address_text(endpoint->gateway);
+        shown["IPAddress"] = address_text(endpoint->address);
+        shown["IPPrefixLen"] = endpoint->prefix;
+        shown["MacAddress"] = endpoint->mac;
+    }
+    return shown;
+}
+
+json::object attachments_json(const ContainerView& container) {
+    json::object all;
+    for (const Attachment& each : container.networks) {
+        all[each.name] = attachment_json(container, each);
+    }
+    return all;
 }
 
 json::object network_settings(const ContainerView& container) {
-    json::object network = network_json(container);
+    json::object networks = attachments_json(container);
     json::object settings{{"Bridge", ""},
                           {"SandboxID", ""},
                           {"SandboxKey", ""},
@@ -79,11 +99,14 @@ json::object network_settings(const ContainerView& container) {
                           {"SecondaryIPAddresses", nullptr},
                           {"SecondaryIPv6Addresses", nullptr},
                           {"Ports", container.is_running() ? ports_of(container) : json::object{}}};
+    // What clients of old know, of the default network.
+    const json::object nothing = attachment_json(container, {.name = Network::kNone});
+    const json::value* const bridge = networks.if_contains(Network::kBridge);
     for (const char* key : {"EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress",
                             "IPPrefixLen", "IPv6Gateway", "MacAddress"}) {
-        settings[key] = network[key];
+        settings[key] = (bridge != nullptr ? bridge->get_object() : nothing).at(key);
     }
-    settings["Networks"] = json::object{{network_of(*container.spec), std::move(network)}};
+    settings["Networks"] = std::move(networks);
     return settings;
 }
 
@@ -201,8 +224,12 @@ std::vector<std::string> exposed_ports_of(const ContainerSpec& spec) {
     return ports;
 }
 
-std::string network_of(const ContainerSpec& spec) {
-    return spec.run.config.has_network ? "bridge" : "none";
+std::string endpoint_id(const ContainerView& container, const Attachment& attachment) {
+    if (!container.is_running() || !attachment.endpoint) {
+        return "";
+    }
+    const std::string both = container.id + attachment.network;
+    return Digest::of(std::as_bytes(std::span{both})).digits();
 }
 
 std::string status_text(const ContainerView& container, Clock::time_point now) {
@@ -242,7 +269,7 @@ json::object list_json(const ContainerView& container, Clock::time_point now) {
             {"State", container.stage_word()},
             {"Status", status_text(container, now)},
             {"HostConfig", {{"NetworkMode", text_of(spec.host_config, "NetworkMode")}}},
-            {"NetworkSettings", {{"Networks", json::object{{network_of(spec), network_json(container)}}}}},
+            {"NetworkSettings", {{"Networks", attachments_json(container)}}},
             {"Mounts", mounts_of(spec)}};
 }
 

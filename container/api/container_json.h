@@ -32,7 +32,7 @@ std::map<std::string, std::string> labels_of(const ContainerSpec& spec);
 /// The ports that it has, "80/tcp", published or not.
 std::vector<std::string> exposed_ports_of(const ContainerSpec& spec);
 
-/// "bridge" or "none".
-std::string network_of(const ContainerSpec& spec);
+/// Of its place in a network, while it runs; else empty.
+std::string endpoint_id(const ContainerView& container, const Attachment& attachment);
 
 }  // namespace hull::container

@@ -13,6 +13,7 @@
 #include "container/api/create_mounts.h"
 #include "container/api/create_ports.h"
 #include "container/api/json_shapes.h"
+#include "container/api/network_body.h"
 #include "container/api/signal_names.h"
 #include "container/api/unsupported.h"
 #include "container/image/json.h"
@@ -275,26 +276,49 @@ void CreateBody::take_names() {
     }
 }
 
+/// A network that is not there is told at the start, as by Docker.
 void CreateBody::take_network() {
-    const std::string mode = host_.text("NetworkMode");
-    refuse_network(mode);
-    config_.has_network = mode != "none" && !read_.flag("NetworkDisabled");
+    const auto name_of = [](const std::string& said) {
+        refuse_network(said);
+        return said.empty() || said == "default" ? std::string{Network::kBridge} : said;
+    };
+    const std::string mode =
+        read_.flag("NetworkDisabled") ? std::string{Network::kNone} : name_of(host_.text("NetworkMode"));
+    config_.has_network = mode != Network::kNone;
+    std::vector<Attachment>& all = spec_.networks;
     const JsonObject endpoints = read_.object("NetworkingConfig").object("EndpointsConfig");
-    for (const std::string& name : endpoints.keys()) {
-        refuse_network(name);
-        const JsonObject endpoint = endpoints.object(name);
-        const JsonObject addresses = endpoint.object("IPAMConfig");
-        for (const char* key : {"IPv4Address", "IPv6Address"}) {
-            if (!addresses.text(key).empty()) {
-                refuse("user specified IP address is supported on user defined networks only");
-            }
+    for (const std::string& key : endpoints.keys()) {
+        Attachment found = parse_endpoint(name_of(key), endpoints.object(key));
+        if (Network::is_predefined_name(found.name) && found.address) {
+            refuse("user specified IP address is supported on user defined networks only");
         }
-        if (!endpoint.texts("Aliases").empty()) {
+        if (Network::is_predefined_name(found.name) && !found.aliases.empty()) {
             refuse("network-scoped alias is supported only for containers in user defined networks");
         }
-        if (!endpoint.texts("Links").empty() || !endpoint.text("MacAddress").empty()) {
-            throw ApiError{501, "links and MAC addresses (--link, --mac-address) are not supported"};
+        if (found.name == Network::kBridge && !found.links.empty()) {
+            throw ApiError{501, "links in the default network (--link) are not supported: make a network"};
         }
+        if (std::ranges::find(all, found.name, &Attachment::name) == all.end()) {
+            all.push_back(std::move(found));
+        }
+    }
+    if (mode == Network::kBridge && !host_.texts("Links").empty()) {  // those of others are with the endpoint
+        throw ApiError{501, "links in the default network (--link) are not supported: make a network"};
+    }
+    auto own = std::ranges::find(all, mode, &Attachment::name);
+    if (own == all.end()) {
+        own = all.insert(all.begin(), {.name = mode});
+    }
+    if (const std::string mac = read_.text("MacAddress"); !mac.empty()) {
+        own->mac = parse_mac(mac);
+    }
+    if (all.size() > 1 && std::ranges::find(all, Network::kNone, &Attachment::name) != all.end()) {
+        refuse(
+            "container cannot be connected to multiple networks with one of the networks in private (none) "
+            "mode");
+    }
+    if (all.size() > Attachment::kMost) {
+        refuse("a container is in " + std::to_string(Attachment::kMost) + " networks at most");
     }
 }
 
@@ -453,6 +477,9 @@ void CreateBody::show() {
     }
     if (const auto timeout = read_.integer("StopTimeout")) {
         config["StopTimeout"] = *timeout;
+    }
+    if (const std::string mac = read_.text("MacAddress"); !mac.empty()) {
+        config["MacAddress"] = mac;
     }
 
     json::object& host = spec_.host_config = default_host_config();

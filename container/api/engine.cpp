@@ -172,7 +172,7 @@ void Engine::answer(ApiCall& call) {
             return show_use(call);
         }
         if (transfer_api_.answer(call) || contents_api_.answer(call) || build_api_.answer(call) ||
-            container_api_.answer(call) || volume_api_.answer(call) || answer_others(call)) {
+            container_api_.answer(call) || volume_api_.answer(call) || network_api_.answer(call)) {
             return;
         }
     } catch (const Error& error) {
@@ -284,51 +284,6 @@ void Engine::show_use(ApiCall& call) const {
                {"Volumes", std::move(volumes)},
                {"BuildCache", json::array{}},
                {"BuilderSize", 0}});
-}
-
-bool Engine::answer_others(ApiCall& call) const {
-    const RequestTarget& target = call.target();
-    const BridgeNetwork* const bridge = containers_.network();
-    const auto network = [bridge](const std::string& name) -> json::object {
-        json::array subnets;
-        json::object settings;
-        if (bridge != nullptr && name == "bridge") {
-            const Subnet& subnet = bridge->subnet();
-            subnets.push_back({{"Subnet", subnet.text()}, {"Gateway", address_text(subnet.gateway())}});
-            settings["com.docker.network.bridge.name"] = bridge->bridge();
-        }
-        return {{"Name", name},
-                {"Id", name},
-                {"Created", "0001-01-01T00:00:00Z"},
-                {"Scope", "local"},
-                {"Driver", name == "none" ? "null" : name},
-                {"EnableIPv6", false},
-                {"IPAM", {{"Driver", "default"}, {"Options", nullptr}, {"Config", std::move(subnets)}}},
-                {"Internal", false},
-                {"Attachable", false},
-                {"Ingress", false},
-                {"ConfigFrom", {{"Network", ""}}},
-                {"ConfigOnly", false},
-                {"Containers", json::object{}},
-                {"Options", std::move(settings)},
-                {"Labels", json::object{}}};
-    };
-    if (call.is("GET") && target.path == "/networks") {
-        parse_filters(target.find("filters").value_or(""));
-        call.send(json::array{network("bridge"), network("none")});
-        return true;
-    }
-    if (const auto name = target.between("/networks/", ""); name && call.is("GET")) {
-        if (*name != "bridge" && *name != "none") {
-            throw ApiError{404, "network " + printable(*name) + " not found"};
-        }
-        call.send(network(*name));
-        return true;
-    }
-    if (call.is("POST") && target.path == "/networks/create") {
-        throw ApiError{501, "networks that users make are not supported"};
-    }
-    return false;
 }
 
 StoredImage Engine::find_image(const std::string& name) const {

@@ -9,6 +9,7 @@
 #include "container/api/container_api.h"
 #include "container/api/contents_api.h"
 #include "container/api/http_server.h"
+#include "container/api/network_api.h"
 #include "container/api/transfer_api.h"
 #include "container/api/volume_api.h"
 #include "container/image/registry.h"
@@ -17,8 +18,8 @@
 namespace hull::container {
 
 /// Answers requests (Docker's Engine API, versions 1.24 to 1.44) as dockerd does, as far as it is written:
-/// what the daemon and its host are, images (TransferApi, too), containers (ContainerApi, ContentsApi), and
-/// volumes (VolumeApi). Everything else is a 404. Any number of threads.
+/// what the daemon and its host are, images (TransferApi, too), containers (ContainerApi, ContentsApi),
+/// volumes (VolumeApi), and networks (NetworkApi). Everything else is a 404. Any number of threads.
 class Engine {
   public:
     /// The store has its lock alone. All outlive it.
@@ -31,7 +32,8 @@ class Engine {
           container_api_{store, containers, events},
           contents_api_{store, containers},
           build_api_{store, registries_, containers, events},
-          volume_api_{containers.volumes(), events} {}
+          volume_api_{containers.volumes(), events},
+          network_api_{containers, events} {}
 
     /// For the server: whether such a request's body may be large.
     static bool is_stream(std::string_view method, const RequestTarget& target) {
@@ -46,8 +48,6 @@ class Engine {
     void show_version(ApiCall& call) const;
     void show_info(ApiCall& call) const;
     void show_use(ApiCall& call) const;
-    /// Of networks, as far as there are any.
-    bool answer_others(ApiCall& call) const;
     void list_images(ApiCall& call) const;
     void inspect_image(ApiCall& call, const std::string& name) const;
     void show_history(ApiCall& call, const std::string& name) const;
@@ -70,6 +70,7 @@ class Engine {
     ContentsApi contents_api_;
     BuildApi build_api_;
     VolumeApi volume_api_;
+    NetworkApi network_api_;
 };
 
 }  // namespace hull::container

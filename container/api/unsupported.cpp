@@ -23,7 +23,6 @@ struct Option {
 };
 
 constexpr Option kOfHost[] = {
-    {"Links", "a link to another container (--link)"},
     {"Devices", "a device of the host (--device)"},
     {"DeviceRequests", "a device of the host (--gpus)"},
     {"DeviceCgroupRules", "a rule for devices (--device-cgroup-rule)"},
@@ -57,7 +56,6 @@ constexpr Option kOfHost[] = {
 
 constexpr Option kOfConfig[] = {
     {"Domainname", "a domain name (--domainname)"},
-    {"MacAddress", "a MAC address (--mac-address)"},
 };
 
 /// As if it had not been said.
@@ -156,17 +154,12 @@ void refuse_unsupported(const json::object& body, const json::object& host_confi
 }
 
 void refuse_network(const std::string& name) {
-    if (name.empty() || name == "default" || name == "bridge" || name == "none") {
-        return;
-    }
     if (name == "host") {
         refuse("the host's network (--network host)");
     }
     if (name.starts_with("container:")) {
         refuse("the network of another container (--network container:)");
     }
-    // Not 404, which docker's client takes for a missing image, and pulls.
-    throw ApiError{400, "network " + printable(name) + " not found"};
 }
 
 void refuse_mount(const std::string& kind) {

@@ -31,7 +31,8 @@ struct Containers::Container {
     bool is_followed = false;  // a thread waits for its end, or for the time to start it again
     unsigned last_exec = 0;
     std::vector<PortBinding> ports;
-    std::optional<Endpoint> endpoint;     // from before it starts to its end
+    std::vector<Attachment> networks;     // by their names
+    std::string names;                    // what its file of them says; empty: there is none
     std::vector<AttachedClient> waiting;  // for its start
 
     bool has_helper = false;  // a quiet supervisor was started; guarded by `operation`

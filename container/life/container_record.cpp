@@ -65,6 +65,44 @@ ContainerMount mount_from(const JsonObject& mount) {
             .is_anonymous = mount.flag("IsAnonymous")};
 }
 
+json::array texts_of(const std::vector<std::string>& texts) {
+    json::array all;
+    for (const std::string& text : texts) {
+        all.emplace_back(text);
+    }
+    return all;
+}
+
+json::array networks_of(const std::vector<Attachment>& networks) {
+    json::array all;
+    for (const Attachment& each : networks) {
+        std::vector<std::string> links;
+        for (const auto& [other, alias] : each.links) {
+            links.push_back(other + ":" + alias);
+        }
+        all.push_back({{"Name", each.name},
+                       {"Network", each.network},
+                       {"Aliases", texts_of(each.aliases)},
+                       {"Links", texts_of(links)},
+                       {"Address", each.address ? address_text(*each.address) : ""},
+                       {"Mac", each.mac}});
+    }
+    return all;
+}
+
+Attachment attachment_from(const JsonObject& object) {
+    Attachment found{.name = object.text("Name"),
+                     .network = object.text("Network"),
+                     .aliases = object.texts("Aliases"),
+                     .address = parse_address(object.text("Address")),
+                     .mac = object.text("Mac")};
+    for (const std::string& link : object.texts("Links")) {
+        const size_t colon = link.find(':');
+        found.links.emplace_back(link.substr(0, colon), link.substr(colon + 1));
+    }
+    return found;
+}
+
 uint16_t port_number(const JsonObject& object, std::string_view key) {
     const uint64_t number = object.number(key);
     if (number > kMostPort) {
@@ -101,6 +139,7 @@ void ContainerRecord::write(const ContainerFiles& files) const {
                               {"HostConfig", spec.host_config},
                               {"Ports", ports_of(spec.ports)},
                               {"Mounts", mounts_of(spec.mounts)},
+                              {"Networks", networks_of(networks)},
                               {"RestartPolicy", kPolicies.at(static_cast<size_t>(spec.restart.kind))},
                               {"MostRestarts", spec.restart.most},
                               {"IsRemovedAtEnd", spec.is_removed_at_end},
@@ -157,6 +196,9 @@ ContainerRecord ContainerRecord::read(const ContainerFiles& files) {
     }
     for (const JsonObject& mount : object.objects("Mounts")) {
         spec.mounts.push_back(mount_from(mount));
+    }
+    for (const JsonObject& network : object.objects("Networks")) {
+        record.networks.push_back(attachment_from(network));
     }
     spec.restart = {policy_kind(object), static_cast<unsigned>(object.number("MostRestarts"))};
     spec.is_removed_at_end = object.flag("IsRemovedAtEnd");

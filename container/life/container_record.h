@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "container/life/container_spec.h"
 
@@ -14,6 +15,7 @@ struct ContainerRecord {
     std::string name;  ///< is_name()
     std::chrono::system_clock::time_point created{};
     ContainerSpec spec;
+    std::vector<Attachment> networks;
     bool was_stopped = false;  ///< by its user, and not started since: its policy does not start it
     unsigned restarts = 0;     ///< by its policy, since its user has started it
 

@@ -7,8 +7,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "container/network/container_link.h"
+#include "container/network/subnet.h"
 #include "container/supervisor/container_files.h"
 
 namespace hull::container {
@@ -47,6 +50,21 @@ struct ContainerMount {
     std::map<std::string, std::string> options{};
 };
 
+/// That a container is in a network.
+struct Attachment {
+    std::string name;                    ///< the network's, or what its user calls it while it is not known
+    std::string network{};               ///< its id; empty while it is not known
+    std::vector<std::string> aliases{};  ///< further names that the container has there
+    /// Further names there that only the container itself knows: of which other one (its name or id), and
+    /// what it is called.
+    std::vector<std::pair<std::string, std::string>> links{};
+    std::optional<uint32_t> address{};   ///< that it is to have; none: one that is free
+    std::string mac{};                   ///< likewise; empty: what follows from the address
+    std::optional<Endpoint> endpoint{};  ///< from before it starts to its end; none on the user network
+
+    static constexpr size_t kMost = ContainerLink::kMost;  ///< of a container
+};
+
 /// Does not change once it is made; kept in config.json.
 struct ContainerSpec {
     std::string image;                ///< its id: "sha256:…"
@@ -57,6 +75,8 @@ struct ContainerSpec {
                                       ///< each start
     std::vector<PortBinding> ports;
     std::vector<ContainerMount> mounts;
+    /// What it is in at first; empty: the default network, or none. Not kept here.
+    std::vector<Attachment> networks;
     RestartPolicy restart;
     bool is_removed_at_end = false;
     int stop_signal = 15;

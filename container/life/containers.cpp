@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -12,7 +11,6 @@
 #include "container/life/container_entry.h"
 #include "container/life/container_name.h"
 #include "container/life/container_record.h"
-#include "container/life/host_ports.h"
 
 namespace hull::container {
 
@@ -49,14 +47,14 @@ std::string ContainerView::stage_word() const {
 }
 
 Containers::Containers(fs::path root, Store& store, GuestKernel kernel, Events& events,
-                       StartSupervisor start_supervisor, const BridgeNetwork* network)
+                       StartSupervisor start_supervisor, std::unique_ptr<Bridges> bridges)
     : root_{std::move(root)},
       store_{store},
       kernel_{std::move(kernel)},
       events_{events},
       start_supervisor_{std::move(start_supervisor)},
-      network_{network},
-      volumes_{root_, events} {
+      volumes_{root_, events},
+      networks_{root_, events, std::move(bridges)} {
     std::error_code error;
     std::vector<fs::path> folders;
     for (const fs::directory_entry& entry : fs::directory_iterator{root_ / "containers", error}) {
@@ -65,6 +63,7 @@ Containers::Containers(fs::path root, Store& store, GuestKernel kernel, Events& 
     for (const fs::path& folder : folders) {
         load(folder);
     }
+    write_names();
 }
 
 Containers::~Containers() {
@@ -90,6 +89,7 @@ void Containers::load(const fs::path& folder) {
         container->spec = std::make_shared<const ContainerSpec>(std::move(record.spec));
         container->files = files;
         container->name = record.name;
+        container->networks = std::move(record.networks);
         container->restarts = record.restarts;
         container->was_stopped = record.was_stopped;
         find_volumes(*container);
@@ -139,14 +139,6 @@ void Containers::find_again(const std::shared_ptr<Container>& container, std::un
         container->stage = Stage::restarting;
         follow(container, std::nullopt);
     }
-}
-
-/// What a supervisor that was found has been given.
-void Containers::take_network_of_run(Container& container) {
-    const RunFile run = RunFile::read(container.files);
-    container.endpoint = run.config.endpoint;
-    container.ports.clear();
-    std::ranges::transform(run.machine.ports, std::back_inserter(container.ports), port_of);
 }
 
 /// Its supervisor was killed, and has written nothing of that.
@@ -202,7 +194,7 @@ ContainerView Containers::view_of(const Container& container) {
             .state = container.state,
             .restarts = container.restarts,
             .ports = container.ports,
-            .endpoint = container.endpoint,
+            .networks = container.networks,
             .files = container.files};
 }
 
@@ -254,6 +246,7 @@ void Containers::write_record(const Container& container) const {
                   .name = container.name,
                   .created = container.created,
                   .spec = *container.spec,
+                  .networks = container.networks,
                   .was_stopped = container.was_stopped,
                   .restarts = container.restarts};
     }
@@ -291,13 +284,18 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
         container->created = system_clock::now();
         container->files = {root_ / "containers" / short_id(container->id)};
         give_host_name(spec, container->id);
+        container->networks = std::move(spec.networks);
+        settle_networks(container->networks, spec, container->id);
         container->spec = std::make_shared<const ContainerSpec>(spec);
         containers_[container->id] = container;  // so that nobody else takes its name
     }
     try {
         make_volumes(spec, container->id);
-        const ContainerRecord record{
-            .id = container->id, .name = container->name, .created = container->created, .spec = spec};
+        const ContainerRecord record{.id = container->id,
+                                     .name = container->name,
+                                     .created = container->created,
+                                     .spec = spec,
+                                     .networks = container->networks};
         record.create_files(root_, container->files);
         const std::lock_guard lock{mutex_};
         container->spec = std::make_shared<const ContainerSpec>(spec);
@@ -386,6 +384,7 @@ void Containers::rename(const std::string& name, const std::string& new_name) {
         old = std::exchange(container->name, wanted);
     }
     write_record(*container);
+    write_names();
     tell(*container, "rename", {{"oldName", "/" + old}});
 }
 

@@ -19,8 +19,9 @@
 #include "container/image/store.h"
 #include "container/life/container_spec.h"
 #include "container/life/events.h"
+#include "container/life/networks.h"
 #include "container/life/volumes.h"
-#include "container/network/bridge_network.h"
+#include "container/network/bridges.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/contents_question.h"
@@ -41,7 +42,7 @@ struct ContainerView {
     RunState state;                    ///< of the run that is, or was last; as made where there was none
     unsigned restarts = 0;             ///< by its policy
     std::vector<PortBinding> ports;    ///< as they are at the host; none while it does not run
-    std::optional<Endpoint> endpoint;  ///< likewise; none on the user network
+    std::vector<Attachment> networks;  ///< by their names
     ContainerFiles files;
 
     /// Docker's word: "running".
@@ -79,10 +80,10 @@ class Containers {
     using StartSupervisor = std::function<void(const ContainerFiles&)>;
 
     /// Loads what is below `root`/containers, and starts again what is to be. All outlive it. `kernel` is
-    /// what guests get; where it is empty, what find_guest_kernel() finds at each start. Without `network`
+    /// what guests get; where it is empty, what find_guest_kernel() finds at each start. Without `bridges`
     /// they get the user network.
     Containers(std::filesystem::path root, Store& store, GuestKernel kernel, Events& events,
-               StartSupervisor start_supervisor, const BridgeNetwork* network = nullptr);
+               StartSupervisor start_supervisor, std::unique_ptr<Bridges> bridges = nullptr);
     Containers(const Containers&) = delete;
     Containers& operator=(const Containers&) = delete;
     /// Those that run go on without this.
@@ -91,8 +92,7 @@ class Containers {
     /// Answers its id. An empty name: one by chance.
     std::string create(const std::string& name, ContainerSpec spec);
     [[nodiscard]] ContainerView find(const std::string& name) const;
-    /// None: there is only the user network.
-    [[nodiscard]] const BridgeNetwork* network() const { return network_; }
+    [[nodiscard]] Networks& networks() { return networks_; }
     /// Those that containers use are told of that by this.
     [[nodiscard]] Volumes& volumes() { return volumes_; }
     /// The newest first.
@@ -114,6 +114,11 @@ class Containers {
     void remove(const std::string& name, bool is_forced, bool takes_volumes = false);
     /// Sets the size of its terminal.
     void resize(const std::string& name, unsigned rows, unsigned columns);
+
+    /// Puts it into a network, by what `wanted` says beside the network; takes it out again, where that is
+    /// wanted by force even of one that is not there any more. 501 while it runs.
+    void connect(const std::string& name, const std::string& network, Attachment wanted);
+    void disconnect(const std::string& name, const std::string& network, bool is_forced);
 
     /// Gives it a client, before it is started, too: then the client waits for it.
     void attach(const std::string& name, AttachedClient client);
@@ -145,8 +150,16 @@ class Containers {
 
     void load(const std::filesystem::path& folder);
     void find_again(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock);
-    static void take_network_of_run(Container& container);
-    [[nodiscard]] std::optional<Endpoint> free_endpoint() const;
+    void take_network_of_run(Container& container);
+    void settle_networks(std::vector<Attachment>& all, const ContainerSpec& spec,
+                         const std::string& id) const;
+    void check_attachment(const Container& container, const Network& network, const Attachment& wanted) const;
+    void require_at_rest(const std::shared_ptr<Container>& container, const char* tried);
+    void enter_networks(Container& container, ContainerConfig& config);
+    std::vector<Attachment> leave_networks(Container& container);
+    void tell_of_networks(const Container& container, const std::vector<Attachment>& networks,
+                          const std::string& action);
+    void write_names();
     static void note_death(Container& container);
     [[nodiscard]] std::shared_ptr<Container> look_up(const std::string& name) const;
     [[nodiscard]] std::shared_ptr<Exec> look_up_exec(const std::string& id) const;
@@ -185,9 +198,10 @@ class Containers {
     const GuestKernel kernel_;
     Events& events_;
     const StartSupervisor start_supervisor_;
-    const BridgeNetwork* const network_;
     Volumes volumes_;
+    Networks networks_;
 
+    std::mutex names_mutex_;  // the files of names, one writer at a time; taken before mutex_
     mutable std::mutex mutex_;
     std::condition_variable changed_;                               // a container, or its follower
     std::map<std::string, std::shared_ptr<Container>> containers_;  // by id

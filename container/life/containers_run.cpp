@@ -40,20 +40,6 @@ std::string why_it_ended(const ContainerFiles& files, system_clock::time_point b
 
 }  // namespace
 
-/// None where there is no bridge. The caller has mutex_.
-std::optional<Endpoint> Containers::free_endpoint() const {
-    if (network_ == nullptr) {
-        return std::nullopt;
-    }
-    std::set<uint32_t> taken;
-    for (const auto& [id, container] : containers_) {
-        if (container->endpoint) {
-            taken.insert(container->endpoint->address);
-        }
-    }
-    return network_->endpoint_beside(taken);
-}
-
 void Containers::start(const std::string& name) {
     const std::shared_ptr<Container> container = look_up(name);
     const std::lock_guard operation{container->operation};
@@ -88,8 +74,8 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
         const std::lock_guard lock{mutex_};
         follow(container, std::move(watch));
     } catch (const std::exception&) {
+        leave_networks(*container);
         std::unique_lock lock{mutex_};
-        container->endpoint.reset();
         if (container->spec->is_removed_at_end) {
             discard(container, lock, true);
         }
@@ -109,7 +95,7 @@ StoredImage Containers::image_of(const Container& container) const {
 RunFile Containers::run_of(const Container& container, const StoredImage& image) const {
     RunFile run = container.spec->run;
     run.is_quiet = false;
-    run.config.endpoint.reset();
+    run.config.endpoints.clear();
     run.machine.ports.clear();  // of the run before, where another daemon had that
     const GuestKernel kernel = find_guest_kernel(kernel_, "a container");
     run.machine.kernel = kernel.kernel;
@@ -126,7 +112,6 @@ RunFile Containers::run_of(const Container& container, const StoredImage& image)
 Channel Containers::launch(const std::shared_ptr<Container>& container) {
     std::vector<AttachedClient> clients;
     std::string name;
-    std::optional<Endpoint> endpoint;
     bool is_first_start = false;
     {
         const std::lock_guard lock{mutex_};
@@ -134,20 +119,19 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         name = container->name;
         is_first_start = container->state.started == system_clock::time_point{};
         container->state = {};
-        if (container->spec->run.config.has_network) {
-            container->endpoint = free_endpoint();
-        }
-        endpoint = container->endpoint;
     }
     const ContainerFiles& files = container->files;
     const ContainerSpec& spec = *container->spec;
     const Store::Hold hold = store_.hold();
     const StoredImage image = image_of(*container);
     std::vector<PortBinding> ports;
+    std::vector<Attachment> networks;
     RunFile run = run_of(*container, image);
-    run.config.endpoint = endpoint;
+    enter_networks(*container, run.config);
     share_with(*container, is_first_start, run.config);
-    for (const PortBinding& port : spec.ports) {
+    const bool is_reached =
+        run.config.has_network && (run.config.endpoints.empty() || run.config.way_out() != nullptr);
+    for (const PortBinding& port : is_reached ? spec.ports : std::vector<PortBinding>{}) {
         for (const PortBinding& found : find_host_ports(port, name)) {
             ports.push_back(found);
             run.machine.ports.push_back(port_word(found));
@@ -188,7 +172,9 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         container->state.stage = RunState::Stage::running;
         container->state.started = system_clock::now();  // until it says so itself
         container->ports = std::move(ports);
+        networks = container->networks;
     }
+    tell_of_networks(*container, networks, "connect");
     tell_of_volumes(*container, "mount");
     tell(*container, "start");
     return watch;
@@ -266,9 +252,9 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
                 ask(container->files, {{"do", "end"}});  // whoever wants its end found nobody to tell
             }
         } catch (const std::exception& error) {
+            leave_networks(*container);
             const std::lock_guard again{mutex_};
             log_warning("the container '" + container->name + "' cannot be started again: " + error.what());
-            container->endpoint.reset();
             container->state.finished = system_clock::now();
             if (container->state.exit_status == 0) {
                 container->state.exit_status = kNotFound;
@@ -317,13 +303,13 @@ bool Containers::follow_run(const std::shared_ptr<Container>& container, Channel
 /// A run has ended, or its supervisor was killed.
 void Containers::take_end(Container& container) {
     RunState state;
+    const std::vector<Attachment> networks = leave_networks(container);
     {
         const std::lock_guard lock{mutex_};
         if (container.state.stage != RunState::Stage::ended) {
             note_death(container);
         }
         container.ports.clear();
-        container.endpoint.reset();
         container.stage = Stage::exited;  // before anybody is told
         state = container.state;
     }
@@ -331,6 +317,7 @@ void Containers::take_end(Container& container) {
         tell(container, "oom");
     }
     tell(container, "die", {{"exitCode", std::to_string(state.exit_status)}});
+    tell_of_networks(container, networks, "disconnect");
     tell_of_volumes(container, "unmount");
 }
 

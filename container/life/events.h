@@ -18,7 +18,7 @@ namespace hull::container {
 
 /// As Docker's events are.
 struct Event {
-    std::string type;                               ///< "container", "image" or "volume"
+    std::string type;                               ///< "container", "image", "network" or "volume"
     std::string action;                             ///< "start"
     std::string id;                                 ///< of it; of a volume its name
     std::map<std::string, std::string> attributes;  ///< "name", "image", "exitCode", labels

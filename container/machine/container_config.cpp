@@ -216,6 +216,11 @@ TmpfsMount TmpfsMount::parse(const std::string& text) {
     return mount;
 }
 
+const Endpoint* ContainerConfig::way_out() const {
+    const auto found = std::ranges::find_if(endpoints, &Endpoint::is_way_out);
+    return found == endpoints.end() ? nullptr : &*found;
+}
+
 void apply_image(ContainerConfig& config, const ImageConfig& image, const ImageOverrides& overrides) {
     config.command = overrides.entrypoint.value_or(image.entrypoint);
     if (config.command.size() == 1 && config.command.front().empty()) {

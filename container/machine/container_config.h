@@ -73,7 +73,9 @@ struct ContainerConfig {
     std::optional<double> cpus;              ///< processors whose time they may use
     std::optional<uint32_t> pids;            ///< how many they may be
     bool has_network = true;
-    std::optional<Endpoint> endpoint;  ///< of its network; none: the user network, where it has one
+    std::vector<Endpoint> endpoints;  ///< by its interfaces; none: the user network, where it has one
+    /// One of its networks was made by a user: those who are in it are found by their names.
+    bool has_names = false;
     /// Lines of /etc/hosts. Where one begins with kHostGateway, that is the host's address as the container's
     /// network has it.
     std::vector<std::string> extra_hosts;
@@ -86,6 +88,10 @@ struct ContainerConfig {
     bool is_privileged = false;
     uint16_t rows = 0;  ///< of its terminal when it starts; 0: not known
     uint16_t columns = 0;
+
+    /// The one over which all goes for which there is no other way; null where nothing leads out of its
+    /// networks, or it has the user network.
+    [[nodiscard]] const Endpoint* way_out() const;
 };
 
 /// What a user says beside an image; what is not said is the image's.

@@ -331,16 +331,22 @@ void ContainerGuest::write_files() {
     std::string hosts =
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
         "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-    const std::optional<Endpoint>& endpoint = config_.endpoint;
-    const std::string gateway = endpoint ? address_text(endpoint->gateway) : user_network::kGatewayText;
+    const bool is_on_bridge = !config_.endpoints.empty();
+    const Endpoint* const out = config_.way_out();
+    const std::string gateway = out != nullptr ? address_text(out->gateway)
+                                : is_on_bridge ? address_text(config_.endpoints.front().gateway)
+                                               : user_network::kGatewayText;
     for (const std::string& line : config_.extra_hosts) {
         constexpr std::string_view kWord = ContainerConfig::kHostGateway;
         hosts += line.starts_with(kWord) ? gateway + line.substr(kWord.size()) : line;
         hosts += "\n";
     }
     if (config_.has_network) {
-        hosts += (endpoint ? address_text(endpoint->address) : user_network::kGuestText) + "\t" +
-                 config_.host_name + "\n";
+        const std::string own = "\t" + config_.host_name + "\n";
+        for (const Endpoint& endpoint : config_.endpoints) {
+            hosts += address_text(endpoint.address) + own;
+        }
+        hosts += is_on_bridge ? "" : user_network::kGuestText + own;
         make_file("/etc/resolv.conf", resolver_file(config_), kRoot);
     }
     make_file("/etc/hosts", hosts, kRoot);
@@ -348,9 +354,12 @@ void ContainerGuest::write_files() {
 
 void ContainerGuest::set_up_network() {
     set_address("lo", kLoopback, 8, 0);
-    if (config_.endpoint) {
-        set_address("eth0", config_.endpoint->address, config_.endpoint->prefix, config_.endpoint->gateway);
-    } else if (config_.has_network) {
+    for (size_t number = 0; number < config_.endpoints.size(); ++number) {
+        const Endpoint& endpoint = config_.endpoints[number];
+        set_address(("eth" + std::to_string(number)).c_str(), endpoint.address, endpoint.prefix,
+                    endpoint.is_way_out ? endpoint.gateway : 0);
+    }
+    if (config_.has_network && config_.endpoints.empty()) {
         set_address("eth0", user_network::kGuest, user_network::kPrefix, user_network::kGateway);
     }
     // As Docker: what any user may do in a container.

@@ -90,7 +90,7 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
     }
     // Each machine has sockets of its own, so all may have the same number.
     add("--vsock", "cid=3,socket=" + double_commas(folder / kVsock));
-    if (config.has_network && !config.endpoint) {
+    if (config.has_network && config.endpoints.empty()) {
         std::string network = "user";
         for (const std::string& port : ports) {
             network += ",forward=" + port;

@@ -22,7 +22,7 @@
 #include "container/main/daemon_config.h"
 #include "container/main/store_options.h"
 #include "container/main/usage.h"
-#include "container/network/bridge_network.h"
+#include "container/network/bridges.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/main/made_files.h"
 
@@ -117,9 +117,12 @@ ExitStatus run_daemon(const std::vector<std::string>& arguments) {
     RegistryOptions registries = registry_options(values);
     registries.credentials.clear();  // those of whoever asks are used, and no others
     Events events;
-    const std::unique_ptr<const BridgeNetwork> network =
-        values.count("no-bridge") > 0 ? nullptr : BridgeNetwork::make(store.root());
-    Containers containers{store.root(), store, {}, events, start_supervisor, network.get()};
+    Containers containers{store.root(),
+                          store,
+                          {},
+                          events,
+                          start_supervisor,
+                          values.count("no-bridge") > 0 ? nullptr : host_bridges()};
     Engine engine{store, std::move(registries), containers, events};
     const fs::path path =
         fs::absolute(values.count("socket") > 0 ? fs::path{value_of(values, "socket")} : default_socket());

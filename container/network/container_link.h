@@ -1,8 +1,8 @@
 // What a container on a bridge has of the host's network while it runs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,13 +13,17 @@
 
 namespace hull::container {
 
-/// A tap device on the bridge, the rules of the container, and its published ports, which nobody else at the
-/// host can take. All of it goes with this object or its process, however that ends. One thread.
+/// A tap device on a bridge, the rules for it, and the published ports that lead there, which nobody else at
+/// the host can take. All of it goes with this object or its process, however that ends. One thread.
 class ContainerLink {
   public:
-    /// `id` has twelve digits at most. `ports` are of IPv4. Throws Error (no_resources), worded as dockerd
-    /// does where a port is taken.
-    ContainerLink(const std::string& id, const Endpoint& endpoint, const std::vector<PublishedPort>& ports);
+    static constexpr size_t kMost = 16;  ///< of a container
+
+    /// Of the container's links that of this number, 0 to 15. `id` has twelve digits at most. `ports` are of
+    /// IPv4. `firewall` outlives it. Throws Error (no_resources), worded as dockerd does where a port is
+    /// taken.
+    ContainerLink(Firewall& firewall, const std::string& id, size_t number, const Endpoint& endpoint,
+                  const std::vector<PublishedPort>& ports);
     ContainerLink(const ContainerLink&) = delete;
     ContainerLink& operator=(const ContainerLink&) = delete;
     ~ContainerLink();
@@ -31,11 +35,12 @@ class ContainerLink {
     /// Nobody who sends datagrams to the container's ports is led to where they led before.
     void forget_flows() const;
 
+    Firewall& firewall_;
+    std::string name_;  // of its tables
     uint32_t address_;
     std::vector<PublishedPort> ports_;
     std::vector<UniqueFd> reserved_;
     UniqueFd tap_;
-    std::optional<Firewall> firewall_;
     std::string net_word_;
 };
 

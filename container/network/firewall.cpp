@@ -27,42 +27,34 @@ std::string port_rule(const PublishedPort& port, const std::string& address) {
 
 }  // namespace
 
-std::string bridge_rules(const std::string& bridge, const Subnet& subnet) {
-    const std::string name = in_quotes(bridge);
-    return no_bridge_rules(bridge) + "table ip " + bridge +
-           " {\n"
-           "chain guard {\ntype filter hook prerouting priority raw;\n"
-           "iifname " +
-           name +
-           " ip saddr 127.0.0.0/8 drop\n"
-           "iifname " +
-           name +
-           " ip daddr 127.0.0.0/8 drop\n}\n"
-           "chain inward {\nct state { established, related } accept\nct status dnat accept\ndrop\n}\n"
-           "chain forward {\ntype filter hook forward priority filter;\n"
-           "iifname != " +
-           name + " oifname " + name +
-           " jump inward\n}\n"
-           "chain postrouting {\ntype nat hook postrouting priority srcnat;\n"
-           "oifname != " +
-           name + " ip saddr " + subnet.text() +
-           " masquerade\n"
+std::string bridge_rules(const BridgeConfig& bridge) {
+    const std::string name = in_quotes(bridge.name);
+    const std::string begin = no_bridge_rules(bridge.table) + "table ip " + bridge.table + " {\n";
+    const std::string forward = "chain forward {\ntype filter hook forward priority filter;\n";
+    if (bridge.is_internal) {
+        return begin + forward + "iifname " + name + " oifname != " + name + " drop\niifname != " + name +
+               " oifname " + name + " drop\n}\n}\n";
+    }
+    return begin + "chain guard {\ntype filter hook prerouting priority raw;\n" +  //
+           "iifname " + name + " ip saddr 127.0.0.0/8 drop\n" +                    //
+           "iifname " + name + " ip daddr 127.0.0.0/8 drop\n}\n" +
+           "chain inward {\nct state { established, related } accept\nct status dnat accept\ndrop\n}\n" +
+           forward + "iifname != " + name + " oifname " + name + " jump inward\n}\n" +
+           "chain postrouting {\ntype nat hook postrouting priority srcnat;\n" +  //
+           "oifname != " + name + " ip saddr " + bridge.subnet.text() + " masquerade\n" +
            // So that the answer comes back here, where the port's address is put into it.
-           "oifname " +
-           name +
-           " ip saddr 127.0.0.0/8 masquerade\n"
-           "iifname " +
-           name + " oifname " + name + " ct status dnat masquerade\n}\n}\n";
+           "oifname " + name + " ip saddr 127.0.0.0/8 masquerade\n" +  //
+           "iifname " + name + " oifname " + name + " ct status dnat masquerade\n}\n}\n";
 }
 
-std::string no_bridge_rules(const std::string& bridge) {
-    return "add table ip " + bridge + "\ndelete table ip " + bridge + "\n";
+std::string no_bridge_rules(const std::string& table) {
+    return "add table ip " + table + "\ndelete table ip " + table + "\n";
 }
 
 std::string container_rules(const std::string& name, const std::string& tap, const Endpoint& endpoint,
                             const std::vector<PublishedPort>& ports) {
     const std::string address = address_text(endpoint.address);
-    const std::string mac = mac_of(endpoint.address);
+    const std::string& mac = endpoint.mac;
     std::string rules = "table netdev " + name +
                         " {\nflags owner;\n"
                         "chain ingress {\ntype filter hook ingress device " +
@@ -85,6 +77,10 @@ std::string container_rules(const std::string& name, const std::string& tap, con
            "fib daddr type local jump published\n}\n"
            "chain output {\ntype nat hook output priority -100;\n"
            "fib daddr type local jump published\n}\n}\n";
+}
+
+std::string no_container_rules(const std::string& name, const std::vector<PublishedPort>& ports) {
+    return "delete table netdev " + name + "\n" + (ports.empty() ? "" : "delete table ip " + name + "\n");
 }
 
 std::string docker_rules(const std::string& listing, const std::string& bridge) {

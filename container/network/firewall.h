@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "container/network/bridges.h"
 #include "container/network/published_port.h"
 #include "container/network/subnet.h"
 
@@ -11,18 +12,21 @@ struct nft_ctx;
 
 namespace hull::container {
 
-/// The rules that all of a bridge's containers share, in a table of the bridge's name, in place of what it
-/// has: from outside only answers come in, and what is published; to outside all is masqueraded; the host's
-/// loopback is closed to containers, although what it sends to published ports goes over the bridge.
-std::string bridge_rules(const std::string& bridge, const Subnet& subnet);
-/// So that there is none, whether there was one or not.
-std::string no_bridge_rules(const std::string& bridge);
+/// The rules that all of a bridge's containers share, in place of what its table has: from outside, other
+/// bridges included, only answers come in, and what is published; to outside all is masqueraded; the host's
+/// loopback is closed to containers, although what it sends to published ports goes over the bridge. An
+/// internal one passes nothing on.
+std::string bridge_rules(const BridgeConfig& bridge);
+/// So that there is no such table, whether there was one or not.
+std::string no_bridge_rules(const std::string& table);
 
 /// A container's own: that what comes from its tap device has its addresses, and where its published ports
 /// lead, which are of IPv4. They are in tables (`name`) that the kernel removes with the Firewall that has
 /// made them, whoever dies.
 std::string container_rules(const std::string& name, const std::string& tap, const Endpoint& endpoint,
                             const std::vector<PublishedPort>& ports);
+/// So that there are none, before that object goes. `ports` as above.
+std::string no_container_rules(const std::string& name, const std::vector<PublishedPort>& ports);
 
 /// Lets the bridge's packets through the chain that Docker leaves to others (ip filter DOCKER-USER), behind
 /// which it drops what it does not know. `listing` is that chain as list_docker_chain() has it: what is of

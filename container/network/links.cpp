@@ -87,7 +87,7 @@ std::optional<Subnet> subnet_of(const std::string& interface) {
     return Subnet{*address & *mask, static_cast<uint32_t>(std::popcount(*mask))};
 }
 
-void make_bridge(const std::string& name, const Subnet& subnet) {
+void make_bridge(const std::string& name, const Subnet& subnet, uint32_t address) {
     const std::string tried = "cannot make the bridge '" + name + "'";
     Interface bridge{name};
     const int cause = bridge.order_bridge(SIOCBRADDBR);
@@ -97,9 +97,9 @@ void make_bridge(const std::string& name, const Subnet& subnet) {
                     has_none ? "the host's kernel has no bridges" : errno_text(cause),
                     has_none ? "load the module bridge (modprobe bridge)" : ""};
     }
-    if (!bridge.set_bridge_mac(subnet.gateway()) || !bridge.set_address(SIOCSIFADDR, subnet.gateway()) ||
+    if (!bridge.set_bridge_mac(address) || !bridge.set_address(SIOCSIFADDR, address) ||
         !bridge.set_address(SIOCSIFNETMASK, subnet.mask()) || !bridge.bring(true)) {
-        throw failure(tried, "its address " + address_text(subnet.gateway()));
+        throw failure(tried, "its address " + address_text(address));
     }
 }
 

@@ -1,6 +1,7 @@
 // Bridges and taps of the host's. All throw Error (no_resources), and need CAP_NET_ADMIN.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -12,9 +13,8 @@ namespace hull::container {
 /// The subnet of a network interface; none where there is no such interface, or it has no address.
 std::optional<Subnet> subnet_of(const std::string& interface);
 
-/// Makes a bridge that has the subnet's gateway as its address. One of its name that is there already is
-/// taken over.
-void make_bridge(const std::string& name, const Subnet& subnet);
+/// Makes a bridge that has this address of the subnet's. One of its name that is there already is taken over.
+void make_bridge(const std::string& name, const Subnet& subnet, uint32_t address);
 /// Whether an interface is attached to it.
 bool has_ports(const std::string& bridge);
 /// Harmless where it is not there. False where it cannot be removed.

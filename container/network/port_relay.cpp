@@ -42,7 +42,7 @@ void keep_alive(const UniqueFd& socket) {
 
 }  // namespace
 
-PortWays PortWays::of(const std::vector<PublishedPort>& ports, const std::optional<Endpoint>& endpoint) {
+PortWays PortWays::of(const std::vector<PublishedPort>& ports, const Endpoint* endpoint) {
     PortWays ways;
     std::ranges::copy_if(ports, std::back_inserter(ways.direct),
                          [](const PublishedPort& port) { return !port.host.is_ipv6(); });
@@ -50,7 +50,7 @@ PortWays PortWays::of(const std::vector<PublishedPort>& ports, const std::option
         if (!port.host.is_ipv6()) {
             continue;
         }
-        if (endpoint) {
+        if (endpoint != nullptr) {
             ways.relayed.push_back({port, {endpoint->address, port.guest_port}});
             continue;
         }

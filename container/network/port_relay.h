@@ -2,7 +2,6 @@
 #pragma once
 
 #include <list>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -24,9 +23,9 @@ struct PortWays {
     std::vector<PublishedPort> direct{};  ///< of IPv4, to the guest
     std::vector<Relayed> relayed{};       ///< of IPv6, to the guest on its bridge, or to one of the above
 
-    /// Without an endpoint the direct ones are the user network's: one at the loopback is added where there
-    /// is none to relay to. Throws Error (no_resources).
-    static PortWays of(const std::vector<PublishedPort>& ports, const std::optional<Endpoint>& endpoint);
+    /// Without an endpoint (null) the direct ones are the user network's: one at the loopback is added where
+    /// there is none to relay to. Throws Error (no_resources).
+    static PortWays of(const std::vector<PublishedPort>& ports, const Endpoint* endpoint);
 };
 
 /// Carries connections and datagrams from ports of the host's to elsewhere, on a thread of its own, as

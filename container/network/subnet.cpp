@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <charconv>
 #include <cstdio>
 #include <sstream>
-#include <vector>
+#include <system_error>
 
 namespace hull::container {
 
@@ -59,6 +60,29 @@ std::string mac_of(uint32_t address) {
     return text.data();
 }
 
+std::optional<uint32_t> parse_address(const std::string& text) {
+    in_addr address{};
+    return inet_pton(AF_INET, text.c_str(), &address) == 1 ? std::optional{ntohl(address.s_addr)}
+                                                           : std::nullopt;
+}
+
+std::optional<Subnet> Subnet::parse(const std::string& text) {
+    const size_t slash = text.find('/');
+    const auto address = parse_address(text.substr(0, slash));
+    uint32_t prefix = 0;
+    if (!address || slash == std::string::npos) {
+        return std::nullopt;
+    }
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + slash + 1, end, prefix);
+    if (error != std::errc{} || stop != end || prefix < 1 || prefix > 32) {
+        return std::nullopt;
+    }
+    Subnet subnet{0, prefix};
+    subnet.first = *address & subnet.mask();
+    return subnet;
+}
+
 bool Subnet::overlaps(const Subnet& other) const {
     const uint32_t common = mask() & other.mask();
     return (first & common) == (other.first & common);
@@ -68,10 +92,11 @@ std::string Subnet::text() const {
     return address_text(first) + "/" + std::to_string(prefix);
 }
 
-std::optional<Subnet> free_subnet(const std::string& routes) {
-    const std::vector<Subnet> taken = destinations(routes);
+std::optional<Subnet> free_subnet(const std::string& routes, const std::vector<Subnet>& taken) {
+    std::vector<Subnet> all = destinations(routes);
+    all.insert(all.end(), taken.begin(), taken.end());
     const auto is_free = [&](const Subnet& subnet) {
-        return std::ranges::none_of(taken, [&](const Subnet& each) { return each.overlaps(subnet); });
+        return std::ranges::none_of(all, [&](const Subnet& each) { return each.overlaps(subnet); });
     };
     for (uint32_t second = 17; second <= 31; ++second) {
         const Subnet subnet{172U << 24 | second << 16, 16};
@@ -88,11 +113,12 @@ std::optional<Subnet> free_subnet(const std::string& routes) {
     return std::nullopt;
 }
 
-std::optional<uint32_t> free_address(const Subnet& subnet, const std::set<uint32_t>& taken) {
-    const uint32_t last = subnet.first | ~subnet.mask();
-    for (uint32_t address = subnet.gateway() + 1; address < last; ++address) {
-        if (!taken.contains(address)) {
-            return address;
+std::optional<uint32_t> free_address(const Subnet& subnet, const Subnet& range,
+                                     const std::set<uint32_t>& taken) {
+    uint64_t address = std::max(range.first, subnet.first + 1);  // wider: the last may be the last of all
+    for (; address <= range.last() && address < subnet.last(); ++address) {
+        if (!taken.contains(static_cast<uint32_t>(address))) {
+            return static_cast<uint32_t>(address);
         }
     }
     return std::nullopt;

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/small_file.h"
 #include "container/image/json.h"
+#include "container/network/container_link.h"
 
 namespace hull::container {
 
@@ -88,6 +89,15 @@ json::object to_json(const ContainerConfig& config) {
         sockets.push_back(
             json::object{{"source", each.source}, {"target", each.target}, {"mode", each.mode}});
     }
+    json::array endpoints;
+    for (const Endpoint& each : config.endpoints) {
+        endpoints.push_back(json::object{{"bridge", each.bridge},
+                                         {"address", each.address},
+                                         {"gateway", each.gateway},
+                                         {"prefix", each.prefix},
+                                         {"mac", each.mac},
+                                         {"is_way_out", each.is_way_out}});
+    }
     json::object all{{"host_name", config.host_name},
                      {"command", array_of(config.command)},
                      {"environment", array_of(config.environment)},
@@ -105,6 +115,8 @@ json::object to_json(const ContainerConfig& config) {
                      {"sockets", std::move(sockets)},
                      {"shm_size", wide(config.shm_size)},
                      {"has_network", config.has_network},
+                     {"endpoints", std::move(endpoints)},
+                     {"has_names", config.has_names},
                      {"extra_hosts", array_of(config.extra_hosts)},
                      {"name_servers", array_of(config.name_servers)},
                      {"search_domains", array_of(config.search_domains)},
@@ -113,12 +125,6 @@ json::object to_json(const ContainerConfig& config) {
                      {"is_privileged", config.is_privileged},
                      {"rows", config.rows},
                      {"columns", config.columns}};
-    if (config.endpoint) {
-        all["endpoint"] = json::object{{"bridge", config.endpoint->bridge},
-                                       {"address", config.endpoint->address},
-                                       {"gateway", config.endpoint->gateway},
-                                       {"prefix", config.endpoint->prefix}};
-    }
     if (config.memory) {
         all["memory"] = wide(*config.memory);
     }
@@ -152,7 +158,8 @@ ContainerConfig config_from(const JsonObject& object) {
                            .cpus = std::nullopt,
                            .pids = std::nullopt,
                            .has_network = object.flag("has_network"),
-                           .endpoint = std::nullopt,
+                           .endpoints = {},
+                           .has_names = object.flag("has_names"),
                            .extra_hosts = object.texts("extra_hosts"),
                            .name_servers = object.texts("name_servers"),
                            .search_domains = object.texts("search_domains"),
@@ -182,12 +189,16 @@ ContainerConfig config_from(const JsonObject& object) {
                                   .target = each.text("target"),
                                   .mode = small_number(each, "mode")});
     }
-    if (object.has("endpoint")) {
-        const JsonObject endpoint = object.object("endpoint");
-        config.endpoint = {.bridge = endpoint.text("bridge"),
-                           .address = small_number(endpoint, "address"),
-                           .gateway = small_number(endpoint, "gateway"),
-                           .prefix = small_number(endpoint, "prefix")};
+    for (const JsonObject& each : object.objects("endpoints")) {
+        config.endpoints.push_back({.bridge = each.text("bridge"),
+                                    .address = small_number(each, "address"),
+                                    .gateway = small_number(each, "gateway"),
+                                    .prefix = small_number(each, "prefix"),
+                                    .mac = each.text("mac"),
+                                    .is_way_out = each.flag("is_way_out")});
+    }
+    if (config.endpoints.size() > ContainerLink::kMost) {
+        object.refuse("it has too many interfaces");
     }
     if (object.has("memory")) {
         config.memory = wide_number(object, "memory");

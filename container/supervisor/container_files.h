@@ -15,7 +15,7 @@ namespace hull::container {
 
 /// The names in a container's folder, DATA-ROOT/containers/ID (its first twelve digits, so that sockets find
 /// room for their names). Who writes what: the daemon config.json, run.json and the disk before a supervisor
-/// runs; the supervisor all else, while it runs.
+/// runs, and names while it does; the supervisor all else, while it runs.
 struct ContainerFiles {
     std::filesystem::path folder;  ///< absolute
 
@@ -26,6 +26,8 @@ struct ContainerFiles {
     [[nodiscard]] std::filesystem::path state() const { return folder / "state.json"; }
     [[nodiscard]] std::filesystem::path disk() const { return folder / "disk.ext4"; }
     [[nodiscard]] std::filesystem::path log() const { return folder / "json.log"; }
+    /// Who is found by name from there (Containers), where it is in a network that was made by a user.
+    [[nodiscard]] std::filesystem::path names() const { return folder / "names"; }
     [[nodiscard]] std::filesystem::path socket() const { return folder / "supervisor"; }
 };
 

@@ -172,7 +172,7 @@ void Supervisor::run() {
     }
     relay_.reset();
     refuse_transfers();
-    link_.reset();  // so that its address and ports are free when that is told
+    links_.clear();  // so that its address and ports are free when that is told
     state_.stage = RunState::Stage::ended;
     state_.is_paused = false;
     state_.supervisor = 0;
@@ -206,16 +206,23 @@ void Supervisor::boot() {
     words_from_ = UniqueFd{ends[0]};
     words_to_ = UniqueFd{ends[1]};
     wait_for_disk();
-    const PortWays ways = PortWays::of(published_ports(run_.machine.ports), run_.config.endpoint);
+    const Endpoint* const out = run_.config.way_out();
+    const PortWays ways = PortWays::of(published_ports(run_.machine.ports), out);
     run_.machine.ports.clear();
     std::ranges::transform(ways.direct, std::back_inserter(run_.machine.ports), &PublishedPort::text);
     if (!ways.relayed.empty()) {
         relay_.emplace(ways.relayed);
     }
-    if (run_.config.endpoint) {
+    if (!run_.config.endpoints.empty()) {
         add_host_resolver(run_.config);
-        link_.emplace(files_.folder.filename(), *run_.config.endpoint, ways.direct);
-        run_.machine.words.insert(run_.machine.words.end(), {"--net", link_->net_word()});
+        firewall_.emplace();
+    }
+    for (const Endpoint& endpoint : run_.config.endpoints) {
+        const bool is_out = &endpoint == out;
+        const ContainerLink& link =
+            links_.emplace_back(*firewall_, files_.folder.filename(), links_.size(), endpoint,
+                                is_out ? ways.direct : std::vector<PublishedPort>{});
+        run_.machine.words.insert(run_.machine.words.end(), {"--net", link.net_word()});
     }
     machine_.emplace(run_.config, run_.machine, files_.folder, words_to_.get());
     words_to_.reset();

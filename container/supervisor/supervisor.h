@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -167,7 +168,8 @@ class Supervisor {
     UniqueFd words_to_;
     std::string words_;
     std::optional<PortRelay> relay_;
-    std::optional<ContainerLink> link_;  // where it is on a bridge
+    std::optional<Firewall> firewall_;  // where it is on a bridge
+    std::list<ContainerLink> links_;
     std::optional<StartedMachine> machine_;
     std::optional<AgentClient> client_;
     std::optional<ContainerGuest> guest_;

@@ -22,7 +22,7 @@ constexpr ptrdiff_t kMostTransfers = 32;  // which leaves connections for those 
 void Supervisor::be_quiet() {
     run_.config.has_network = false;
     run_.config.tmpfs.clear();
-    run_.config.endpoint.reset();
+    run_.config.endpoints.clear();
     run_.machine.ports.clear();
     loop_.set_deadline(kForABoot, [this] { fail("its guest does not come up"); });
 }

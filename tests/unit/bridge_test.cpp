@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "container/network/bridge_network.h"
+#include "container/network/bridges.h"
 #include "container/network/firewall.h"
 #include "container/network/resolver.h"
 #include "container/network/subnet.h"
@@ -44,19 +44,45 @@ TEST(Subnet, IsOneThatTheHostHasNoRouteTo) {
     EXPECT_EQ(free_subnet(kTitles + route("00000080", "00000080") + route("00000000", "00000080")),
               std::nullopt);  // as a tunnel does that takes all
     EXPECT_EQ(free_subnet(std::string{kTitles} + "eth0\tnothing").value().text(), "172.17.0.0/16");
+    // Nor another network of the daemon's.
+    EXPECT_EQ(free_subnet(kTitles, {{kFirst, 16}, {kFirst + 0x10100, 24}}).value().text(), "172.19.0.0/16");
+}
+
+TEST(Subnet, IsReadAsItIsWritten) {
+    EXPECT_EQ(Subnet::parse("172.17.0.0/16").value(), (Subnet{kFirst, 16}));
+    EXPECT_EQ(Subnet::parse("172.17.3.4/16").value().text(), "172.17.0.0/16");
+    EXPECT_EQ(Subnet::parse("10.0.0.1/32").value().last(), 0x0a000001U);
+    for (const char* text : {"", "172.17.0.0", "172.17.0.0/", "172.17.0.0/0", "172.17.0.0/33", "172.17.0/16",
+                             "172.17.0.0/1x", "172.17.0.0/-1", "fd00::/64", "/16", "172.17.0.0/4294967297"}) {
+        EXPECT_EQ(Subnet::parse(text), std::nullopt) << text;
+    }
+    const Subnet subnet{kFirst, 16};
+    EXPECT_TRUE(subnet.has(kFirst + 0xffff));
+    EXPECT_FALSE(subnet.has(kFirst + 0x10000));
+    EXPECT_FALSE(subnet.has(kFirst - 1));
 }
 
 TEST(Subnet, HandsOutTheLowestAddressThatIsFree) {
     const Subnet subnet{kFirst, 16};
-    EXPECT_EQ(address_text(subnet.gateway()), "172.17.0.1");
-    EXPECT_EQ(address_text(free_address(subnet, {}).value()), "172.17.0.2");
-    EXPECT_EQ(address_text(free_address(subnet, {kFirst + 2, kFirst + 4}).value()), "172.17.0.3");
-    EXPECT_EQ(address_text(free_address(subnet, {kFirst + 3}).value()), "172.17.0.2");
-    const Subnet small{kFirst, 30};  // one address besides its own, the gateway's and the last
-    EXPECT_EQ(free_address(small, {}), kFirst + 2);
-    EXPECT_EQ(free_address(small, {kFirst + 2}), std::nullopt);
+    const auto free = [](const Subnet& of, const std::set<uint32_t>& taken) {
+        return free_address(of, of, taken);
+    };
+    EXPECT_EQ(address_text(free(subnet, {}).value()), "172.17.0.1");
+    EXPECT_EQ(address_text(free(subnet, {kFirst + 1, kFirst + 2, kFirst + 4}).value()), "172.17.0.3");
+    const Subnet small{kFirst, 30};  // two addresses besides its own and the last
+    EXPECT_EQ(free(small, {kFirst + 1}), kFirst + 2);
+    EXPECT_EQ(free(small, {kFirst + 1, kFirst + 2}), std::nullopt);
+    EXPECT_EQ(free({~uint32_t{0} - 3, 30}, {~uint32_t{0} - 2}), ~uint32_t{0} - 1);
+    // Of a part of it, whose first and last are like any others.
+    const Subnet part{kFirst + 0x500, 31};
+    EXPECT_EQ(free_address(subnet, part, {}), kFirst + 0x500);
+    EXPECT_EQ(free_address(subnet, part, {kFirst + 0x500}), kFirst + 0x501);
+    EXPECT_EQ(free_address(subnet, part, {kFirst + 0x500, kFirst + 0x501}), std::nullopt);
+    EXPECT_EQ(free_address(subnet, {kFirst + 0xff00, 24}, {}), kFirst + 0xff00);
     EXPECT_EQ(mac_of(kFirst + 2), "02:42:ac:11:00:02");
     EXPECT_EQ(address_text(0xc0a8ff01), "192.168.255.1");
+    EXPECT_EQ(parse_address("192.168.255.1"), 0xc0a8ff01U);
+    EXPECT_EQ(parse_address("192.168.255"), std::nullopt);
 }
 
 TEST(BridgeName, IsOfTheFolderOfData) {
@@ -66,7 +92,11 @@ TEST(BridgeName, IsOfTheFolderOfData) {
 }
 
 TEST(Rules, OfAContainerHoldItToItsAddressAndPublishItsPorts) {
-    const Endpoint endpoint{.bridge = "hull0", .address = kFirst + 2, .gateway = kFirst + 1, .prefix = 16};
+    const Endpoint endpoint{.bridge = "hull0",
+                            .address = kFirst + 2,
+                            .gateway = kFirst + 1,
+                            .prefix = 16,
+                            .mac = "02:42:ac:11:00:02"};
     EXPECT_EQ(container_rules("hull-1", "tap1", endpoint, {}),
               "table netdev hull-1 {\nflags owner;\n"
               "chain ingress {\ntype filter hook ingress device \"tap1\" priority 0; policy drop;\n"
@@ -80,12 +110,26 @@ TEST(Rules, OfAContainerHoldItToItsAddressAndPublishItsPorts) {
                                  "tcp dport 8080 dnat to 172.17.0.2:80\n"
                                  "udp dport 53 dnat to 172.17.0.2:5353\n"
                                  "ip daddr 10.0.0.1 tcp dport 81 dnat to 172.17.0.2:80\n}\n"));
+    EXPECT_EQ(no_container_rules("hull-1", {}), "delete table netdev hull-1\n");
+    EXPECT_EQ(no_container_rules("hull-1", published_ports({"0.0.0.0:8080:80"})),
+              "delete table netdev hull-1\ndelete table ip hull-1\n");
 }
 
 TEST(Rules, OfABridgeReplaceThemselves) {
-    const std::string rules = bridge_rules("hull0", {kFirst, 16});
-    EXPECT_EQ(rules.find(no_bridge_rules("hull0")), 0U);
-    EXPECT_THAT(rules, HasSubstr("oifname != \"hull0\" ip saddr 172.17.0.0/16 masquerade\n"));
+    const BridgeConfig bridge{.name = "br0", .table = "br-1", .subnet = {kFirst, 16}, .gateway = kFirst + 1};
+    const std::string rules = bridge_rules(bridge);
+    EXPECT_EQ(rules.find(no_bridge_rules("br-1") + "table ip br-1 {"), 0U);
+    EXPECT_THAT(rules, HasSubstr("oifname != \"br0\" ip saddr 172.17.0.0/16 masquerade\n"));
+    EXPECT_THAT(rules, HasSubstr("iifname != \"br0\" oifname \"br0\" jump inward\n"));
+}
+
+TEST(Rules, OfAnInternalBridgePassNothingOn) {
+    const std::string rules = bridge_rules(
+        {.name = "br0", .table = "br-1", .subnet = {kFirst, 16}, .gateway = kFirst + 1, .is_internal = true});
+    EXPECT_THAT(rules, HasSubstr("iifname \"br0\" oifname != \"br0\" drop\n"
+                                 "iifname != \"br0\" oifname \"br0\" drop\n"));
+    EXPECT_THAT(rules, Not(HasSubstr("accept")));
+    EXPECT_THAT(rules, Not(HasSubstr("masquerade")));
 }
 
 TEST(Rules, InDockersChainAreReplacedAndRemoved) {

@@ -37,6 +37,7 @@ ContainerView view(const std::string& body = R"({"Image":"box:1"})") {
     result.created = kStart;
     result.files = {"/containers/cccccccccccc"};
     result.spec = std::make_shared<ContainerSpec>(parse_create_body(json::parse(body), image));
+    result.networks = result.spec->networks;
     return result;
 }
 
@@ -62,10 +63,16 @@ TEST(ContainerJson, TellsTheAddressThatAContainerHas) {
         EXPECT_EQ(settings.at(key), settings.at("Networks").at("bridge").at(key));
         return json::serialize(settings.at(key));
     };
+    EXPECT_EQ(inspect_json(container).at("NetworkSettings").at_pointer("/Networks/bridge/IPAMConfig"),
+              nullptr)
+        << "a list is an error for docker's client";
     EXPECT_EQ(shown("IPAddress"), "\"10.0.2.15\"");
     EXPECT_EQ(shown("MacAddress"), "\"\"");
-    container.endpoint =
-        Endpoint{.bridge = "hull0", .address = 0xac110002, .gateway = 0xac110001, .prefix = 16};
+    container.networks.at(0).endpoint = Endpoint{.bridge = "hull0",
+                                                 .address = 0xac110002,
+                                                 .gateway = 0xac110001,
+                                                 .prefix = 16,
+                                                 .mac = "02:42:ac:11:00:02"};
     EXPECT_EQ(shown("IPAddress"), "\"172.17.0.2\"");
     EXPECT_EQ(shown("Gateway"), "\"172.17.0.1\"");
     EXPECT_EQ(shown("IPPrefixLen"), "16");

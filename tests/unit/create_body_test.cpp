@@ -165,7 +165,21 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
         {"what docker 28 says of networks",
          R"({"Image":"box","HostConfig":{"NetworkMode":"bridge"},"NetworkingConfig":{"EndpointsConfig":)"
          R"({"default":{"IPAMConfig":null,"Links":null,"Aliases":null,"GwPriority":0,"MacAddress":""}}}})",
-         [](const auto& s) { return s.run.config.has_network; }},
+         [](const auto& s) {
+             return s.run.config.has_network && s.networks.size() == 1 && s.networks[0].name == "bridge";
+         }},
+        {"--network mine --ip --network-alias --link --mac-address",
+         R"({"Image":"box","MacAddress":"02:AB:00:00:00:01","HostConfig":{"NetworkMode":"mine"},)"
+         R"("NetworkingConfig":{"EndpointsConfig":{"mine":{"IPAMConfig":{"IPv4Address":"10.1.0.9"},)"
+         R"("Aliases":["web","w-1.x"],"Links":["db:data","/other"]},"second":null}}})",
+         [](const auto& s) {
+             const Attachment& mine = s.networks.at(0);
+             return s.networks.size() == 2 && s.networks[1].name == "second" && mine.name == "mine" &&
+                    mine.address == 0x0a010009 && mine.aliases == Words{"web", "w-1.x"} &&
+                    mine.links.at(0) == std::pair<std::string, std::string>{"db", "data"} &&
+                    mine.links.at(1) == std::pair<std::string, std::string>{"other", "other"} &&
+                    mine.mac == "02:ab:00:00:00:01" && s.config.at("MacAddress") == "02:AB:00:00:00:01";
+         }},
         {"--add-host", host(R"("ExtraHosts":["a:10.0.0.1","b:host-gateway","c:::1","d:[::1]"])"),
          [](const auto& s) {
              return s.run.config.extra_hosts == Words{"10.0.0.1\ta", "host-gateway\tb", "::1\tc", "::1\td"};
@@ -371,7 +385,6 @@ TEST(CreateBody, RefusesByNameWhatIsNotDone) {
     for (const auto& [members, told] : rows) {
         expect_refused(host(members), 501, told);
     }
-    expect_refused(R"({"Image":"box","MacAddress":"02:00:00:00:00:01"})", 501, "--mac-address");
     expect_refused(R"({"Image":"box","Domainname":"x"})", 501, "--domainname");
     expect_refused(R"({"Image":"box","Healthcheck":{"Test":["CMD","x"]}})", 501, "--health-cmd");
 }
@@ -405,12 +418,17 @@ TEST(CreateBody, RefusesWrongFormsWithDockersWords) {
         {R"({"Image":"box","ExposedPorts":{"65536/tcp":{}}})", "invalid port specification"},
         {R"({"Image":"box","ExposedPorts":{"0":{}}})", "invalid port specification"},
         {R"({"Image":"box","Cmd":[")" + long_text + "\"]}", "KiB together"},
-        {R"({"Image":"box","NetworkingConfig":{"EndpointsConfig":{"mine":{}}}})", "network mine not found"},
+        {R"({"Image":"box","NetworkingConfig":{"EndpointsConfig":{"mine":{"Aliases":["a b"]}}}})",
+         "invalid network-scoped alias 'a b'"},
+        {R"({"Image":"box","NetworkingConfig":{"EndpointsConfig":{"mine":{"IPAMConfig":{"IPv4Address":"1.2"}}}}})",
+         "invalid IPv4 address: 1.2"},
+        {R"({"Image":"box","MacAddress":"03:00:00:00:00:01"})", "invalid MAC address: 03:00"},
+        {R"({"Image":"box","HostConfig":{"NetworkMode":"none"},"NetworkingConfig":{"EndpointsConfig":{"mine":{}}}})",
+         "private (none) mode"},
         {R"({"Image":"box","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"1.2.3.4"}}}}})",
          "user specified IP address is supported on user defined networks only"},
         {R"({"Image":"box","NetworkingConfig":{"EndpointsConfig":{"bridge":{"Aliases":["a"]}}}})",
          "network-scoped alias"},
-        {host(R"("NetworkMode":"mine")"), "network mine not found"},
         {host(R"("NetworkMode":5)"), "'NetworkMode' is no text"},
         {host(R"("PortBindings":{"80/tcp":[{"HostPort":"8000-8010"}]})"), "ranges are not supported"},
         {host(R"("PortBindings":{"80/tcp":[{"HostPort":"65536"}]})"), "invalid port specification"},

@@ -175,13 +175,15 @@ TEST_F(EngineTest, LeavesImagesThatContainersAreOf) {
     EXPECT_THAT(rig_.request("DELETE /v1.44/images/box:2"), HasSubstr("Deleted"));
 }
 
-TEST_F(EngineTest, HasTwoNetworks) {
+TEST_F(EngineTest, HasDockersNetworksAndWithoutBridgesNoOther) {
     EXPECT_THAT(rig_.request("GET /v1.44/networks"),
                 AllOf(HasSubstr(R"("Name":"bridge")"), HasSubstr(R"("Name":"none")")));
     EXPECT_THAT(rig_.request("GET /v1.44/networks/bridge"), HasSubstr(R"("Driver":"bridge")"));
     EXPECT_THAT(rig_.request("GET /v1.44/networks/x"),
                 AllOf(HasSubstr(" 404 "), HasSubstr("network x not found")));
-    EXPECT_THAT(rig_.request("POST /v1.44/networks/create"), HasSubstr(" 501 "));
+    EXPECT_THAT(
+        rig_.ask("POST /v1.44/networks/create HTTP/1.1\r\nContent-Length: 15\r\n\r\n{\"Name\":\"mine\"}"),
+        AllOf(HasSubstr(" 501 "), HasSubstr("this daemon has none")));
     EXPECT_THAT(rig_.request("GET /v1.44/plugins/x/json"), HasSubstr(" 404 "));
 }
 

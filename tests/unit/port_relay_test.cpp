@@ -69,12 +69,13 @@ TEST(PortWays, LeadIPv6ToTheGuestOrToTheUserNetwork) {
         }
         return all;
     };
-    const Endpoint endpoint{.bridge = "hull0", .address = 0xac11'0002, .gateway = 0xac11'0001, .prefix = 16};
-    const PortWays bridge = PortWays::of(ports, endpoint);
+    const Endpoint endpoint{
+        .bridge = "hull0", .address = 0xac11'0002, .gateway = 0xac11'0001, .prefix = 16, .mac = ""};
+    const PortWays bridge = PortWays::of(ports, &endpoint);
     EXPECT_EQ(bridge.direct.size(), 2U);
     EXPECT_THAT(targets(bridge), ElementsAre("[::]:8080:80 172.17.0.2 80", "[::1]:8081:81 172.17.0.2 81",
                                              "[::1]:53:53/udp 172.17.0.2 53"));
-    const PortWays user = PortWays::of(ports, std::nullopt);
+    const PortWays user = PortWays::of(ports, nullptr);
     ASSERT_EQ(user.direct.size(), 4U);
     EXPECT_EQ(user.direct[2].host.ip(), "127.0.0.1");
     EXPECT_EQ(user.direct[2].guest_port, 81);

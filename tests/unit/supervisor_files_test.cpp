@@ -46,7 +46,14 @@ RunFile full_run_file() {
                    .cpus = 0.1,
                    .pids = 3,
                    .has_network = false,
-                   .endpoint = Endpoint{.bridge = "b", .address = ~0U, .gateway = 1U << 31, .prefix = 16},
+                   .endpoints = {{.bridge = "b",
+                                  .address = ~0U,
+                                  .gateway = 1U << 31,
+                                  .prefix = 16,
+                                  .mac = "02:00:00:00:00:01",
+                                  .is_way_out = true},
+                                 {.bridge = "c", .address = 1, .gateway = 0, .prefix = 24, .mac = "m"}},
+                   .has_names = true,
                    .extra_hosts = {"1.2.3.4\tx"},
                    .name_servers = {"9.9.9.9"},
                    .search_domains = {"example.org"},
@@ -84,13 +91,13 @@ TEST(RunFile, IsReadAsItWasWritten) {
     EXPECT_EQ(read.config.sockets.at(0).mode, 0660U);
     EXPECT_EQ(read.config.cpus, 0.1);
     EXPECT_EQ(read.config.command, file.config.command);
-    EXPECT_EQ(read.config.endpoint, file.config.endpoint);
+    EXPECT_EQ(read.config.endpoints, file.config.endpoints);
     EXPECT_EQ(read.machine.layers, file.machine.layers);
     RunFile plain;
     plain.config.command = {"x"};
     plain.write(files);
     const RunFile plain_read = RunFile::read(files);
-    EXPECT_FALSE(plain_read.config.endpoint);
+    EXPECT_TRUE(plain_read.config.endpoints.empty());
     EXPECT_FALSE(plain_read.config.memory || plain_read.config.cpus || plain_read.config.pids);
     struct stat status {};
     ASSERT_EQ(stat(files.run().c_str(), &status), 0);
