@@ -1,4 +1,5 @@
-// What a client may want of a container. Input: the body of POST /containers/create.
+// What a client may want of a container and of a network. Input: the body of POST /containers/create, …/exec,
+// /networks/create and …/connect.
 #include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -12,6 +13,7 @@
 #include "container/api/api_error.h"
 #include "container/api/create_body.h"
 #include "container/api/exec_body.h"
+#include "container/api/network_body.h"
 #include "container/supervisor/container_files.h"
 #include "tests/support/plain_image.h"
 
@@ -35,6 +37,17 @@ void require(bool is_so) {
 
 bool has_nul(const std::string& text) {
     return text.find('\0') != std::string::npos;
+}
+
+/// Names are words of a line.
+void require_words(const Attachment& attachment) {
+    const auto is_word = [](const std::string& text) {
+        return !text.empty() && text.find_first_of(std::string{" \n\t#\0", 5}) == std::string::npos;
+    };
+    require(std::ranges::all_of(attachment.aliases, is_word));
+    require(std::ranges::all_of(
+        attachment.links, [&](const auto& link) { return is_word(link.first) && is_word(link.second); }));
+    require(attachment.mac.empty() || attachment.mac.size() == 17);
 }
 
 }  // namespace
@@ -69,6 +82,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                    (is_bind || mount.is_anonymous == mount.volume.empty());
         }));
         require(spec.run.log.most_files >= 1);
+        require(!spec.networks.empty() && spec.networks.size() <= Attachment::kMost);
+        std::ranges::for_each(spec.networks, require_words);
         // What its supervisor reads is what was meant.
         static const std::string tried = "cannot read it back";
         const RunFile again = RunFile::from_json(
@@ -83,6 +98,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         require(!parse_exec_body(body, {}).command.front().empty());
     } catch (const ApiError& refused) {
         require(refused.status() == 400);
+    }
+    try {
+        const NetworkSpec network = parse_network_body(body);
+        require(!network.subnet || (network.subnet->first & ~network.subnet->mask()) == 0);
+        require(std::ranges::none_of(network.labels, [](const auto& each) { return has_nul(each.second); }));
+    } catch (const ApiError& refused) {
+        require(refused.status() == 400 || refused.status() == 403 || refused.status() == 404 ||
+                refused.status() == 501);
+    }
+    try {
+        const ConnectBody asked = parse_connect_body(body);
+        require(!asked.container.empty());
+        require_words(asked.endpoint);
+    } catch (const ApiError& refused) {
+        require(refused.status() == 400 || refused.status() == 501);
     }
     return 0;
 }
