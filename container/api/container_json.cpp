@@ -51,8 +51,6 @@ json::object attachment_json(const ContainerView& container, const Attachment& a
     json::value asked = nullptr;  // with braces it would be an array
     if (attachment.address) {
         asked = json::object{{"IPv4Address", address_text(*attachment.address)}};
-    } else if (!Network::is_predefined_name(attachment.name)) {
-        asked = json::object{};
     }
     std::vector<std::string> links;
     for (const auto& [other, alias] : attachment.links) {

@@ -321,7 +321,8 @@ void Containers::disconnect(const std::string& name, const std::string& network,
     {
         const std::lock_guard lock{mutex_};
         if (find() == container->networks.end()) {
-            throw ApiError{500, "container " + container->id + " is not connected to the network " +
+            const char* const what = container->is_followed ? "network " : "the network ";  // as Docker's
+            throw ApiError{500, "container " + container->id + " is not connected to " + what +
                                     (found ? found->spec.name : printable(network))};
         }
     }
