@@ -239,7 +239,7 @@ TEST(Expansion, RefusesWithDockersWords) {
         {"${none:?give it}", "none: give it"},
     };
     for (const auto& [word, why] : rows) {
-        EXPECT_EQ(refusal([&] { expand_word(word, '\\', look_up); }),
+        EXPECT_EQ(refusal([&, word = word] { expand_word(word, '\\', look_up); }),
                   "failed to process " + in_quotes(word) + ": " + why);
     }
     // Neither a deep nor a growing one costs more than its request.
