@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,7 +27,8 @@ struct ContainerFiles {
     [[nodiscard]] std::filesystem::path state() const { return folder / "state.json"; }
     [[nodiscard]] std::filesystem::path disk() const { return folder / "disk.ext4"; }
     [[nodiscard]] std::filesystem::path log() const { return folder / "json.log"; }
-    /// Who is found by name from there (Containers), where it is in a network that was made by a user.
+    /// Who is found by name from there (NameTable), where it is in a network that was made by a user; the
+    /// daemon's, at any time, by renaming.
     [[nodiscard]] std::filesystem::path names() const { return folder / "names"; }
     [[nodiscard]] std::filesystem::path socket() const { return folder / "supervisor"; }
 };

@@ -117,15 +117,22 @@ std::string printable_lines(std::string text) {
     return text;
 }
 
-/// What its user has not said of name servers is the host's.
+/// What its user has not said of name servers is the host's. Those that it cannot ask itself are asked for
+/// it.
 void add_host_resolver(ContainerConfig& config) {
     Resolver resolver = host_resolver();
+    std::erase_if(resolver.servers, [](const std::string& each) { return !is_for_bridges(each); });
+    if (config.name_servers.empty() && resolver.servers.empty()) {
+        config.has_names = true;
+    }
     const auto fill = [](std::vector<std::string>& list, std::vector<std::string>& with) {
         if (list.empty()) {
             list = std::move(with);
         }
     };
-    fill(config.name_servers, resolver.servers);
+    if (!config.has_names) {
+        fill(config.name_servers, resolver.servers);
+    }
     fill(config.search_domains, resolver.search);
     fill(config.resolver_options, resolver.options);
 }
@@ -245,6 +252,9 @@ void Supervisor::boot() {
     watched_.emplace(loop_, std::move(machine_->console), machine_->boot.pidfd(),
                      [this] { take_machines_end(); });
     loop_.watch(words_from_.get(), [this] { take_machines_words(); });
+    if (run_.config.has_names && !run_.is_quiet) {
+        names_.emplace(loop_, files_.names(), run_.config.name_servers);
+    }
     tell_state();
 }
 
@@ -404,6 +414,12 @@ void Supervisor::take_machines_words() {
     if (got > 0) {
         words_.append(part.data(), static_cast<size_t>(got));
         words_.erase(0, words_.size() - std::min(words_.size(), kMostWords));
+    } else if (names_ && guest_->is_of_names(number)) {
+        if (kind == agent::kDatagrams) {
+            names_->take_datagrams(std::move(connection));
+        } else if (kind == agent::kRelayed) {
+            names_->take_stream(std::move(connection));
+        }
     } else if (got == 0) {
         loop_.forget(words_from_.get());
     }

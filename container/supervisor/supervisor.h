@@ -19,6 +19,7 @@
 #include "container/machine/container_guest.h"
 #include "container/machine/container_machine.h"
 #include "container/network/container_link.h"
+#include "container/network/name_service.h"
 #include "container/network/port_relay.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
@@ -177,3 +178,4 @@ class Supervisor {
 };
 
 }  // namespace hull::container
+    std::optional<NameService> names_;
