@@ -20,6 +20,7 @@
 #include "container/api/json_shapes.h"
 #include "container/api/process_table.h"
 #include "container/api/signal_names.h"
+#include "container/life/file_tree.h"
 #include "container/supervisor/stream_frame.h"
 
 namespace hull::container {
@@ -202,18 +203,21 @@ void ContainerApi::create(ApiCall& call, const std::string& /*name*/) {
 void ContainerApi::prune(ApiCall& call, const std::string& /*name*/) {
     const PruneFilter filter{parse_filters(call.target().find("filters").value_or("")), Clock::now()};
     json::array removed;
+    uint64_t freed = 0;
     for (const ContainerView& container : containers_.list()) {
         if (!filter.passes(container)) {
             continue;
         }
+        const uint64_t use = tree_size(container.files.disk());
         try {
             containers_.remove(container.id, false);
             removed.emplace_back(container.id);
+            freed += use;
         } catch (const ApiError&) {
             // It was started or removed meanwhile.
         }
     }
-    call.send({{"ContainersDeleted", or_null(std::move(removed))}, {"SpaceReclaimed", 0}});
+    call.send({{"ContainersDeleted", or_null(std::move(removed))}, {"SpaceReclaimed", freed}});
 }
 
 void ContainerApi::inspect(ApiCall& call, const std::string& name) {

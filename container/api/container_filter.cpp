@@ -68,6 +68,9 @@ void check(const std::string& filter, const std::string& value) {
             ? value == "none" || value == "healthy" || value == "unhealthy" || value == "starting"
         : filter == "is-task" ? value == "true" || value == "false" || value == "1" || value == "0"
                               : true;
+    if (!is_known && filter == "health") {
+        throw ApiError{400, "Unrecognised filter value for health: " + printable(value)};
+    }
     if (!is_known) {
         refuse(filter, value);
     }
@@ -231,10 +234,12 @@ bool ContainerFilter::passes_one(const ContainerView& container, const std::stri
     if (filter == "is-task") {
         return any([](const std::string& each) { return each == "false" || each == "0"; });
     }
-    // No container has a check of its health, or another isolation.
-    return filter == "health"      ? any([](const std::string& each) { return each == "none"; })
-           : filter == "isolation" ? any([](const std::string& each) { return each == "default"; })
-                                   : false;
+    if (filter == "health") {
+        const std::optional<Health>& health = container.state.health;
+        return any([&](const std::string& each) { return each == (health ? health->word() : "none"); });
+    }
+    // No container has another isolation.
+    return filter == "isolation" && any([](const std::string& each) { return each == "default"; });
 }
 
 PruneFilter::PruneFilter(Filters filters, Clock::time_point now) : filters_{std::move(filters)} {

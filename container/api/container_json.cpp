@@ -108,21 +108,45 @@ json::object network_settings(const ContainerView& container) {
     return settings;
 }
 
+json::object health_of(const Health& health) {
+    json::array log;
+    for (const HealthResult& each : health.log) {
+        log.push_back({{"Start", time_text(each.start)},
+                       {"End", time_text(each.end)},
+                       {"ExitCode", each.exit_code},
+                       {"Output", each.output}});
+    }
+    return {{"Status", health.word()}, {"FailingStreak", health.failing_streak}, {"Log", std::move(log)}};
+}
+
 json::object state_json(const ContainerView& container) {
     using Stage = ContainerView::Stage;
     const RunState& state = container.state;
     const bool is_alive = container.is_running() || container.stage == Stage::restarting;
-    return {{"Status", container.stage_word()},
-            {"Running", is_alive},
-            {"Paused", container.stage == Stage::paused},
-            {"Restarting", container.stage == Stage::restarting},
-            {"OOMKilled", state.is_out_of_memory},
-            {"Dead", false},
-            {"Pid", container.is_running() ? state.supervisor : 0},
-            {"ExitCode", container.is_running() ? 0 : state.exit_status},
-            {"Error", state.error},
-            {"StartedAt", time_text(state.started)},
-            {"FinishedAt", time_text(state.finished)}};
+    json::object shown{{"Status", container.stage_word()},
+                       {"Running", is_alive},
+                       {"Paused", container.stage == Stage::paused},
+                       {"Restarting", container.stage == Stage::restarting},
+                       {"OOMKilled", state.is_out_of_memory},
+                       {"Dead", false},
+                       {"Pid", container.is_running() ? state.supervisor : 0},
+                       {"ExitCode", container.is_running() ? 0 : state.exit_status},
+                       {"Error", state.error},
+                       {"StartedAt", time_text(state.started)},
+                       {"FinishedAt", time_text(state.finished)}};
+    if (state.health) {
+        shown["Health"] = health_of(*state.health);
+    }
+    return shown;
+}
+
+/// As docker ps shows it; empty where nobody knows.
+std::string health_word(const RunState& state) {
+    if (!state.health) {
+        return "";
+    }
+    return state.health->status == Health::Status::starting ? " (health: starting)"
+                                                            : " (" + state.health->word() + ")";
 }
 
 /// As docker ps shows it: words with a space in quotation marks.
@@ -241,7 +265,7 @@ std::string status_text(const ContainerView& container, Clock::time_point now) {
         case Stage::created:
             return "Created";
         case Stage::running:
-            return "Up " + since(container.state.started);
+            return "Up " + since(container.state.started) + health_word(container.state);
         case Stage::paused:
             return "Up " + since(container.state.started) + " (Paused)";
         case Stage::restarting:

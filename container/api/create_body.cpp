@@ -16,6 +16,7 @@
 #include "container/api/network_body.h"
 #include "container/api/signal_names.h"
 #include "container/api/unsupported.h"
+#include "container/image/config_change.h"
 #include "container/image/json.h"
 #include "guest/agent/protocol.h"
 
@@ -102,6 +103,21 @@ void check_words(const std::vector<std::string>& command, const std::vector<std:
     }
 }
 
+/// In dockerd's words.
+void check_health(const HealthCheck& health) {
+    const auto check = [](const char* name, std::chrono::nanoseconds time) {
+        if (time != std::chrono::nanoseconds{0} && time < HealthProbe::kLeast) {
+            refuse(std::string{name} + " in Healthcheck cannot be less than 1ms");
+        }
+    };
+    check("Interval", health.interval);
+    check("Timeout", health.timeout);
+    if (health.retries < 0) {
+        refuse("Retries in Healthcheck cannot be negative");
+    }
+    check("StartPeriod", health.start_period);
+}
+
 /// The row of steps from a body to a specification. What a step shows of the container goes into `config` and
 /// `host`, beginning with what Docker has where nothing is said.
 class CreateBody {
@@ -126,6 +142,7 @@ class CreateBody {
         spec_.mounts = parse_mounts(read_, host_, image_.config.volumes, mounts_of_, config_.tmpfs);
         take_log();
         take_life();
+        take_health();
         show();
         check_size();
         return std::move(spec_);
@@ -151,6 +168,7 @@ class CreateBody {
     void take_sysctls();
     void take_log();
     void take_life();
+    void take_health();
     void show();
     void check_size() const;
 
@@ -166,6 +184,8 @@ class CreateBody {
     std::vector<std::string> command_;      //
     std::vector<std::string> environment_;  //
     std::vector<std::string> exposed_;      // "80/tcp"
+    std::vector<std::string> shell_;        //
+    std::optional<HealthCheck> health_;     //
     std::map<std::string, std::string> labels_;
 };
 
@@ -437,6 +457,30 @@ void CreateBody::take_life() {
     }
 }
 
+/// What the user says, and for what he does not say the image.
+void CreateBody::take_health() {
+    shell_ = read_.texts("Shell");
+    if (shell_.empty()) {
+        shell_ = image_.config.shell;
+    }
+    health_ = image_.config.health;
+    if (read_.has("Healthcheck")) {
+        const HealthCheck said = health_check_from(read_.object("Healthcheck"));
+        check_health(said);
+        const HealthCheck images = health_.value_or(HealthCheck{});
+        const auto merged = [](auto given, auto usual) { return given == decltype(given){} ? usual : given; };
+        health_ = {.test = merged(said.test, images.test),
+                   .interval = merged(said.interval, images.interval),
+                   .timeout = merged(said.timeout, images.timeout),
+                   .start_period = merged(said.start_period, images.start_period),
+                   .retries = merged(said.retries, images.retries)};
+    }
+    if (health_) {
+        check_words(health_->test, config_.environment);
+        spec_.run.health = HealthProbe::of(*health_, shell_);
+    }
+}
+
 /// What inspect shows: every member that Docker has.
 void CreateBody::show() {
     spec_.image = image_.id.text();
@@ -480,6 +524,12 @@ void CreateBody::show() {
     }
     if (const std::string mac = read_.text("MacAddress"); !mac.empty()) {
         config["MacAddress"] = mac;
+    }
+    if (health_) {
+        config["Healthcheck"] = health_json(*health_);
+    }
+    if (!shell_.empty()) {
+        config["Shell"] = array_of(shell_);
     }
 
     json::object& host = spec_.host_config = default_host_config();

@@ -1,6 +1,5 @@
 #include "container/api/engine.h"
 
-#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -265,10 +264,7 @@ void Engine::show_use(ApiCall& call) const {
     const auto now = std::chrono::system_clock::now();
     for (const ContainerView& container : all) {
         json::object shown = container::list_json(container, now);
-        struct stat disk {};
-        const bool is_there = stat(container.files.disk().c_str(), &disk) == 0;
-        constexpr int64_t kBlock = 512;
-        shown["SizeRw"] = is_there ? int64_t{disk.st_blocks} * kBlock : 0;
+        shown["SizeRw"] = tree_size(container.files.disk());
         containers.push_back(std::move(shown));
     }
     json::array volumes;

@@ -104,25 +104,11 @@ void refuse_given(const json::object& object, const Option (&options)[Count]) {
     }
 }
 
-/// Of a Healthcheck all is well that runs nothing.
-void refuse_health_check(const json::value& check) {
-    if (is_nothing(check)) {
-        return;
-    }
-    const json::value& test = check.is_object() ? member(check.get_object(), "Test") : check;
-    const bool runs_nothing =
-        is_nothing(test) || (test.is_array() && test.get_array().front() == json::value("NONE"));
-    if (!runs_nothing) {
-        throw ApiError{501, "a check of health (--health-cmd) is not supported"};
-    }
-}
-
 }  // namespace
 
 void refuse_unsupported(const json::object& body, const json::object& host_config) {
     refuse_given(body, kOfConfig);
     refuse_given(host_config, kOfHost);
-    refuse_health_check(member(body, "Healthcheck"));
     constexpr std::array<std::string_view, 2> kOwnIpc{"private", "shareable"};
     if (!is_one_of(member(host_config, "IpcMode"), kOwnIpc)) {
         refuse("the memory of another (--ipc)");

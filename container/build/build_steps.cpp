@@ -10,6 +10,7 @@
 #include "container/build/build.h"
 #include "container/build/copy.h"
 #include "container/build/layer_changes.h"
+#include "container/image/timestamp.h"
 #include "container/layer/merged_layers.h"
 
 namespace hull::container {
@@ -58,19 +59,7 @@ uint16_t port_of(std::string_view text, const std::string& whole) {
 
 /// As Go prints a HealthConfig with %q.
 std::string words_of(const HealthCheck& health) {
-    const auto duration = [](std::chrono::nanoseconds time) {
-        // Of Go's Duration.String() what people write: whole hours, minutes, seconds and parts of these.
-        const auto hours = std::chrono::duration_cast<std::chrono::hours>(time);
-        const auto minutes = std::chrono::duration_cast<std::chrono::minutes>(time - hours);
-        const double seconds = std::chrono::duration<double>(time - hours - minutes).count();
-        std::string number = std::to_string(seconds);
-        number.erase(number.find_last_not_of('0') + 1);
-        number.erase(number.find_last_not_of('.') + 1);
-        std::string text;
-        text += hours.count() > 0 ? std::to_string(hours.count()) + "h" : "";
-        text += !text.empty() || minutes.count() > 0 ? std::to_string(minutes.count()) + "m" : "";
-        return "\"" + text + number + "s\"";
-    };
+    const auto duration = [](std::chrono::nanoseconds time) { return "\"" + duration_text(time) + "\""; };
     const std::string retries = health.retries < ' '
                                     ? in_quotes(std::string(1, static_cast<char>(health.retries)))
                                     : "\"" + std::to_string(health.retries) + "\"";

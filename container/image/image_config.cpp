@@ -8,6 +8,17 @@
 
 namespace hull::container {
 
+HealthCheck health_check_from(const JsonObject& health) {
+    const auto duration = [&](const char* key) {
+        return std::chrono::nanoseconds{health.integer(key).value_or(0)};
+    };
+    return {.test = health.texts("Test"),
+            .interval = duration("Interval"),
+            .timeout = duration("Timeout"),
+            .start_period = duration("StartPeriod"),
+            .retries = health.integer("Retries").value_or(0)};
+}
+
 ImageConfig ImageConfig::parse(std::string_view text) {
     static const std::string tried = "cannot use the image's configuration";
     const boost::json::object whole = parse_json_object(text, tried);
@@ -37,15 +48,7 @@ ImageConfig ImageConfig::parse(std::string_view text) {
     result.shell = config.texts("Shell");
     result.triggers = config.texts("OnBuild");
     if (config.has("Healthcheck")) {
-        const JsonObject health = config.object("Healthcheck");
-        const auto duration = [&](const char* key) {
-            return std::chrono::nanoseconds{health.integer(key).value_or(0)};
-        };
-        result.health = {.test = health.texts("Test"),
-                         .interval = duration("Interval"),
-                         .timeout = duration("Timeout"),
-                         .start_period = duration("StartPeriod"),
-                         .retries = health.integer("Retries").value_or(0)};
+        result.health = health_check_from(config.object("Healthcheck"));
     }
 
     const JsonObject root = image.object("rootfs");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "container/image/digest.h"
+#include "container/image/json.h"
 
 namespace hull::container {
 
@@ -23,6 +24,9 @@ struct HealthCheck {
 
     bool operator==(const HealthCheck&) const = default;
 };
+
+/// Of Docker's Healthcheck. Throws Error (bad_file).
+HealthCheck health_check_from(const JsonObject& health);
 
 /// An image's configuration (OCI image-spec 1.1, config.md), as far as Hull needs it. Of the bytes themselves
 /// the store keeps every one.

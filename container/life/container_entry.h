@@ -30,6 +30,7 @@ struct Containers::Container {
     bool is_kept = false;      // whatever its spec says: it is about to be started again
     bool is_followed = false;  // a thread waits for its end, or for the time to start it again
     unsigned last_exec = 0;
+    std::string probe_id;  // of the command by which its health is probed just now; empty: there is none
     std::vector<PortBinding> ports;
     std::vector<Attachment> networks;     // by their names
     std::string names;                    // what its file of them says; empty: there is none

@@ -150,6 +150,9 @@ void Containers::note_death(Container& container) {
     state.exit_status = kKilled;
     state.finished = system_clock::now();
     state.error = state.error.empty() ? "its supervisor was killed" : state.error;
+    if (state.health) {
+        state.health->status = Health::Status::unhealthy;
+    }
     try {
         replace_file(container.files.state(), state.to_json());
     } catch (const Error& error) {

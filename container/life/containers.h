@@ -189,7 +189,8 @@ class Containers {
     void follow(const std::shared_ptr<Container>& container, std::optional<Channel> watch);
     void follow_to_the_end(const std::shared_ptr<Container>& container, std::optional<Channel> watch);
     bool follow_run(const std::shared_ptr<Container>& container, Channel& watch);
-    void take_exec_end(const std::shared_ptr<Container>& container, const boost::json::object& message);
+    void take_report(const std::shared_ptr<Container>& container, const boost::json::object& message);
+    void take_probe(const std::shared_ptr<Container>& container, const boost::json::object& message);
     void take_end(Container& container);
     static void tell_client(int socket, bool tty, const std::string& text);
 

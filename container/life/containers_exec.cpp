@@ -17,10 +17,10 @@ using Stage = ContainerView::Stage;
 namespace {
 
 /// As Docker's events say what is run, a space behind a program without arguments included.
-std::string words_of(const ExecConfig& config) {
-    std::string words = config.command.front() + " ";
-    for (size_t index = 1; index < config.command.size(); ++index) {
-        words += (index > 1 ? " " : "") + config.command[index];
+std::string words_of(const std::vector<std::string>& command) {
+    std::string words = command.front() + " ";
+    for (size_t index = 1; index < command.size(); ++index) {
+        words += (index > 1 ? " " : "") + command[index];
     }
     return words;
 }
@@ -112,7 +112,7 @@ std::string Containers::make_exec(const std::string& name, ExecConfig config) {
         exec->number = static_cast<int>(++container->last_exec);
         execs_[exec->id] = exec;
     }
-    tell(*container, "exec_create: " + words_of(exec->config), {{"execID", exec->id}});
+    tell(*container, "exec_create: " + words_of(exec->config.command), {{"execID", exec->id}});
     return exec->id;
 }
 
@@ -162,7 +162,7 @@ void Containers::start_exec(const std::string& id, std::optional<AttachedClient>
             throw ApiError{409, "Error: Exec command " + id + " is already running"};
         }
     }
-    tell(*exec->container, "exec_start: " + words_of(exec->config), {{"execID", id}});
+    tell(*exec->container, "exec_start: " + words_of(exec->config.command), {{"execID", id}});
     json::object question = client ? client_message("exec", *client) : json::object{{"do", "exec"}};
     question["number"] = exec->number;
     question["exec"] = exec->config.to_json();
@@ -183,9 +183,10 @@ void Containers::start_exec(const std::string& id, std::optional<AttachedClient>
     tell_client(client->socket.get(), exec->config.tty, told + "\r\n");
 }
 
-/// Where the message says that a further command has ended, and it is one of this daemon's.
-void Containers::take_exec_end(const std::shared_ptr<Container>& container, const json::object& message) {
+/// What a supervisor tells beside the state: of its further commands the end of those of this daemon's.
+void Containers::take_report(const std::shared_ptr<Container>& container, const json::object& message) {
     if (text_in(message, "is") != "exec-ended") {
+        take_probe(container, message);
         return;
     }
     const int64_t number = number_in(message, "number");
@@ -202,6 +203,33 @@ void Containers::take_exec_end(const std::shared_ptr<Container>& container, cons
     }
     if (!id.empty()) {
         tell(*container, "exec_die", {{"execID", id}, {"exitCode", std::to_string(status)}});
+    }
+}
+
+/// Docker tells of probes as of any command that somebody else runs.
+void Containers::take_probe(const std::shared_ptr<Container>& container, const json::object& message) {
+    const std::string what = text_in(message, "is");
+    const std::optional<HealthProbe>& probe = container->spec->run.health;
+    if (what == "probe-begun" && probe) {
+        const std::string id = make_id();
+        {
+            const std::lock_guard lock{mutex_};
+            container->probe_id = id;
+        }
+        tell(*container, "exec_create: " + words_of(probe->command), {{"execID", id}});
+        tell(*container, "exec_start: " + words_of(probe->command), {{"execID", id}});
+    } else if (what == "probe-ended") {
+        std::string id;
+        {
+            const std::lock_guard lock{mutex_};
+            id = std::exchange(container->probe_id, "");
+        }
+        if (!id.empty()) {
+            tell(*container, "exec_die",
+                 {{"execID", id}, {"exitCode", std::to_string(number_in(message, "status"))}});
+        }
+    } else if (what == "health") {
+        tell(*container, "health_status: " + text_in(message, "status"));
     }
 }
 

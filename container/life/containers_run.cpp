@@ -171,6 +171,9 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         container->stage = Stage::running;
         container->state.stage = RunState::Stage::running;
         container->state.started = system_clock::now();  // until it says so itself
+        if (spec.run.health) {
+            container->state.health.emplace();
+        }
         container->ports = std::move(ports);
         networks = container->networks;
     }
@@ -285,7 +288,7 @@ bool Containers::follow_run(const std::shared_ptr<Container>& container, Channel
         }
         const std::optional<RunState> state = state_in(message->what);
         if (!state) {
-            take_exec_end(container, message->what);
+            take_report(container, message->what);
             continue;
         }
         const std::lock_guard lock{mutex_};

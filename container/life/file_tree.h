@@ -11,8 +11,8 @@ namespace hull::container {
 /// something cannot be removed. Nobody else changes the tree meanwhile. Any thread.
 uint64_t remove_tree(const std::filesystem::path& folder);
 
-/// How many bytes a folder and what is in it take on the disk, as far as that can be read: what is deeper
-/// than a path can say is not counted. Any thread.
+/// How many bytes a folder with what is in it, or a file, takes on the disk, as far as that can be read: what
+/// is deeper than a path can say is not counted. Any thread.
 uint64_t tree_size(const std::filesystem::path& folder);
 
 }  // namespace hull::container

@@ -74,14 +74,19 @@ struct ContainerConfig {
     std::optional<uint32_t> pids;            ///< how many they may be
     bool has_network = true;
     std::vector<Endpoint> endpoints;  ///< by its interfaces; none: the user network, where it has one
-    /// One of its networks was made by a user: those who are in it are found by their names.
-    bool has_names = false;
     /// Lines of /etc/hosts. Where one begins with kHostGateway, that is the host's address as the container's
     /// network has it.
     std::vector<std::string> extra_hosts;
     static constexpr std::string_view kHostGateway = "host-gateway";
-    std::vector<std::string> name_servers;      ///< of resolv.conf; none: the network's own
-    std::vector<std::string> search_domains;    ///< likewise
+    /// One of its networks was made by a user, whose containers are found by their names, or the host's name
+    /// servers are out of its reach: whoever runs it answers its questions (NameService), at the address
+    /// kNames.
+    bool has_names = false;
+    static constexpr uint32_t kNames = 0x7f00'000b;
+    /// Of resolv.conf; none: the network's own. Where has_names is set those who are asked for what is not
+    /// answered here; none: the host's.
+    std::vector<std::string> name_servers;
+    std::vector<std::string> search_domains;    ///< of resolv.conf
     std::vector<std::string> resolver_options;  ///< likewise
     std::vector<std::string> sysctls;           ///< "net.ipv4.ip_forward=1"
     /// Nothing of the guest's kernel is hidden or unwritable; the capabilities stand above.

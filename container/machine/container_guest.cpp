@@ -61,13 +61,21 @@ std::string resolver_file(const ContainerConfig& config) {
         }
     };
     add_line("search", config.search_domains);
-    for (const std::string& server : config.name_servers) {
+    std::vector<std::string> servers = config.name_servers;
+    std::vector<std::string> options = config.resolver_options;
+    if (config.has_names) {
+        servers = {address_text(ContainerConfig::kNames)};
+        // As Docker: a name without a dot is a container's before it is one of the host's domain.
+        if (std::ranges::none_of(options, [](const auto& each) { return each.starts_with("ndots:"); })) {
+            options.emplace_back("ndots:0");
+        }
+    } else if (servers.empty()) {
+        servers = {user_network::kNameServerText};
+    }
+    for (const std::string& server : servers) {
         add_line("nameserver", {server});
     }
-    if (config.name_servers.empty()) {
-        add_line("nameserver", {user_network::kNameServerText});
-    }
-    add_line("options", config.resolver_options);
+    add_line("options", options);
     return text;
 }
 
@@ -145,6 +153,7 @@ std::string ContainerGuest::prepare() {
     mount_users();
     mount_sockets();
     set_up_network();
+    set_up_names();
     return too_large_;
 }
 
@@ -372,6 +381,20 @@ void ContainerGuest::set_up_network() {
         std::ranges::replace(path, '.', '/');
         write_to(kProc + ("/sys/" + path), setting.substr(sign + 1));
     }
+}
+
+/// Not at the port itself, which a container may have that resolves names, too.
+void ContainerGuest::set_up_names() {
+    if (!config_.has_names) {
+        return;
+    }
+    constexpr uint64_t kPort = 53;
+    names_ = kFirstSetUp + static_cast<uint32_t>(set_up_.size());
+    request(agent::kRelayPort, address_text(ContainerConfig::kNames), [&](agent::FrameWriter& frame) {
+        frame.add_number(agent::kIp, ContainerConfig::kNames);
+        frame.add_number(agent::kPortNumber, kPort);
+        frame.add_text(agent::kGroup, kGroup);
+    });
 }
 
 bool ContainerGuest::run_command(const AgentClient::Fill& terminal) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,9 @@ class ContainerGuest {
     /// Where the agent's relayed connection is of one of the container's sockets, that one; else null.
     [[nodiscard]] const SharedSocket* socket_of(uint32_t number) const;
 
+    /// Whether the agent's connection is of those who ask for names (ContainerConfig::has_names).
+    [[nodiscard]] bool is_of_names(uint32_t number) const { return names_ && number == *names_; }
+
     /// Runs the container's command. `terminal` adds the size of its terminal, where it has one. False where
     /// its words and variables are more than a request may have (agent::kMostRequest); nothing is sent then.
     bool run_command(const AgentClient::Fill& terminal);
@@ -67,6 +71,7 @@ class ContainerGuest {
     void write_files();
     void mount_users();
     void set_up_network();
+    void set_up_names();
 
     void mount(const std::string& kind, const std::string& source, const std::string& path, uint64_t flags,
                const std::string& options, const char* root = nullptr);
@@ -91,6 +96,7 @@ class ContainerGuest {
     bool has_base_ = false;            // the layers are mounted alone, too
     std::vector<std::string> set_up_;  // what requests of their numbers are for
     std::vector<uint32_t> sockets_;    // the numbers of those that have the agent listen
+    std::optional<uint32_t> names_;    // likewise
 };
 
 }  // namespace hull::container

@@ -8,26 +8,9 @@
 
 #include "base/error.h"
 #include "base/small_file.h"
+#include "container/network/socket_address.h"
 
 namespace hull::container {
-
-namespace {
-
-bool is_reachable(const std::string& server) {
-    in_addr address{};
-    return inet_pton(AF_INET, server.c_str(), &address) == 1 &&
-           ntohl(address.s_addr) >> IN_CLASSA_NSHIFT != IN_LOOPBACKNET;
-}
-
-Resolver read_resolver(const char* path) {
-    try {
-        return parse_resolver(file_text(path));
-    } catch (const Error&) {
-        return {};  // there is none
-    }
-}
-
-}  // namespace
 
 Resolver parse_resolver(const std::string& text) {
     Resolver found;
@@ -37,7 +20,7 @@ Resolver parse_resolver(const std::string& text) {
         std::string keyword;
         words >> keyword;
         const std::vector<std::string> values{std::istream_iterator<std::string>{words}, {}};
-        if (keyword == "nameserver" && !values.empty() && is_reachable(values.front())) {
+        if (keyword == "nameserver" && !values.empty() && SocketAddress::parse(values.front(), 0)) {
             found.servers.push_back(values.front());
         } else if (keyword == "search" || keyword == "domain") {
             found.search = values;  // the last one counts
@@ -49,14 +32,22 @@ Resolver parse_resolver(const std::string& text) {
 }
 
 Resolver host_resolver() {
-    Resolver found = read_resolver("/etc/resolv.conf");
-    if (found.servers.empty()) {
-        found.servers = read_resolver("/run/systemd/resolve/resolv.conf").servers;
+    Resolver found;
+    try {
+        found = parse_resolver(file_text("/etc/resolv.conf"));
+    } catch (const Error&) {
+        // There is none.
     }
     if (found.servers.empty()) {
         found.servers = {"8.8.8.8", "8.8.4.4"};
     }
     return found;
+}
+
+bool is_for_bridges(const std::string& server) {
+    in_addr address{};
+    return inet_pton(AF_INET, server.c_str(), &address) == 1 &&
+           ntohl(address.s_addr) >> IN_CLASSA_NSHIFT != IN_LOOPBACKNET;
 }
 
 }  // namespace hull::container

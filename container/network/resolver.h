@@ -1,4 +1,4 @@
-// Who resolves names for a container on a bridge.
+// Who resolves names for the host, and so for its containers.
 #pragma once
 
 #include <string>
@@ -13,11 +13,14 @@ struct Resolver {
     std::vector<std::string> options;
 };
 
-/// Without servers at loopback, which is another one in the guest, and those of IPv6, which it has no way to.
+/// The servers are those that are given as addresses.
 Resolver parse_resolver(const std::string& text);
 
-/// The host's, without those; where it has no others, those that systemd-resolved asks; and where there are
-/// none, 8.8.8.8 and 8.8.4.4, as Docker does.
+/// The host's as it is now; where it names no server, 8.8.8.8 and 8.8.4.4, as Docker does.
 Resolver host_resolver();
+
+/// Whether a guest on a bridge can ask this server itself: one at the host's loopback is another one there,
+/// and it has no way to one of IPv6.
+bool is_for_bridges(const std::string& server);
 
 }  // namespace hull::container

@@ -19,6 +19,9 @@
 //   state-of-exec               {"is": "exec", "running": BOOL, "status": N}, of "number"; who watches is
 //                               told of each that ends after it had run: {"is": "exec-ended", "number": N,
 //                               "status": N}
+//                               who watches is told of probes of its health, too: {"is": "probe-begun"},
+//                               {"is": "probe-ended", "status": N}, and {"is": "health", "status": TEXT}
+//                               where the container's health is another now, behind the state that says so
 //   signal                      "value", to the command, or to the command "number" where that is there
 //   resize                      "rows", "columns", of the command, or of the command "number"
 //   freeze                      all processes of the container ("on": true), or lets them run again

@@ -116,8 +116,8 @@ json::object to_json(const ContainerConfig& config) {
                      {"shm_size", wide(config.shm_size)},
                      {"has_network", config.has_network},
                      {"endpoints", std::move(endpoints)},
-                     {"has_names", config.has_names},
                      {"extra_hosts", array_of(config.extra_hosts)},
+                     {"has_names", config.has_names},
                      {"name_servers", array_of(config.name_servers)},
                      {"search_domains", array_of(config.search_domains)},
                      {"resolver_options", array_of(config.resolver_options)},
@@ -159,8 +159,8 @@ ContainerConfig config_from(const JsonObject& object) {
                            .pids = std::nullopt,
                            .has_network = object.flag("has_network"),
                            .endpoints = {},
-                           .has_names = object.flag("has_names"),
                            .extra_hosts = object.texts("extra_hosts"),
+                           .has_names = object.flag("has_names"),
                            .name_servers = object.texts("name_servers"),
                            .search_domains = object.texts("search_domains"),
                            .resolver_options = object.texts("resolver_options"),
@@ -250,14 +250,18 @@ std::chrono::system_clock::time_point time_from(const JsonObject& object, std::s
 }  // namespace
 
 json::object RunFile::to_json() const {
-    return {{"config", container::to_json(config)},
-            {"machine", container::to_json(machine)},
-            {"log", json::object{{"is_kept", log.is_kept},
-                                 {"most_bytes", wide(log.most_bytes)},
-                                 {"most_files", log.most_files}}},
-            {"input_ends_with_client", input_ends_with_client},
-            {"is_thrown_away", is_thrown_away},
-            {"is_quiet", is_quiet}};
+    json::object all{{"config", container::to_json(config)},
+                     {"machine", container::to_json(machine)},
+                     {"log", json::object{{"is_kept", log.is_kept},
+                                          {"most_bytes", wide(log.most_bytes)},
+                                          {"most_files", log.most_files}}},
+                     {"input_ends_with_client", input_ends_with_client},
+                     {"is_thrown_away", is_thrown_away},
+                     {"is_quiet", is_quiet}};
+    if (health) {
+        all["health"] = health->to_json();
+    }
+    return all;
 }
 
 RunFile RunFile::from_json(const json::object& object, const std::string& tried) {
@@ -270,7 +274,11 @@ RunFile RunFile::from_json(const json::object& object, const std::string& tried)
                          .most_files = small_number(log, "most_files")},
                  .input_ends_with_client = given.flag("input_ends_with_client"),
                  .is_thrown_away = given.flag("is_thrown_away"),
-                 .is_quiet = given.flag("is_quiet")};
+                 .is_quiet = given.flag("is_quiet"),
+                 .health = std::nullopt};
+    if (given.has("health")) {
+        file.health = HealthProbe::from_json(given.object("health"));
+    }
     if (file.log.most_files == 0) {
         log.refuse("a log has no files");
     }
@@ -287,14 +295,18 @@ RunFile RunFile::read(const ContainerFiles& files) {
 }
 
 json::object RunState::to_object() const {
-    return {{"stage", kStages.at(static_cast<size_t>(stage))},
-            {"is_paused", is_paused},
-            {"supervisor", supervisor},
-            {"started", nanoseconds(started)},
-            {"finished", nanoseconds(finished)},
-            {"exit_status", exit_status},
-            {"is_out_of_memory", is_out_of_memory},
-            {"error", error}};
+    json::object all{{"stage", kStages.at(static_cast<size_t>(stage))},
+                     {"is_paused", is_paused},
+                     {"supervisor", supervisor},
+                     {"started", nanoseconds(started)},
+                     {"finished", nanoseconds(finished)},
+                     {"exit_status", exit_status},
+                     {"is_out_of_memory", is_out_of_memory},
+                     {"error", error}};
+    if (health) {
+        all["health"] = health->to_json();
+    }
+    return all;
 }
 
 std::string RunState::to_json() const {
@@ -322,14 +334,19 @@ RunState RunState::from_object(const json::object& object) {
     if (supervisor > INT32_MAX || exit_status > kMost) {
         given.refuse("a number is too large");
     }
-    return {.stage = static_cast<Stage>(number),
-            .is_paused = given.flag("is_paused"),
-            .supervisor = static_cast<int>(supervisor),
-            .started = time_from(given, "started"),
-            .finished = time_from(given, "finished"),
-            .exit_status = static_cast<int>(exit_status),
-            .is_out_of_memory = given.flag("is_out_of_memory"),
-            .error = given.text("error")};
+    RunState state{.stage = static_cast<Stage>(number),
+                   .is_paused = given.flag("is_paused"),
+                   .supervisor = static_cast<int>(supervisor),
+                   .started = time_from(given, "started"),
+                   .finished = time_from(given, "finished"),
+                   .exit_status = static_cast<int>(exit_status),
+                   .is_out_of_memory = given.flag("is_out_of_memory"),
+                   .error = given.text("error"),
+                   .health = std::nullopt};
+    if (given.has("health")) {
+        state.health = Health::from_json(given.object("health"));
+    }
+    return state;
 }
 
 std::string time_text(std::chrono::system_clock::time_point time) {

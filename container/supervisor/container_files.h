@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "container/machine/container_config.h"
 #include "container/machine/container_machine.h"
+#include "container/supervisor/health.h"
 
 namespace hull::container {
 
@@ -26,7 +28,8 @@ struct ContainerFiles {
     [[nodiscard]] std::filesystem::path state() const { return folder / "state.json"; }
     [[nodiscard]] std::filesystem::path disk() const { return folder / "disk.ext4"; }
     [[nodiscard]] std::filesystem::path log() const { return folder / "json.log"; }
-    /// Who is found by name from there (Containers), where it is in a network that was made by a user.
+    /// Who is found by name from there (NameTable), where it is in a network that was made by a user; the
+    /// daemon's, at any time, by renaming.
     [[nodiscard]] std::filesystem::path names() const { return folder / "names"; }
     [[nodiscard]] std::filesystem::path socket() const { return folder / "supervisor"; }
 };
@@ -46,6 +49,7 @@ struct RunFile {
     bool input_ends_with_client = false;  ///< Docker's StdinOnce: the first client's end is the input's end
     bool is_thrown_away = false;          ///< nobody will look at its disk: it need not be synced
     bool is_quiet = false;                ///< nothing is run: somebody wants to look into the container
+    std::optional<HealthProbe> health;    ///< none: nobody probes it
 
     /// Throws Error (no_resources).
     void write(const ContainerFiles& files) const;
@@ -72,6 +76,7 @@ struct RunState {
     int exit_status = 0;                               ///< as ContainerSession::run() has it
     bool is_out_of_memory = false;                     ///< the guest's kernel killed one for its memory
     std::string error;                                 ///< why it could not run; empty: it could
+    std::optional<Health> health;                      ///< where it is probed
 
     /// One object; from_json and from_object throw Error (bad_file) where it is none of these.
     [[nodiscard]] std::string to_json() const;

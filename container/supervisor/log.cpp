@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "container/image/json.h"
 #include "container/image/timestamp.h"
 
@@ -31,28 +32,6 @@ bool is_continuation(char byte) {
     return (static_cast<unsigned char>(byte) & 0xc0) == 0x80;
 }
 
-/// How many bytes the first character of `text` has; 0 where it is no UTF-8 (RFC 3629).
-size_t character_size(std::string_view text) {
-    const auto byte = [&](size_t index) { return static_cast<unsigned char>(text[index]); };
-    const unsigned char first = byte(0);
-    if (first < 0x80) {
-        return 1;
-    }
-    const size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || text.size() < size) {
-        return 0;
-    }
-    // Not longer than it need be, no surrogate, and not above the last character.
-    const unsigned char lowest = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    const unsigned char highest = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (byte(1) < lowest || byte(1) > highest) {
-        return 0;
-    }
-    return std::all_of(text.begin() + 1, text.begin() + static_cast<std::ptrdiff_t>(size), is_continuation)
-               ? size
-               : 0;
-}
-
 bool is_plain(char byte) {
     return byte >= ' ' && byte <= '~' && byte != '"' && byte != '\\';
 }
@@ -68,7 +47,7 @@ void append_quoted(std::string& to, std::string_view text) {
         if (text.empty()) {
             break;
         }
-        const size_t size = character_size(text);
+        const size_t size = utf8_character_size(text);
         const char first = text.front();
         if (size == 0) {
             to += "\\ufffd";

@@ -36,11 +36,6 @@ constexpr size_t kMostQuestions = 1024;
 constexpr size_t kMostWords = 4096;
 constexpr size_t kMostRelayed = 64;  // connections with sockets of the host's at once
 
-// The agent's numbers: the command has 1, what is run beside it the daemon's number and one more, and the
-// questions those from here on, below the guest's preparation.
-constexpr uint32_t kFirstQuestion = 0x4000'0000;
-constexpr uint32_t kMostExecNumber = kFirstQuestion - 2;
-
 std::string last_line(const std::string& text) {
     const size_t end = text.find_last_not_of('\n');
     if (end == std::string::npos) {
@@ -117,15 +112,22 @@ std::string printable_lines(std::string text) {
     return text;
 }
 
-/// What its user has not said of name servers is the host's.
+/// What its user has not said of name servers is the host's. Those that it cannot ask itself are asked for
+/// it.
 void add_host_resolver(ContainerConfig& config) {
     Resolver resolver = host_resolver();
+    std::erase_if(resolver.servers, [](const std::string& each) { return !is_for_bridges(each); });
+    if (config.name_servers.empty() && resolver.servers.empty()) {
+        config.has_names = true;
+    }
     const auto fill = [](std::vector<std::string>& list, std::vector<std::string>& with) {
         if (list.empty()) {
             list = std::move(with);
         }
     };
-    fill(config.name_servers, resolver.servers);
+    if (!config.has_names) {
+        fill(config.name_servers, resolver.servers);
+    }
     fill(config.search_domains, resolver.search);
     fill(config.resolver_options, resolver.options);
 }
@@ -162,6 +164,7 @@ void Supervisor::run() {
     } catch (const Error& error) {
         fail(error.what());
     }
+    end_health();
     loop_.forget(signals_.get());
     if (log_) {
         log_->flush();
@@ -198,6 +201,9 @@ void Supervisor::boot() {
                                       .input_ends_with_client = run_.input_ends_with_client,
                                       .log = &*log_},
             [this] { finish_if_all_came(); });
+        if (run_.health) {
+            state_.health.emplace();
+        }
     }
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
@@ -241,6 +247,9 @@ void Supervisor::boot() {
             .connected = [this](agent::Type kind, uint32_t number,
                                 UniqueFd fd) { take_connection(kind, number, std::move(fd)); },
             .lost = [this](const std::string& why) { fail(why); }});
+    if (run_.config.has_names && !run_.is_quiet) {
+        names_.emplace(loop_, files_.names(), run_.config.name_servers);
+    }
     guest_.emplace(run_.config, run_.machine.layers.size(), *client_);
     watched_.emplace(loop_, std::move(machine_->console), machine_->boot.pidfd(),
                      [this] { take_machines_end(); });
@@ -294,6 +303,7 @@ void Supervisor::take_started(uint32_t number) {
         state_.stage = RunState::Stage::running;
         state_.started = std::chrono::system_clock::now();
         tell_state();
+        begin_health();
         for (const Asker& asker : std::exchange(starters_, {})) {
             answer(asker, {{"is", "done"}});
         }
@@ -316,6 +326,10 @@ void Supervisor::take_failure(uint32_t number, int error, const std::string& wha
                status);
         end_exec(number, status);
         exec->second.command->release_clients();  // the daemon tells them why
+    } else if (health_ && health_->is_running(number)) {
+        health_->take_failure("OCI runtime exec failed: exec failed: unable to start container process: " +
+                              why_not_run(run_.health->command.front(), run_.config.user, error, what) +
+                              ": unknown");
     } else if (questions_.contains(number)) {
         take_contents(number, nullptr);
     } else if (const std::string why = guest_->what_failed(number, error, what); !why.empty()) {
@@ -327,6 +341,7 @@ void Supervisor::take_end(uint32_t number, CommandEnd end) {
     if (number == ContainerGuest::kCommand && is_command_asked_ && !has_command_ended_) {
         has_command_ended_ = true;
         state_.exit_status = end.status();
+        end_health();
         find_out_of_memory();
         // A guest, or a client that takes nothing, does not keep the container for ever.
         loop_.set_deadline(kPatience, [this] {
@@ -339,6 +354,9 @@ void Supervisor::take_end(uint32_t number, CommandEnd end) {
         if (exec->second.command->have_outputs_ended()) {
             exec->second.command->end_clients();
         }
+    } else if (health_ && health_->is_running(number)) {
+        tell_watchers({{"is", "probe-ended"}, {"status", end.status()}});
+        health_->take_end(end.status());
     }
 }
 
@@ -391,10 +409,18 @@ void Supervisor::take_connection(agent::Type kind, uint32_t number, UniqueFd con
     } else if (const SharedSocket* const socket = guest_->socket_of(number);
                kind == agent::kRelayed && socket != nullptr) {
         relay(socket->source, std::move(connection));
+    } else if (names_ && guest_->is_of_names(number)) {
+        if (kind == agent::kDatagrams) {
+            names_->take_datagrams(std::move(connection));
+        } else if (kind == agent::kRelayed) {
+            names_->take_stream(std::move(connection));
+        }
     } else if (number == ContainerGuest::kCommand && command_) {
         command_->take(kind, connection);
     } else if (const auto exec = execs_.find(number); exec != execs_.end()) {
         exec->second.command->take(kind, connection);
+    } else if (health_ && health_->is_running(number)) {
+        health_->take(kind, std::move(connection));
     }
 }
 
@@ -774,6 +800,7 @@ void Supervisor::freeze(const Asker& asker, bool is_on) {
             return;
         }
         state_.is_paused = is_on;
+        hold_health(is_on);
         tell_state();
         answer(asker, {{"is", "done"}});
     });

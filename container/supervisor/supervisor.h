@@ -19,10 +19,12 @@
 #include "container/machine/container_guest.h"
 #include "container/machine/container_machine.h"
 #include "container/network/container_link.h"
+#include "container/network/name_service.h"
 #include "container/network/port_relay.h"
 #include "container/supervisor/channel.h"
 #include "container/supervisor/container_files.h"
 #include "container/supervisor/guest_process.h"
+#include "container/supervisor/health_monitor.h"
 #include "container/supervisor/log.h"
 #include "container/supervisor/supervised_command.h"
 #include "vmm/agent/agent_client.h"
@@ -107,6 +109,13 @@ class Supervisor {
     void refuse_transfers();
     void rest();
 
+    // Its health (supervisor_health.cpp).
+    void begin_health();
+    std::string run_probe(uint32_t number);
+    void take_health(HealthResult result);
+    void end_health();
+    void hold_health(bool is_held);
+
     // How it ends.
     void finish(int status);
     void fail(const std::string& why);
@@ -133,6 +142,14 @@ class Supervisor {
     void tell_processes(const Asker& asker);
     void tell_next_process(const std::shared_ptr<Processes>& list);
     void end_exec(uint32_t number, int status);
+
+    // The agent's numbers: the command has 1, what is run beside it the daemon's number and one more, then
+    // come probes of its health, one after the other, and the questions have those from there on, below the
+    // guest's preparation.
+    static constexpr uint32_t kFirstQuestion = 0x4000'0000;
+    static constexpr uint32_t kProbes = 0x1000;
+    static constexpr uint32_t kFirstProbe = kFirstQuestion - kProbes;
+    static constexpr uint32_t kMostExecNumber = kFirstProbe - 2;
 
     ContainerFiles files_;
     UniqueFd listener_;
@@ -163,6 +180,7 @@ class Supervisor {
     bool has_machine_ended_ = false;
 
     RelayedStreams relayed_;  // to sockets of the host's
+    std::optional<NameService> names_;
 
     UniqueFd words_from_;  // what the machine's process says when it fails
     UniqueFd words_to_;
@@ -173,6 +191,7 @@ class Supervisor {
     std::optional<StartedMachine> machine_;
     std::optional<AgentClient> client_;
     std::optional<ContainerGuest> guest_;
+    std::optional<HealthMonitor> health_;  // while the command runs
     std::optional<WatchedMachine> watched_;
 };
 

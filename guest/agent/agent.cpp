@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "guest/agent/contents.h"
+#include "guest/agent/redirect.h"
 #include "guest/agent/requests.h"
 #include "guest/agent/tree.h"
 
@@ -35,12 +36,19 @@ bool send_all(int fd, const uint8_t* bytes, size_t size) {
     return true;
 }
 
-bool bind_at_address(int listener, const Request& request) {
+bool bind_at_address(int listener, uint64_t address, uint16_t port) {
     sockaddr_in where{};
     where.sin_family = AF_INET;
-    where.sin_addr.s_addr = htonl(static_cast<uint32_t>(request.address));
-    where.sin_port = htons(static_cast<uint16_t>(request.port));
+    where.sin_addr.s_addr = htonl(static_cast<uint32_t>(address));
+    where.sin_port = htons(port);
     return bind(listener, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0;
+}
+
+uint16_t port_of(int bound) {
+    sockaddr_in where{};
+    socklen_t size = sizeof where;
+    getsockname(bound, reinterpret_cast<sockaddr*>(&where), &size);
+    return ntohs(where.sin_port);
 }
 
 bool bind_at_path(int listener, const Request& request) {
@@ -91,12 +99,15 @@ void Agent::wait() {
     for (size_t index = 0; index < relays; ++index) {
         entries_[2 + index] = {relays_[index].listener, POLLIN, 0};
     }
-    pollfd* const pumped = entries_ + 2 + relays;
+    pollfd* const carried = entries_ + 2 + relays;
+    datagrams_.wants(carried);
+    pollfd* const pumped = carried + Datagrams::kEntries;
     const size_t count = pumps_.wants(pumped);
-    if (poll(entries_, 2 + relays + count, -1) < 0) {
+    if (poll(entries_, 2 + relays + Datagrams::kEntries + count, -1) < 0) {
         entries_[0].revents = entries_[1].revents = 0;
         return;
     }
+    datagrams_.serve(carried);
     pumps_.serve(pumped, count);
     for (size_t index = 0; index < relays; ++index) {
         if (entries_[2 + index].revents != 0) {
@@ -154,6 +165,9 @@ bool Agent::take(const Frame& frame) {
         case kRelay:
         case kRelaySocket:
             relay(frame.number, request);
+            break;
+        case kRelayPort:
+            relay_port(frame.number, request);
             break;
         default:
             if (const Failure failure = perform(frame.type, request); failure.error != 0) {
@@ -325,13 +339,41 @@ void Agent::relay(uint32_t number, const Request& request) {
     constexpr int kBacklog = 128;
     const bool is_file = request.path != nullptr;
     const int listener = socket(is_file ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0 || !(is_file ? bind_at_path(listener, request) : bind_at_address(listener, request)) ||
+    if (listener < 0 ||
+        !(is_file ? bind_at_path(listener, request)
+                  : bind_at_address(listener, request.address, static_cast<uint16_t>(request.port))) ||
         listen(listener, kBacklog) != 0) {
         report_failure(number, {errno, "to listen for connections"});
         close(listener);
         return;
     }
     relays_[relay_count_++] = {number, listener};
+}
+
+void Agent::relay_port(uint32_t number, const Request& request) {
+    constexpr int kBacklog = 128;
+    const auto wanted = static_cast<uint16_t>(request.port);
+    const bool is_elsewhere = request.group != nullptr;
+    const int sockets = SOCK_CLOEXEC | SOCK_NONBLOCK;
+    const int datagrams = socket(AF_INET, SOCK_DGRAM | sockets, 0);
+    const int listener = socket(AF_INET, SOCK_STREAM | sockets, 0);
+    // One port for both: that which is free for the first is so for the second, this early.
+    const bool is_there =
+        bind_at_address(datagrams, request.address, is_elsewhere ? 0 : wanted) &&
+        bind_at_address(listener, request.address, port_of(datagrams)) && listen(listener, kBacklog) == 0 &&
+        (!is_elsewhere ||
+         redirect(request.group, static_cast<uint32_t>(request.address), wanted, port_of(datagrams)));
+    const int error = errno;
+    const bool has_room = relay_count_ < kMostRelays && !datagrams_.has_begun();
+    const int stream = is_there && has_room ? open_stream(kDatagrams, number) : -1;
+    if (stream < 0) {
+        report_failure(number, {!is_there ? error : !has_room ? EAGAIN : errno, "to listen at a port"});
+        close(datagrams);
+        close(listener);
+        return;
+    }
+    relays_[relay_count_++] = {number, listener};
+    datagrams_.begin(datagrams, stream);
 }
 
 void Agent::take_relayed(const Relay& relay) {

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "guest/agent/command.h"
+#include "guest/agent/datagrams.h"
 #include "guest/agent/protocol.h"
 #include "guest/agent/pump.h"
 #include "guest/agent/requests.h"
@@ -48,6 +49,7 @@ class Agent {
     void transfer(uint32_t type, uint32_t number, const Request& request);
     void read_file(uint32_t number, const char* path);
     void relay(uint32_t number, const Request& request);
+    void relay_port(uint32_t number, const Request& request);
     void take_relayed(const Relay& relay);
     bool connect_streams(uint32_t number, const CommandStreams& streams);
     int open_stream(Type type, uint32_t number);
@@ -67,7 +69,8 @@ class Agent {
     RunWords words_;
     RunRequest request_;
     Pumps pumps_;
-    pollfd entries_[2 + kMostRelays + 2 * Pumps::kMost];
+    Datagrams datagrams_;
+    pollfd entries_[2 + kMostRelays + Datagrams::kEntries + 2 * Pumps::kMost];
     uint8_t room_[kHeaderSize + kMostRequest];
     FrameReader reader_{room_, sizeof room_};
     uint8_t report_[kHeaderSize + 8 + kMostRead];

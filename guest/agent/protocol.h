@@ -23,11 +23,13 @@
 namespace hull::agent {
 
 constexpr uint32_t kPort = 1024;  ///< of the host's, that the agent connects to
-constexpr uint64_t kVersion = 5;  ///< of this protocol
+constexpr uint64_t kVersion = 6;  ///< of this protocol
 constexpr uint32_t kHeaderSize = 12;
 constexpr uint32_t kMostRequest = 256 << 10;     ///< the most bytes of payload that the host sends in a frame
 constexpr uint32_t kMostReport = 64 << 10;       ///< and that the agent sends
 constexpr uint32_t kMostRead = 16 << 10;         ///< bytes of a file that `read` tells
+constexpr uint32_t kMostDatagram = 4096;         ///< bytes of what a kDatagrams carries
+constexpr uint32_t kDatagramHeader = 8;          ///< bytes before each of those
 constexpr uint32_t kEveryCommand = 0xffff'ffff;  ///< the number of `signal` for all processes but the agent
 /// The text of kFailed where a command was made ready and its program could not be started.
 constexpr const char* kToRunIt = "to run it";
@@ -59,11 +61,14 @@ enum Type : uint32_t {
     kRelaySocket = 15,  ///< listen at a unix socket, which is made, as kRelay does: path, mode
     // The next four have their answer, an error too, on a connection of its own (kTransfer). With a root,
     // whatever links the path leads over begin there.
-    kLook = 16,     ///< tell of a file: path, root
-    kPack = 17,     ///< send a file, or a folder and what is below it: path, root, flags
-    kUnpack = 18,   ///< put what the host sends into a folder: path, root, flags, user
-    kCompare = 19,  ///< tell what is in a folder, the upper one of an overlay, and not so in another: path,
-                    ///< source
+    kLook = 16,       ///< tell of a file: path, root
+    kPack = 17,       ///< send a file, or a folder and what is below it: path, root, flags
+    kUnpack = 18,     ///< put what the host sends into a folder: path, root, flags, user
+    kCompare = 19,    ///< tell what is in a folder, the upper one of an overlay, and not so in another: path,
+                      ///< source
+    kRelayPort = 21,  ///< listen at a port of an address for connections (kRelayed) and for datagrams
+                      ///< (kDatagrams, at once), and carry both; once. With a group: at another port, to
+                      ///< which that one leads who is in there: address, port, group
 
     // From the agent, on the control connection.
     kHello = 64,     ///< the first frame: version
@@ -73,13 +78,17 @@ enum Type : uint32_t {
     kContents = 68,  ///< what the file of request `number` (kRead) has in it: content
 
     // From the agent, as the first frame of a further connection, with no payload.
-    kInput = 80,     ///< command `number`'s standard input, from the host
-    kOutput = 81,    ///< its standard output, to the host
-    kErrors = 82,    ///< its standard error
-    kTerminal = 83,  ///< its terminal, both ways, instead of the three above
-    kTree = 84,      ///< the answer to request `number` (kSendTree): kEntry, kData and kEnd follow
-    kRelayed = 85,   ///< somebody came to where request `number` (kRelay, kRelaySocket) has the agent listen
-    kTransfer = 86,  ///< the answer to request `number` (kLook to kCompare)
+    kInput = 80,      ///< command `number`'s standard input, from the host
+    kOutput = 81,     ///< its standard output, to the host
+    kErrors = 82,     ///< its standard error
+    kTerminal = 83,   ///< its terminal, both ways, instead of the three above
+    kTree = 84,       ///< the answer to request `number` (kSendTree): kEntry, kData and kEnd follow
+    kRelayed = 85,    ///< somebody came to where request `number` (kRelay, kRelaySocket, kRelayPort) has the
+                      ///< agent listen
+    kTransfer = 86,   ///< the answer to request `number` (kLook to kCompare)
+    kDatagrams = 87,  ///< what comes to the port of request `number` (kRelayPort), and answers to that: each
+                      ///< behind its length (two bytes, the higher first, up to kMostDatagram), and whose it
+                      ///< is in the guest: address (four) and port (two)
 
     // From the agent, behind kTree. A folder comes before what is in it.
     kEntry = 96,  ///< a file, folder or symbolic link: path (relative, without "." or ".."), mode, target

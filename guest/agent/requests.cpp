@@ -40,6 +40,7 @@ constexpr Form kForms[] = {
     {kResize, bit(kRows) | bit(kColumns), 0},
     {kSendTree, bit(kPath), 0},
     {kRelay, bit(kIp) | bit(kPortNumber), 0},
+    {kRelayPort, bit(kIp) | bit(kPortNumber), bit(kGroup)},
     {kNode, bit(kPath) | bit(kMode) | bit(kDevice), bit(kRoot)},
     {kLink, bit(kPath) | bit(kTarget), bit(kRoot)},
     {kRead, bit(kPath), 0},
@@ -195,6 +196,8 @@ bool Request::take(const Field& field) {
             return take_text(field, root);
         case kUser:
             return take_text(field, user);
+        case kGroup:
+            return take_text(field, group);
         case kContent:
             content = field;
             return true;

@@ -17,8 +17,9 @@ struct Request {
     const char* kind = nullptr;
     const char* options = nullptr;
     const char* target = nullptr;
-    const char* root = nullptr;  ///< null: the agent's own
-    const char* user = nullptr;  ///< null: nobody is named
+    const char* root = nullptr;   ///< null: the agent's own
+    const char* user = nullptr;   ///< null: nobody is named
+    const char* group = nullptr;  ///< null: none is
     Field content;
     bool has_mode = false;
     uint64_t mode = 0;    ///< up to 07777, of a node with its type

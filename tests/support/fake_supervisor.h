@@ -76,6 +76,19 @@ class FakeSupervisor {
         const std::lock_guard lock{mutex_};
         return std::exchange(clients_, {});
     }
+    /// A probe of its health has told that.
+    void probe(container::Health::Status health, int status) {
+        const std::lock_guard lock{mutex_};
+        state_.health.emplace().status = health;
+        for (container::Channel& watcher : watchers_) {
+            watcher.send({{"is", "probe-begun"}});
+            watcher.send({{"is", "probe-ended"}, {"status", status}});
+        }
+        tell_state();
+        for (container::Channel& watcher : watchers_) {
+            watcher.send({{"is", "health"}, {"status", state_.health->word()}});
+        }
+    }
     void end_exec(int number, int status) {
         const std::lock_guard lock{mutex_};
         execs_[number] = status;

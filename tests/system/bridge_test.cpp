@@ -6,12 +6,19 @@
 #include <sched.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "base/small_file.h"
+#include "container/network/dns_message.h"
 #include "container/network/socket_address.h"
 #include "tests/support/docker.h"
 
@@ -354,6 +361,94 @@ TEST_F(Bridge, GetsThroughWhatDockerDrops) {
     EXPECT_EQ(chain(), before);
     run_command("nft delete table ip filter");
     start_daemon();
+}
+
+/// A name server at the host's loopback, who knows one name.
+class LoopbackServer {
+  public:
+    LoopbackServer() {
+        const sockaddr_in address = at("127.0.0.53", 53);
+        EXPECT_EQ(bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+        thread_ = std::thread{[this] { serve(); }};
+    }
+    LoopbackServer(const LoopbackServer&) = delete;
+    LoopbackServer& operator=(const LoopbackServer&) = delete;
+    ~LoopbackServer() {
+        is_over_ = true;
+        thread_.join();
+    }
+
+  private:
+    void serve() {
+        while (!is_over_) {
+            pollfd entry{socket_.get(), POLLIN, 0};
+            std::array<char, 4096> room{};
+            sockaddr_in from{};
+            socklen_t size = sizeof from;
+            if (poll(&entry, 1, 100) != 1) {
+                continue;
+            }
+            const ssize_t got = recvfrom(socket_.get(), room.data(), room.size(), 0,
+                                         reinterpret_cast<sockaddr*>(&from), &size);
+            const auto question =
+                container::DnsQuestion::parse({room.data(), static_cast<size_t>(std::max<ssize_t>(got, 0))});
+            if (!question) {
+                continue;
+            }
+            const bool is_known =
+                question->name == "outside.example" && question->type == container::DnsQuestion::kA;
+            const std::string reply = is_known ? container::dns_addresses(*question, {0xc0000207}, 512)
+                                               : container::dns_reply(*question, container::DnsResult::ok);
+            sendto(socket_.get(), reply.data(), reply.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
+        }
+    }
+
+    UniqueFd socket_{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    std::atomic<bool> is_over_{false};
+    std::thread thread_;
+};
+
+TEST_F(Bridge, NamesAreResolvedByWhoeverTheHostAsksAndByTheNetworks) {
+    const LoopbackServer server;
+    daemon_->end(SIGTERM);
+    const std::string resolver = folder->path() / "resolv.conf";
+    std::ofstream{resolver} << "nameserver 127.0.0.53\nsearch example.test\n";
+    const auto daemon_with_it = [&] {
+        daemon_ = std::make_unique<Program>(
+            std::vector<std::string>{"unshare", "-m", "sh", "-c",
+                                     "mount --bind " + resolver +
+                                         " $(realpath /etc/resolv.conf) && exec " HULL_SOURCE_DIR
+                                         "/build/release/hull daemon --socket " +
+                                         socket() + " --data-root " + root().string()});
+        EXPECT_TRUE(comes_true("docker version"));
+    };
+    daemon_with_it();
+    // It may have the port itself at which it asks.
+    ASSERT_EQ(docker("run -d --name one box sh -c 'nc -l -p 53 & while :; do busybox nslookup late.net | "
+                     "busybox grep -q 172.17.0.10 && busybox touch /seen; sleep 1; done'")
+                  .status,
+              0);
+    EXPECT_EQ(docker("exec one cat /etc/resolv.conf").out,
+              "search example.test\nnameserver 127.0.0.11\noptions ndots:0\n");
+    EXPECT_THAT(docker("exec one busybox netstat -ltn").out, HasSubstr(":53 "));
+    EXPECT_THAT(docker("exec one busybox nslookup outside.example").out, HasSubstr("192.0.2.7"));
+    EXPECT_THAT(docker("exec one busybox nslookup -type=a inside.net").out, Not(HasSubstr("172.17.0.9")));
+    std::string id = docker("inspect -f '{{.Id}}' one").out.substr(0, 12);
+    const std::filesystem::path names = root() / "containers" / id / "names";
+    replace_file(names, "172.17.0.9 inside.net inside\n172.17.0.8 inside.net inside\n");
+    const std::string answer = docker("exec one busybox nslookup inside.net").out;
+    EXPECT_THAT(answer, HasSubstr("172.17.0.9"));
+    EXPECT_THAT(answer, HasSubstr("172.17.0.8"));
+    EXPECT_THAT(docker("exec one busybox nslookup 172.17.0.9").out, HasSubstr("inside.net"));
+    EXPECT_THAT(docker("exec one busybox nslookup outside.example").out, HasSubstr("192.0.2.7"));
+    EXPECT_THAT(docker("exec one busybox ping -c 1 -W 1 inside").out, HasSubstr("PING inside (172.17.0."));
+    // It needs no daemon.
+    daemon_->end(SIGKILL);
+    replace_file(names, "172.17.0.10 late.net late\n");
+    std::this_thread::sleep_for(5s);
+    std::filesystem::remove(names);
+    daemon_with_it();
+    EXPECT_EQ(docker("exec one ls /seen").out, "/seen\n");
 }
 
 }  // namespace

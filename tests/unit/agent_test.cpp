@@ -414,6 +414,50 @@ TEST_F(AgentOverSockets, RelaysWhoComesToASocket) {
     EXPECT_EQ(report().value(kError), ENAMETOOLONG);
 }
 
+TEST_F(AgentOverSockets, CarriesTheDatagramsOfAPort) {
+    constexpr uint16_t kTried = 17018;
+    const auto at_port = [](uint64_t port) {
+        return frame(kRelayPort, 11, [=](FrameWriter& writer) {
+            writer.add_number(kIp, 0x7f000006);
+            writer.add_number(kPortNumber, port);
+        });
+    };
+    send(at_port(kTried));
+    const UniqueFd carried = next_connection();
+    const Received first = read_frame(carried.get());
+    EXPECT_EQ(first.type, kDatagrams);
+    EXPECT_EQ(first.number, 11U);
+    const UniqueFd client{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    const sockaddr_in own = test::at("127.0.0.7", 17019);
+    const sockaddr_in where = test::at("127.0.0.6", kTried);
+    ASSERT_EQ(bind(client.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own), 0);
+    ASSERT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+    const std::string large(kMostDatagram, 'x');
+    for (const std::string& text : {std::string{"question"}, large + "y", large}) {
+        ASSERT_EQ(::send(client.get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+    }
+    const std::string whose{"\x7f\0\0\7\x42\x7b", 6};
+    EXPECT_EQ(test::read_up_to(carried.get(), 16), (std::string{"\0\10", 2} + whose).append("question"));
+    EXPECT_EQ(test::read_up_to(carried.get(), 8 + kMostDatagram),
+              (std::string{"\x10\0", 2} + whose).append(large))
+        << "what is too long for the host is lost";
+    test::write_all(carried.get(), (std::string{"\0\6", 2} + whose).append("answer"));
+    EXPECT_EQ(test::read_up_to(client.get(), 6), "answer");
+    send(at_port(kTried + 2));
+    EXPECT_EQ(report().value(kError), EAGAIN) << "there is one such port";
+    // Connections there, too.
+    const UniqueFd stream{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    ASSERT_EQ(connect(stream.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+    const UniqueFd relayed = next_connection();
+    const Received second = read_frame(relayed.get());
+    EXPECT_EQ(second.type, kRelayed);
+    EXPECT_EQ(second.number, 11U);
+    // A host that sends what is none is left.
+    test::write_all(carried.get(), std::string(8, '\xff'));
+    EXPECT_EQ(all_of(carried), "");
+    EXPECT_EQ(output_of({"echo", "here"}), "here\n");
+}
+
 TEST_F(AgentOverSockets, GivesUpCapabilitiesForGood) {
     if (geteuid() != 0) {
         GTEST_SKIP() << "only root has capabilities to give up";
@@ -676,6 +720,7 @@ TEST_F(AgentOverSockets, EndsWhateverIsMalformedAndTellsIt) {
         {"a long prefix", frame(kAddress, 1, number(kPrefix, 33))},
         {"port 0", frame(kRelay, 1, number(kPortNumber, 0))},
         {"port 65536", frame(kRelay, 1, number(kPortNumber, 65536))},
+        {"a port of no address", frame(kRelayPort, 1, number(kPortNumber, 53))},
         {"a tree of nothing", frame(kSendTree, 1)},
         {"a cut field", test::raw_frame(kFolder, 1, "xxxxxxx")},
         {"a field longer than its frame", test::raw_frame(kFolder, 1, std::string(8, '\xff'))},

@@ -150,12 +150,16 @@ TEST(Rules, InDockersChainAreReplacedAndRemoved) {
     EXPECT_EQ(docker_rules("", "hull0"), "");  // where Docker is not
 }
 
-TEST(Resolver, LeavesOutWhatAGuestCannotReach) {
+TEST(Resolver, IsTheHostsWithWhatAGuestCannotReach) {
     const Resolver found = parse_resolver(
         "# nameserver 1.1.1.1\nnameserver 127.0.0.53\nnameserver 10.1.2.3 # the first\n"
         "nameserver fe80::1\nnameserver 127.1.2.3\n  nameserver 10.1.2.4;\nnameserver\n"
         "domain old.example\nsearch a.example b.example\noptions ndots:2\noptions edns0 trust-ad\n");
-    EXPECT_THAT(found.servers, ElementsAre("10.1.2.3", "10.1.2.4"));
+    EXPECT_THAT(found.servers, ElementsAre("127.0.0.53", "10.1.2.3", "fe80::1", "127.1.2.3", "10.1.2.4"));
+    EXPECT_TRUE(is_for_bridges("10.1.2.3"));
+    for (const char* server : {"127.0.0.53", "127.1.2.3", "fe80::1", "x", ""}) {
+        EXPECT_FALSE(is_for_bridges(server)) << server;
+    }
     EXPECT_THAT(found.search, ElementsAre("a.example", "b.example"));
     EXPECT_THAT(found.options, ElementsAre("ndots:2", "edns0", "trust-ad"));
     EXPECT_THAT(parse_resolver("").servers, IsEmpty());

@@ -146,6 +146,29 @@ TEST(ContainerJson, SaysHowLongItIsAsItIs) {
     EXPECT_EQ(status(Stage::removing, 11s), "Removal In Progress");
 }
 
+TEST(ContainerJson, ShowsTheHealthOfWhoeverHasOne) {
+    ContainerView container = running();
+    EXPECT_FALSE(inspect_json(container).at("State").as_object().contains("Health"));
+    Health& health = container.state.health.emplace();
+    const auto shown = [&] { return json::serialize(inspect_json(container).at("State").at("Health")); };
+    EXPECT_EQ(shown(), R"({"Status":"starting","FailingStreak":0,"Log":[]})");
+    EXPECT_EQ(status_text(container, kStart + 6s), "Up 5 seconds (health: starting)");
+    health.take({.start = kStart, .end = kStart + 1s, .exit_code = 0, .output = "well\n"}, {}, kStart);
+    EXPECT_EQ(shown(),
+              R"({"Status":"healthy","FailingStreak":0,"Log":[{"Start":"2023-11-14T22:13:20.000000000Z",)"
+              R"("End":"2023-11-14T22:13:21.000000000Z","ExitCode":0,"Output":"well\n"}]})");
+    EXPECT_EQ(status_text(container, kStart + 6s), "Up 5 seconds (healthy)");
+    health.status = Health::Status::unhealthy;
+    EXPECT_EQ(status_text(container, kStart + 6s), "Up 5 seconds (unhealthy)");
+    container.stage = Stage::paused;
+    EXPECT_EQ(status_text(container, kStart + 6s), "Up 5 seconds (Paused)");
+    const auto passes = [&](const char* filter) {
+        return ContainerFilter(parse_filters(filter), {}).passes(container);
+    };
+    EXPECT_TRUE(passes(R"({"health":["healthy","unhealthy"]})"));
+    EXPECT_FALSE(passes(R"({"health":["none","starting"]})"));
+}
+
 TEST(ContainerJson, ShowsExecsAndEvents) {
     ExecView exec{.id = "e",
                   .container = "c",

@@ -386,6 +386,22 @@ TEST_F(ContainersTest, PauseAndSayHowTheyAre) {
     EXPECT_EQ(status_of([&] { static_cast<void>(containers_->processes(id)); }), 409U);
 }
 
+TEST_F(ContainersTest, TellOfTheirHealth) {
+    ContainerSpec probed = spec();
+    probed.run.health = HealthProbe{.command = {"/bin/sh", "-c", "curl x"}};
+    const std::string id = started("one", probed);
+    EXPECT_EQ(containers_->find(id).state.health->word(), "starting") << "as soon as it runs";
+    EXPECT_EQ(supervisors_.last_run().health->command.size(), 3U);
+    static_cast<void>(actions());
+    supervisors_.wait_for(1).probe(Health::Status::healthy, 0);
+    EXPECT_THAT(actions_up_to("health_status: healthy"),
+                ElementsAre("exec_create: /bin/sh -c curl x", "exec_start: /bin/sh -c curl x", "exec_die",
+                            "health_status: healthy"));
+    EXPECT_EQ(containers_->find(id).state.health->word(), "healthy");
+    supervisors_.wait_for(1).die();
+    EXPECT_EQ(wait_for(id, Stage::exited).state.health->word(), "unhealthy");
+}
+
 TEST_F(ContainersTest, HaveVolumesThatTheyUse) {
     const auto volume = [](const char* name, const char* target) {
         return ContainerMount{.kind = ContainerMount::Kind::volume,

@@ -55,6 +55,31 @@ void expect_refused(const std::string& text, unsigned status, const std::string&
     }
 }
 
+TEST(CreateBody, HasTheImagesCheckOfHealthUnlessTheUserSaysElse) {
+    using namespace std::chrono_literals;
+    StoredImage checked = image();
+    checked.config.health = HealthCheck{.test = {"CMD-SHELL", "curl x"}, .interval = 5s, .retries = 9};
+    checked.config.shell = {"/bin/bash", "-c"};
+    const auto made = [&](const char* said) { return parse_create_body(json::parse(said), checked); };
+    ContainerSpec spec = made(R"({"Image":"box"})");
+    EXPECT_THAT(spec.run.health->command, ElementsAre("/bin/bash", "-c", "curl x"));
+    EXPECT_EQ(spec.run.health->interval, 5s);
+    EXPECT_EQ(spec.run.health->timeout, 30s);
+    EXPECT_EQ(json::serialize(spec.config.at("Healthcheck")),
+              R"({"Test":["CMD-SHELL","curl x"],"Interval":5000000000,"Retries":9})");
+    spec =
+        made(R"({"Image":"box","Healthcheck":{"Test":["CMD","a"],"Timeout":1000000,"StartPeriod":2000000}})");
+    EXPECT_THAT(spec.run.health->command, ElementsAre("a"));
+    EXPECT_EQ(spec.run.health->interval, 5s);
+    EXPECT_EQ(spec.run.health->timeout, 1ms);
+    EXPECT_EQ(spec.run.health->start_period, 2ms);
+    EXPECT_EQ(spec.run.health->retries, 9);
+    spec = made(R"({"Image":"box","Healthcheck":{"Test":["NONE"]}})");
+    EXPECT_FALSE(spec.run.health);
+    EXPECT_EQ(spec.config.at("Healthcheck").at("Test").at(0), "NONE");
+    EXPECT_FALSE(parse(R"({"Image":"box","Healthcheck":{}})").run.health);
+}
+
 TEST(CreateBody, WithoutOptionsIsTheImages) {
     const ContainerSpec spec = parse(R"({"Image":"box"})");
     const ContainerConfig& config = spec.run.config;
@@ -386,7 +411,15 @@ TEST(CreateBody, RefusesByNameWhatIsNotDone) {
         expect_refused(host(members), 501, told);
     }
     expect_refused(R"({"Image":"box","Domainname":"x"})", 501, "--domainname");
-    expect_refused(R"({"Image":"box","Healthcheck":{"Test":["CMD","x"]}})", 501, "--health-cmd");
+    expect_refused(R"({"Image":"box","Healthcheck":{"Interval":999999}})", 400,
+                   "Interval in Healthcheck cannot be less than 1ms");
+    expect_refused(R"({"Image":"box","Healthcheck":{"Timeout":-1}})", 400,
+                   "Timeout in Healthcheck cannot be less than 1ms");
+    expect_refused(R"({"Image":"box","Healthcheck":{"StartPeriod":1}})", 400,
+                   "StartPeriod in Healthcheck cannot be less than 1ms");
+    expect_refused(R"({"Image":"box","Healthcheck":{"Retries":-1}})", 400,
+                   "Retries in Healthcheck cannot be negative");
+    expect_refused(R"({"Image":"box","Healthcheck":{"Test":"x"}})", 400, "Test");
 }
 
 TEST(CreateBody, RefusesWrongFormsWithDockersWords) {

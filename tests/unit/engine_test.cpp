@@ -271,6 +271,8 @@ TEST_F(EngineTest, PrunesWhatNobodyNames) {
     EXPECT_THAT(rest, AllOf(HasSubstr(R"({"Untagged":"box:1"})"), HasSubstr(newer.id())));
     EXPECT_THAT(rig_.request("POST /images/prune?filters=%7B%22until%22%3A%5B%221h%22%5D%7D"),
                 HasSubstr(" 400 "));
+    EXPECT_THAT(rig_.request("POST /v1.44/build/prune"),
+                HasSubstr(R"({"CachesDeleted":null,"SpaceReclaimed":0})"));
 }
 
 TEST_F(EngineTest, APushThatCannotBeIsALine) {

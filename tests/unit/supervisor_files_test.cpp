@@ -53,8 +53,8 @@ RunFile full_run_file() {
                                   .mac = "02:00:00:00:00:01",
                                   .is_way_out = true},
                                  {.bridge = "c", .address = 1, .gateway = 0, .prefix = 24, .mac = "m"}},
-                   .has_names = true,
                    .extra_hosts = {"1.2.3.4\tx"},
+                   .has_names = true,
                    .name_servers = {"9.9.9.9"},
                    .search_domains = {"example.org"},
                    .resolver_options = {"ndots:2"},
@@ -74,6 +74,7 @@ RunFile full_run_file() {
     file.input_ends_with_client = true;
     file.is_thrown_away = true;
     file.is_quiet = true;
+    file.health = HealthProbe{.command = {"a"}, .retries = 5};
     return file;
 }
 
@@ -158,7 +159,8 @@ TEST(RunState, IsReadAsItWasWritten) {
                          .finished = now + std::chrono::nanoseconds{1},
                          .exit_status = 255,
                          .is_out_of_memory = true,
-                         .error = "exec: \"x\""};
+                         .error = "exec: \"x\"",
+                         .health = Health{.status = Health::Status::healthy, .failing_streak = 2}};
     const RunState read = RunState::from_json(state.to_json());
     EXPECT_EQ(read.to_json(), state.to_json());
     EXPECT_EQ(read.finished, state.finished);

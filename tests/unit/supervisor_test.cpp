@@ -176,6 +176,83 @@ TEST_F(SupervisorTest, RunsACommandToItsEnd) {
     EXPECT_EQ(running_->exit_status(), 0);
 }
 
+TEST_F(SupervisorTest, ProbesItsHealth) {
+    run_.health = HealthProbe{.command = {"probe", "it"}, .interval = 300ms, .timeout = 60s, .retries = 2};
+    run_.config.environment = {"A=b"};
+    start();
+    container::Channel watch = container::Channel::connect(files_.socket());
+    ASSERT_TRUE(watch.send({{"do", "watch"}}));
+    const auto next_of = [&](const std::string& kind) {
+        object told;
+        do {
+            told = Supervised::next(watch);
+        } while (!told.empty() && Supervised::kind(told) != kind);
+        return told;
+    };
+    const auto probe = [&](int status, const std::string& printed) {
+        const Request run = wait_for(agent::kRun);
+        EXPECT_THAT(run.payload, HasSubstr("probe"));
+        EXPECT_THAT(run.payload, HasSubstr("A=b"));
+        const UniqueFd input = open_stream(agent::kInput, run.number);
+        const UniqueFd output = open_stream(agent::kOutput, run.number);
+        const UniqueFd errors = open_stream(agent::kErrors, run.number);
+        report(frame(agent::kStarted, run.number));
+        test::write_all(output.get(), printed);
+        EXPECT_EQ(test::read_up_to(input.get(), 1, kPatienceMs), "") << "it gets no input";
+        report(SupervisorTest::status(run.number, static_cast<uint64_t>(status)));
+    };
+    probe(0, "w\xff" + std::string(1, '\0') + "ll\n");
+    EXPECT_EQ(Supervised::kind(next_of("probe-begun")), "probe-begun");
+    EXPECT_EQ(next_of("probe-ended").at("status"), 0);
+    EXPECT_EQ(next_of("health").at("status"), "healthy");
+    EXPECT_EQ(running_->state().health->log.at(0).output, "w\xef\xbf\xbd?ll\n");
+    probe(1, std::string(5000, 'x'));
+    probe(3, "");
+    EXPECT_EQ(next_of("health").at("status"), "unhealthy");
+    const Health health = running_->state().health.value();
+    EXPECT_EQ(health.failing_streak, 2);
+    ASSERT_EQ(health.log.size(), 3U);
+    EXPECT_EQ(health.log[1].output, std::string(4096, 'x') + "...");
+    const Request refused = wait_for(agent::kRun);
+    report(failure(refused.number, ENOENT, agent::kToRunIt));
+    next_of("state");
+    const HealthResult last = running_->state().health->log.at(3);
+    EXPECT_EQ(last.exit_code, -1);
+    EXPECT_THAT(last.output, HasSubstr(R"(exec: "probe": executable file not found in $PATH: unknown)"));
+    EXPECT_EQ(end(0).health->status, Health::Status::unhealthy);
+}
+
+TEST_F(SupervisorTest, EndsAProbeThatTakesTooLong) {
+    run_.health = HealthProbe{.command = {"probe"}, .interval = 1ms, .timeout = 1ms, .retries = 1};
+    start();
+    const Request run = wait_for(agent::kRun);
+    report(frame(agent::kStarted, run.number));
+    EXPECT_EQ(wait_for(agent::kSignal).number, run.number);
+    const Health health = running_->state().health.value();
+    EXPECT_EQ(health.status, Health::Status::unhealthy);
+    EXPECT_EQ(health.log.at(0).exit_code, -1);
+    EXPECT_EQ(health.log.at(0).output, "Health check exceeded timeout (1ms)");
+    report(status(run.number, 137));
+    const Request second = wait_for(agent::kRun);  // not before the first has gone
+    EXPECT_NE(second.number, run.number);
+    // Nobody is probed whose processes stand still.
+    std::thread asks{[this] {
+        EXPECT_EQ(Supervised::kind(running_->ask({{"do", "freeze"}, {"on", true}})), "done");
+    }};
+    answer_read("1\n");
+    asks.join();
+    report(status(second.number, 137));
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "signal"}, {"value", 10}})), "done");
+    Request next = wait_for(agent::kSignal);
+    while (next.number == second.number) {
+        next = wait_for(agent::kSignal);  // that the probe was to end
+    }
+    EXPECT_EQ(next.number, 1U);
+    const std::string header = test::read_up_to(control_.get(), agent::kHeaderSize, 100);
+    EXPECT_EQ(header, "") << "a probe, while it is paused";
+    end(0);
+}
+
 TEST_F(SupervisorTest, TellsThatMemoryWasOut) {
     start();
     EXPECT_TRUE(end(137, "low 0\noom 4\noom_kill 12\noom_group_kill 0\n").is_out_of_memory);
