@@ -78,7 +78,8 @@ TEST(ConfigChange, RefusesWhatIsNoneOfThese) {
              {"STOPSIGNAL a b", "no signal"},
              {"VOLUME \"\"", "no place"},
          }) {
-        test::expect_error([&, line = line] { changed(line); }, ExitStatus::usage, {"cannot change the image by", word});
+        test::expect_error([&, line = line] { changed(line); }, ExitStatus::usage,
+                           {"cannot change the image by", word});
     }
 }
 
