@@ -288,7 +288,7 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
         container->files = {root_ / "containers" / short_id(container->id)};
         give_host_name(spec, container->id);
         container->networks = std::move(spec.networks);
-        settle_networks(container->networks, spec, container->id);
+        settle_networks(container->networks, spec);
         container->spec = std::make_shared<const ContainerSpec>(spec);
         containers_[container->id] = container;  // so that nobody else takes its name
     }

@@ -151,8 +151,7 @@ class Containers {
     void load(const std::filesystem::path& folder);
     void find_again(const std::shared_ptr<Container>& container, std::unique_lock<std::mutex>& lock);
     void take_network_of_run(Container& container);
-    void settle_networks(std::vector<Attachment>& all, const ContainerSpec& spec,
-                         const std::string& id) const;
+    void settle_networks(std::vector<Attachment>& all, const ContainerSpec& spec) const;
     void check_attachment(const Container& container, const Network& network, const Attachment& wanted) const;
     void require_at_rest(const std::shared_ptr<Container>& container, const char* tried);
     void enter_networks(Container& container, ContainerConfig& config);

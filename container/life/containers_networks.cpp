@@ -40,6 +40,8 @@ void sort_by_name(std::vector<Attachment>& all) {
     std::ranges::stable_sort(all, {}, &Attachment::name);
 }
 
+/// As Docker has it, when a container is connected or starts, not when it is created: by that docker-compose
+/// sees which it has still to give its names, and `docker-compose run` those that are to have none.
 void add_short_id(Attachment& attachment, const std::string& id) {
     const std::string alias = id.substr(0, kShortId);
     if (is_users(attachment) && std::ranges::find(attachment.aliases, alias) == attachment.aliases.end()) {
@@ -69,8 +71,7 @@ void put_file(const std::filesystem::path& path, const std::string& text) {
 
 /// What a container is created with: a place in each network once, by the name that this has. One that is
 /// not there is looked for at each start.
-void Containers::settle_networks(std::vector<Attachment>& all, const ContainerSpec& spec,
-                                 const std::string& id) const {
+void Containers::settle_networks(std::vector<Attachment>& all, const ContainerSpec& spec) const {
     if (all.empty()) {
         all.push_back({.name = spec.run.config.has_network ? Network::kBridge : Network::kNone});
     }
@@ -83,7 +84,6 @@ void Containers::settle_networks(std::vector<Attachment>& all, const ContainerSp
         const bool is_there =
             std::ranges::any_of(settled, [&](const Attachment& other) { return other.name == each.name; });
         if (!is_there) {
-            add_short_id(each, id);
             settled.push_back(std::move(each));
         }
     }

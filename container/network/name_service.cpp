@@ -31,8 +31,12 @@ std::vector<SocketAddress> addresses_of(const std::vector<std::string>& servers)
 }  // namespace
 
 NameService::NameService(EventLoop& loop, std::filesystem::path names,
-                         const std::vector<std::string>& servers)
-    : loop_{loop}, names_{std::move(names)}, servers_{addresses_of(servers)}, forwarder_{loop} {}
+                         const std::vector<std::string>& servers, bool is_closed)
+    : loop_{loop},
+      names_{std::move(names)},
+      servers_{addresses_of(servers)},
+      is_closed_{is_closed},
+      forwarder_{loop} {}
 
 NameService::~NameService() {
     for (const Held& connection : std::exchange(connections_, {})) {
@@ -139,6 +143,7 @@ void NameService::answer(std::string message, bool by_stream, const Reply& reply
         return;
     }
     const bool is_asked =
+        !is_closed_ &&
         forwarder_.ask(*question, std::move(message), by_stream, servers(),
                        [question = *question, most, reply](std::string answer) {
                            if (answer.empty()) {

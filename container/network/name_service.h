@@ -26,8 +26,10 @@ class NameService {
     static constexpr size_t kMostWaiting = size_t{256} << 10;  ///< bytes of replies for a connection
 
     /// `names` is a NameTable's file. `servers` (addresses; those that are none do not count) are asked what
-    /// is not in there; none: the host's, as they are by then. `loop` outlives it.
-    NameService(EventLoop& loop, std::filesystem::path names, const std::vector<std::string>& servers);
+    /// is not in there; none: the host's, as they are by then. With `is_closed` nobody is asked: names are a
+    /// way out, too. `loop` outlives it.
+    NameService(EventLoop& loop, std::filesystem::path names, const std::vector<std::string>& servers,
+                bool is_closed = false);
     NameService(const NameService&) = delete;
     NameService& operator=(const NameService&) = delete;
     ~NameService();
@@ -57,6 +59,7 @@ class NameService {
     EventLoop& loop_;
     NameTable names_;
     std::vector<SocketAddress> servers_;
+    bool is_closed_;
     NameForwarder forwarder_;
     std::list<Held> connections_;
 };

@@ -248,7 +248,8 @@ void Supervisor::boot() {
                                 UniqueFd fd) { take_connection(kind, number, std::move(fd)); },
             .lost = [this](const std::string& why) { fail(why); }});
     if (run_.config.has_names && !run_.is_quiet) {
-        names_.emplace(loop_, files_.names(), run_.config.name_servers);
+        const bool is_inside = std::ranges::none_of(run_.config.endpoints, &Endpoint::is_way_out);
+        names_.emplace(loop_, files_.names(), run_.config.name_servers, is_inside);
     }
     guest_.emplace(run_.config, run_.machine.layers.size(), *client_);
     watched_.emplace(loop_, std::move(machine_->console), machine_->boot.pidfd(),

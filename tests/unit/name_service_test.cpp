@@ -380,6 +380,22 @@ TEST_F(NameServiceTest, AsksTheServersForTheRest) {
     }
 }
 
+TEST_F(NameServiceTest, AsksNobodyWhereNothingLeadsOut) {
+    const UniqueFd server{socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    const SocketAddress address = SocketAddress::parse("127.255.255.253", NameForwarder::kPort).value();
+    if (bind(server.get(), address.get(), address.size()) != 0) {
+        GTEST_SKIP() << "port 53 is not this user's to have";
+    }
+    char byte = 0;
+    for (const bool is_closed : {false, true}) {
+        NameService service{loop_, folder_.path() / "names", {"127.255.255.253"}, is_closed};
+        auto [guest, connection] = test::make_socket_pair();
+        service.take_datagrams(std::move(connection));
+        test::write_all(guest.get(), datagram(query("web")) + datagram(query("example.org")));
+        EXPECT_NE(told(guest), "nothing") << "what is here is known";
+        EXPECT_EQ(recv(server.get(), &byte, 1, 0), is_closed ? -1 : 1);
+    }
+}
 TEST_F(NameServiceTest, IsHarmedByNoGuest) {
     test::write_all(guest_.get(), datagram("") + datagram("x") + datagram(std::string(4096, '\xff')) +
                                       datagram(query("web").substr(0, 20)) + datagram(query("web")));

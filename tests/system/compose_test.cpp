@@ -1,0 +1,115 @@
+// Debian's docker-compose, unchanged, with projects of several services.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+#include <string>
+
+#include "tests/support/docker.h"
+
+namespace hull::test {
+namespace {
+
+using testing::AllOf;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+
+class Compose : public Docker {
+  protected:
+    void SetUp() override {
+        if (run_command("docker-compose version").status != 0) {
+            GTEST_SKIP() << "there is no docker-compose";
+        }
+        rules_ = run_command("ip link set lo up; nft list ruleset").out;
+        Docker::SetUp();
+    }
+    void TearDown() override {
+        if (IsSkipped()) {
+            return;
+        }
+        shell("docker rm -f $(docker ps -aq); docker network prune -f; docker volume prune -f");
+        Docker::TearDown();
+        EXPECT_EQ(run_command("nft list ruleset").out, rules_);
+        run_command("nft flush ruleset");
+    }
+
+    /// The project is called after its folder, "site".
+    static void write_project(const std::string& text) {
+        std::filesystem::create_directories(project());
+        std::ofstream{project() / "docker-compose.yml"} << text;
+    }
+    static std::filesystem::path project() { return folder->path() / "site"; }
+    static Ran compose(const std::string& words) {
+        return shell("cd " + project().string() + " && docker-compose --no-ansi " + words);
+    }
+
+  private:
+    std::string rules_;
+};
+
+TEST_F(Compose, BringsAProjectUpScalesItAndTakesItDown) {
+    write_project(R"(version: "2.4"
+services:
+  web:
+    image: box
+    command: ["sh", "-c", "echo a page >/tmp/index.html; exec httpd -f -p 80 -h /tmp"]
+    ports: ["8082:80"]
+    volumes: ["data:/data"]
+    depends_on:
+      store:
+        condition: service_healthy
+  store:
+    image: box
+    command: ["sh", "-c", "sleep 2; mkdir /served; echo stored >/served/index.html; exec httpd -f -p 80 -h /served"]
+    healthcheck:
+      test: ["CMD", "wget", "-q", "-O", "-", "http://127.0.0.1/"]
+      interval: 1s
+      retries: 60
+volumes:
+  data:
+)");
+    const Ran up = compose("up -d");
+    EXPECT_EQ(up.status, 0) << up.out;
+    EXPECT_THAT(compose("ps").out, AllOf(ContainsRegex("site_store_1 .*Up \\(healthy\\)"),
+                                         ContainsRegex("site_web_1 .*Up .*0\\.0\\.0\\.0:8082->80/tcp")));
+    EXPECT_TRUE(comes_true("test \"$(curl -s http://127.0.0.1:8082)\" = 'a page'"));
+    const Ran asked = compose("exec -T web wget -q -O - http://store/");
+    EXPECT_EQ(asked.out, "stored\n") << asked.status;
+
+    // What has not changed is left alone: the labels and the names came back as they were given.
+    const Ran scaled = compose("up -d --scale store=2");
+    EXPECT_EQ(scaled.status, 0) << scaled.out;
+    EXPECT_THAT(scaled.out, HasSubstr("site_web_1 is up-to-date"));
+    const std::string both = "docker exec site_web_1 nslookup store | grep -c '^Address: 172'";
+    EXPECT_TRUE(comes_true("test \"$(" + both + ")\" = 2")) << shell(both).out;
+
+    daemon_->end(SIGKILL);
+    start_daemon();
+    EXPECT_TRUE(comes_true("test \"$(curl -s http://127.0.0.1:8082)\" = 'a page'"));
+    const Ran restarted = compose("restart store");
+    EXPECT_EQ(restarted.status, 0) << restarted.out;
+    EXPECT_TRUE(comes_true("docker exec site_web_1 wget -q -O - http://store/"));
+
+    const Ran down = compose("down -v");
+    EXPECT_EQ(down.status, 0) << down.out;
+    EXPECT_EQ(shell("docker ps -aq; docker volume ls -q; docker network ls -q --filter driver=bridge "
+                    "--filter type=custom")
+                  .out,
+              "");
+}
+
+TEST_F(Compose, TellsWhatAServiceCannotHave) {
+    write_project(R"(version: "2.4"
+services:
+  web:
+    image: box
+    network_mode: host
+)");
+    const Ran up = compose("up -d");
+    EXPECT_NE(up.status, 0);
+    EXPECT_THAT(up.out, HasSubstr("is not supported: each container is in a virtual machine of its own"));
+}
+
+}  // namespace
+}  // namespace hull::test
