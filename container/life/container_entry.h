@@ -47,6 +47,7 @@ struct Containers::Exec {
     int number = 0;
     // Guarded by Containers::mutex_.
     bool has_started = false;
+    bool is_taken = false;  // by the supervisor
     std::optional<int> exit_status;
 };
 

@@ -203,7 +203,7 @@ class Containers {
 
     std::mutex names_mutex_;  // the files of names, one writer at a time; taken before mutex_
     mutable std::mutex mutex_;
-    std::condition_variable changed_;                               // a container, or its follower
+    mutable std::condition_variable changed_;                       // a container, or its follower
     std::map<std::string, std::shared_ptr<Container>> containers_;  // by id
     std::map<std::string, std::shared_ptr<Exec>> execs_;            // by id
     size_t followers_ = 0;                                          // threads

@@ -128,6 +128,8 @@ std::shared_ptr<Containers::Exec> Containers::look_up_exec(const std::string& id
 ExecView Containers::find_exec(const std::string& id) const {
     const std::shared_ptr<Exec> exec = look_up_exec(id);
     std::unique_lock lock{mutex_};
+    // Before it has taken it the supervisor knows no such command, and it would count as ended.
+    changed_.wait(lock, [&] { return !exec->has_started || exec->is_taken || exec->exit_status; });
     ExecView view{.id = exec->id,
                   .container = exec->container->id,
                   .config = exec->config,
@@ -168,12 +170,16 @@ void Containers::start_exec(const std::string& id, std::optional<AttachedClient>
     question["exec"] = exec->config.to_json();
     const auto answer = ask(exec->container->files, question, client ? client->socket.get() : -1);
     if (is_done(answer)) {
+        const std::lock_guard lock{mutex_};
+        exec->is_taken = true;
+        changed_.notify_all();
         return;
     }
     const std::string why = answer ? text_in(*answer, "why") : "the container has ended";
     {
         const std::lock_guard lock{mutex_};
         exec->exit_status = answer ? static_cast<int>(number_in(*answer, "status")) : kKilled;
+        changed_.notify_all();
     }
     const std::string told =
         "OCI runtime exec failed: exec failed: unable to start container process: " + why + ": unknown";
