@@ -102,6 +102,7 @@ void Containers::take_network_of_run(Container& container) {
             return network && known.bridge == network->bridge;
         });
         if (endpoint != run.config.endpoints.end()) {
+            add_short_id(each, container.id);
             each.endpoint = *endpoint;
             networks_.keep_place(network->id, container.id, endpoint->address);
         }
