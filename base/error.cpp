@@ -1,6 +1,6 @@
 #include "base/error.h"
 
-#include <system_error>
+#include <cstring>
 
 namespace hull {
 
@@ -21,7 +21,8 @@ Error::Error(ExitStatus status, std::string_view tried, std::string_view why, st
     : std::runtime_error{join(tried, why, advice)}, status_{status} {}
 
 std::string errno_text(int error_number) {
-    return std::generic_category().message(error_number);
+    char room[128];
+    return strerror_r(error_number, room, sizeof room);  // GNU's, which may leave the room empty
 }
 
 }  // namespace hull
