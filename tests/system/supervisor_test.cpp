@@ -192,11 +192,11 @@ TEST_F(SupervisedContainer, RunsFurtherCommands) {
     answer = box.ask(exec(3, "exit 0"));
     EXPECT_EQ(Supervised::kind(answer), "done") << "without a client";
     object missing = exec(4, "");
-    missing["exec"].as_object()["command"] = {"nosuch"};
+    missing["exec"].as_object()["command"] = boost::json::array{"nosuch"};
     answer = box.ask(missing);
     EXPECT_EQ(boost::json::serialize(answer),
               R"({"is":"failed","why":"exec: \"nosuch\": executable file not found in $PATH","status":127})");
-    missing["exec"].as_object()["command"] = {"/etc/passwd"};
+    missing["exec"].as_object()["command"] = boost::json::array{"/etc/passwd"};
     missing["number"] = 5;
     answer = box.ask(missing);
     EXPECT_EQ(answer.at("status"), 126);

@@ -24,7 +24,7 @@ TEST(BzImage, parts_are_where_the_header_says) {
     EXPECT_EQ(image.protected_mode.data(), file.data() + test::kSetupSize);
     EXPECT_EQ(image.raw_header.data(), file.data() + 0x1f1);
     EXPECT_EQ(image.raw_header.size(), sizeof(setup_header));
-    EXPECT_EQ(image.header.pref_address, test::kLinkAddress);
+    EXPECT_EQ(+image.header.pref_address, test::kLinkAddress);
     EXPECT_EQ(self_unpacking_address(image), test::kLinkAddress);
 }
 
@@ -55,8 +55,8 @@ TEST(BzImage, header_of_an_older_length_leaves_newer_fields_zero) {
     poke(file, 0x268, uint32_t{0x1234});
     const BzImage image = parse_bzimage(file);
     EXPECT_EQ(image.raw_header.size(), 0x264U - 0x1f1U);
-    EXPECT_EQ(image.header.kernel_info_offset, 0U);
-    EXPECT_EQ(image.header.init_size, 0x10000U);
+    EXPECT_EQ(+image.header.kernel_info_offset, 0U);
+    EXPECT_EQ(+image.header.init_size, 0x10000U);
 }
 
 struct Damage {

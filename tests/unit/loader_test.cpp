@@ -127,8 +127,8 @@ TEST_F(Loader, kernel_is_told_where_things_are) {
     const boot_params params = zero_page(load(test::build_elf()));
     EXPECT_EQ(text(params.hdr.cmd_line_ptr), "console=ttyS0");
     EXPECT_EQ(read<uint64_t>(params.acpi_rsdp_addr), 0x2052'5450'2044'5352U) << "'RSD PTR '";
-    EXPECT_EQ(params.hdr.setup_data, 0U);
-    EXPECT_EQ(params.hdr.hardware_subarch, X86_SUBARCH_PC);
+    EXPECT_EQ(+params.hdr.setup_data, 0U);
+    EXPECT_EQ(+params.hdr.hardware_subarch, X86_SUBARCH_PC);
     EXPECT_EQ(params.e820_entries, 5);
 }
 
@@ -185,9 +185,9 @@ TEST_F(Loader, device_tree_is_handed_over_by_the_boot_protocol) {
     const setup_data tree = node(params.hdr.setup_data);
     EXPECT_EQ(tree.type, static_cast<uint32_t>(SETUP_DTB));
     EXPECT_EQ(read<uint32_t>(params.hdr.setup_data + sizeof tree), 0xedfe'0dd0U) << "its magic number";
-    EXPECT_EQ(params.acpi_rsdp_addr, 0U);
+    EXPECT_EQ(+params.acpi_rsdp_addr, 0U);
     EXPECT_EQ(read<uint64_t>(0xe'0000), 0U) << "nor is one found by searching";
-    EXPECT_EQ(params.hdr.hardware_subarch, X86_SUBARCH_CE4100);
+    EXPECT_EQ(+params.hdr.hardware_subarch, X86_SUBARCH_CE4100);
 }
 
 TEST_F(Loader, seed_comes_first_and_the_tree_behind_it) {
@@ -239,8 +239,8 @@ TEST_F(Loader, files_are_joined_as_high_as_memory_goes) {
     all.initramfs.push_back(test::file_of(test::pattern(4097, 1)));
     all.initramfs.push_back(test::file_of(test::pattern(100, 2)));
     const boot_params params = zero_page(load(all));
-    EXPECT_EQ(params.hdr.ramdisk_size, 4100U + 100U);
-    EXPECT_EQ(params.hdr.ramdisk_image, 128 * kMiB - 8192);
+    EXPECT_EQ(+params.hdr.ramdisk_size, 4100U + 100U);
+    EXPECT_EQ(+params.hdr.ramdisk_image, 128 * kMiB - 8192);
     Bytes expected = test::pattern(4097, 1);
     expected.resize(4100);
     const Bytes second = test::pattern(100, 2);
@@ -312,7 +312,7 @@ TEST_F(LargeLoader, initramfs_stays_below_what_the_kernel_takes_and_pages_cover_
     BootSources all = sources(test::build_elf());
     all.initramfs.push_back(test::file_of(test::pattern(100, 1)));
     const EntryState state = load(all);
-    EXPECT_EQ(zero_page(state).hdr.ramdisk_image, 3 * kGiB - 4096);
+    EXPECT_EQ(+zero_page(state).hdr.ramdisk_image, 3 * kGiB - 4096);
     EXPECT_EQ(translate(state, 3 * kGiB - 1), 3 * kGiB - 1);
     EXPECT_EQ(translate(state, 3 * kGiB), std::nullopt);
 }

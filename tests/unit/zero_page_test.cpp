@@ -86,22 +86,22 @@ TEST(MemoryMap, memory_that_does_not_reach_past_1_mib_is_a_defect) {
 
 TEST(ZeroPage, elf_gets_a_header_of_our_own) {
     const boot_params params = make_zero_page(information(), LoadedKernel{}, GuestAddress{0x3000}, false);
-    EXPECT_EQ(params.hdr.boot_flag, 0xaa55);
-    EXPECT_EQ(params.hdr.header, 0x5372'6448U);
-    EXPECT_EQ(params.hdr.version, 0x020f);
-    EXPECT_EQ(params.hdr.type_of_loader, 0xff);
-    EXPECT_EQ(params.hdr.loadflags, LOADED_HIGH);
-    EXPECT_EQ(params.hdr.cmd_line_ptr, 0x2'0000U);
-    EXPECT_EQ(params.hdr.ramdisk_image, 0x700'0000U);
-    EXPECT_EQ(params.hdr.ramdisk_size, 0x12'3456U);
-    EXPECT_EQ(params.hdr.setup_data, 0x3000U);
-    EXPECT_EQ(params.hdr.hardware_subarch, X86_SUBARCH_PC);
-    EXPECT_EQ(params.acpi_rsdp_addr, 0xe'0000U);
+    EXPECT_EQ(+params.hdr.boot_flag, 0xaa55);
+    EXPECT_EQ(+params.hdr.header, 0x5372'6448U);
+    EXPECT_EQ(+params.hdr.version, 0x020f);
+    EXPECT_EQ(+params.hdr.type_of_loader, 0xff);
+    EXPECT_EQ(+params.hdr.loadflags, LOADED_HIGH);
+    EXPECT_EQ(+params.hdr.cmd_line_ptr, 0x2'0000U);
+    EXPECT_EQ(+params.hdr.ramdisk_image, 0x700'0000U);
+    EXPECT_EQ(+params.hdr.ramdisk_size, 0x12'3456U);
+    EXPECT_EQ(+params.hdr.setup_data, 0x3000U);
+    EXPECT_EQ(+params.hdr.hardware_subarch, X86_SUBARCH_PC);
+    EXPECT_EQ(+params.acpi_rsdp_addr, 0xe'0000U);
     EXPECT_EQ(params.sentinel, 0) << "else a kernel takes what is around the header for rubbish";
     ASSERT_EQ(params.e820_entries, 5);
-    EXPECT_EQ(params.e820_table[4].addr, 0x10'0000U);
-    EXPECT_EQ(params.e820_table[4].size, 127 * kMiB);
-    EXPECT_EQ(params.e820_table[4].type, 1U);
+    EXPECT_EQ(+params.e820_table[4].addr, 0x10'0000U);
+    EXPECT_EQ(+params.e820_table[4].size, 127 * kMiB);
+    EXPECT_EQ(+params.e820_table[4].type, 1U);
 }
 
 TEST(ZeroPage, absent_things_stay_zero) {
@@ -109,23 +109,23 @@ TEST(ZeroPage, absent_things_stay_zero) {
     bare.initramfs.reset();
     bare.rsdp.reset();
     const boot_params params = make_zero_page(bare, LoadedKernel{}, std::nullopt, true);
-    EXPECT_EQ(params.hdr.ramdisk_image, 0U);
-    EXPECT_EQ(params.hdr.ramdisk_size, 0U);
-    EXPECT_EQ(params.hdr.setup_data, 0U);
-    EXPECT_EQ(params.acpi_rsdp_addr, 0U);
-    EXPECT_EQ(params.hdr.hardware_subarch, X86_SUBARCH_CE4100) << "no legacy devices";
+    EXPECT_EQ(+params.hdr.ramdisk_image, 0U);
+    EXPECT_EQ(+params.hdr.ramdisk_size, 0U);
+    EXPECT_EQ(+params.hdr.setup_data, 0U);
+    EXPECT_EQ(+params.acpi_rsdp_addr, 0U);
+    EXPECT_EQ(+params.hdr.hardware_subarch, X86_SUBARCH_CE4100) << "no legacy devices";
 }
 
 TEST(ZeroPage, randomized_kernel_is_told_and_another_is_not) {
     LoadedKernel kernel;
     kernel.randomized = true;
-    EXPECT_EQ(make_zero_page(information(), kernel, {}, false).hdr.loadflags, LOADED_HIGH | KASLR_FLAG);
+    EXPECT_EQ(+make_zero_page(information(), kernel, {}, false).hdr.loadflags, LOADED_HIGH | KASLR_FLAG);
     setup_header header{};
     header.loadflags = KASLR_FLAG | KEEP_SEGMENTS;
     kernel.randomized = false;
     kernel.setup_header.resize(sizeof header);
     std::memcpy(kernel.setup_header.data(), &header, sizeof header);
-    EXPECT_EQ(make_zero_page(information(), kernel, {}, false).hdr.loadflags, LOADED_HIGH | KEEP_SEGMENTS);
+    EXPECT_EQ(+make_zero_page(information(), kernel, {}, false).hdr.loadflags, LOADED_HIGH | KEEP_SEGMENTS);
 }
 
 TEST(ZeroPage, header_of_the_image_is_taken_as_long_as_it_is) {
@@ -138,12 +138,12 @@ TEST(ZeroPage, header_of_the_image_is_taken_as_long_as_it_is) {
     kernel.setup_header.resize(sizeof header);
     std::memcpy(kernel.setup_header.data(), &header, sizeof header);
     const boot_params whole = make_zero_page(information(), kernel, {}, false);
-    EXPECT_EQ(whole.hdr.setup_sects, 3);
-    EXPECT_EQ(whole.hdr.version, 0x020c);
-    EXPECT_EQ(whole.hdr.init_size, 0x123'0000U);
-    EXPECT_EQ(whole.hdr.kernel_info_offset, 77U);
+    EXPECT_EQ(+whole.hdr.setup_sects, 3);
+    EXPECT_EQ(+whole.hdr.version, 0x020c);
+    EXPECT_EQ(+whole.hdr.init_size, 0x123'0000U);
+    EXPECT_EQ(+whole.hdr.kernel_info_offset, 77U);
     kernel.setup_header.resize(sizeof header - 4);
-    EXPECT_EQ(make_zero_page(information(), kernel, {}, false).hdr.kernel_info_offset, 0U);
+    EXPECT_EQ(+make_zero_page(information(), kernel, {}, false).hdr.kernel_info_offset, 0U);
 }
 
 TEST(ZeroPage, header_longer_than_its_room_is_cut_off) {
@@ -159,16 +159,16 @@ TEST(ZeroPage, initramfs_beyond_32_bits_uses_the_upper_halves) {
     BootInformation high = information();
     high.initramfs = GuestRange::of(0x3'1234'5000, 0x1'8765'4321);
     const boot_params params = make_zero_page(high, LoadedKernel{}, {}, false);
-    EXPECT_EQ(params.hdr.ramdisk_image, 0x1234'5000U);
-    EXPECT_EQ(params.ext_ramdisk_image, 3U);
-    EXPECT_EQ(params.hdr.ramdisk_size, 0x8765'4321U);
-    EXPECT_EQ(params.ext_ramdisk_size, 1U);
+    EXPECT_EQ(+params.hdr.ramdisk_image, 0x1234'5000U);
+    EXPECT_EQ(+params.ext_ramdisk_image, 3U);
+    EXPECT_EQ(+params.hdr.ramdisk_size, 0x8765'4321U);
+    EXPECT_EQ(+params.ext_ramdisk_size, 1U);
 }
 
 TEST(ZeroPage, memory_map_has_at_most_128_entries) {
     BootInformation crowded = information();
     crowded.memory_map.assign(128, crowded.memory_map.front());
-    EXPECT_EQ(make_zero_page(crowded, LoadedKernel{}, {}, false).e820_entries, 128);
+    EXPECT_EQ(+make_zero_page(crowded, LoadedKernel{}, {}, false).e820_entries, 128);
     crowded.memory_map.push_back(crowded.memory_map.front());
     EXPECT_THROW((void)make_zero_page(crowded, LoadedKernel{}, {}, false), std::logic_error);
 }
