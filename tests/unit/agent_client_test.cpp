@@ -236,7 +236,7 @@ TEST_F(AgentClientTest, ClosesConnectionsThatAreNothing) {
     settle();
     const std::string rows[] = {
         frame(agent::kRun, 1), frame(79, 1),
-        frame(87, 1),          test::raw_frame(agent::kOutput, 1, "payload"),
+        frame(99, 1),          test::raw_frame(agent::kOutput, 1, "payload"),
         test::hello_frame(),   "GET / HTTP/1.0\r\n\r\n",
     };
     for (const std::string& row : rows) {
