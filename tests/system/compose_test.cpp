@@ -41,7 +41,7 @@ class Compose : public Docker {
     }
     static std::filesystem::path project() { return folder->path() / "site"; }
     static Ran compose(const std::string& words) {
-        return shell("cd " + project().string() + " && docker-compose --no-ansi " + words);
+        return shell("cd " + project().string() + " && docker-compose --ansi never " + words);
     }
 
   private:
@@ -81,7 +81,7 @@ volumes:
     const Ran scaled = compose("up -d --scale store=2");
     EXPECT_EQ(scaled.status, 0) << scaled.out;
     EXPECT_THAT(scaled.out, HasSubstr("site_web_1 is up-to-date"));
-    const std::string both = "docker exec site_web_1 nslookup store | grep -c '^Address: 172'";
+    const std::string both = "docker exec site_web_1 busybox nslookup store | grep -c '^Address: 172'";
     EXPECT_TRUE(comes_true("test \"$(" + both + ")\" = 2")) << shell(both).out;
 
     daemon_->end(SIGKILL);
@@ -89,7 +89,8 @@ volumes:
     EXPECT_TRUE(comes_true("test \"$(curl -s http://127.0.0.1:8082)\" = 'a page'"));
     const Ran restarted = compose("restart store");
     EXPECT_EQ(restarted.status, 0) << restarted.out;
-    EXPECT_TRUE(comes_true("docker exec site_web_1 wget -q -O - http://store/"));
+    EXPECT_TRUE(comes_true("docker exec site_web_1 wget -q -O - http://store/"))
+        << shell("docker exec site_web_1 wget -O - http://store/; docker ps -a").out;
 
     const Ran down = compose("down -v");
     EXPECT_EQ(down.status, 0) << down.out;
