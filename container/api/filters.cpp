@@ -2,6 +2,8 @@
 
 #include <boost/json/parse.hpp>
 
+#include "base/printable.h"
+#include "container/api/api_error.h"
 #include "container/api/request_target.h"
 
 namespace hull::container {
@@ -39,6 +41,14 @@ Filters parse_filters(std::string_view text) {
         }
     }
     return filters;
+}
+
+bool is_true(const std::string& name, const std::string& value) {
+    const bool is_it = value == "true" || value == "1";
+    if (!is_it && value != "false" && value != "0") {
+        throw ApiError{400, "invalid filter '" + name + "=" + printable(value) + "'"};
+    }
+    return is_it;
 }
 
 }  // namespace hull::container

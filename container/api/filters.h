@@ -15,4 +15,7 @@ using Filters = std::map<std::string, std::vector<std::string>>;
 /// empty where there is none. Throws ApiError (400) where it is neither.
 Filters parse_filters(std::string_view text);
 
+/// What a value of the filter `name` says that is true or false. Throws ApiError (400) where it is neither.
+bool is_true(const std::string& name, const std::string& value);
+
 }  // namespace hull::container

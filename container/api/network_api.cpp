@@ -65,14 +65,6 @@ bool passes(const Filters& filters, const char* name, const IsMet& is_met) {
     return wanted == nullptr || std::ranges::any_of(*wanted, is_met);
 }
 
-bool is_true(const std::string& filter, const std::string& value) {
-    const bool is_it = value == "true" || value == "1";
-    if (!is_it && value != "false" && value != "0") {
-        throw ApiError{400, "invalid filter '" + filter + "=" + printable(value) + "'"};
-    }
-    return is_it;
-}
-
 void check_filters(const Filters& filters, std::initializer_list<std::string_view> known) {
     for (const auto& [filter, values] : filters) {
         if (std::ranges::find(known, filter) == known.end()) {

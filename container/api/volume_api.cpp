@@ -23,14 +23,6 @@ using std::chrono::system_clock;
 
 namespace {
 
-bool is_true(const std::string& filter, const std::string& value) {
-    const bool is_it = value == "true" || value == "1";
-    if (!is_it && value != "false" && value != "0") {
-        throw ApiError{400, "invalid filter '" + filter + "=" + printable(value) + "'"};
-    }
-    return is_it;
-}
-
 void check_filters(const Filters& filters, std::initializer_list<std::string_view> known) {
     for (const auto& [filter, values] : filters) {
         if (std::ranges::find(known, filter) == known.end()) {

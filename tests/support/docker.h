@@ -33,6 +33,14 @@ class Docker : public testing::Test {
                     R"("config":{"Env":["PATH=/bin"],"Cmd":["echo","default"]})");
     }
     static void TearDownTestSuite() { folder.reset(); }
+    /// For SetUpTestSuite: the image "answers" has the program of answer.cpp, too.
+    static void store_answers() {
+        container::Store store{root(), container::Store::Use::shared};
+        const std::string program =
+            TarPart{.name = "bin/answer", .content = contents_of(HULL_ANSWER), .mode = 0755}.bytes();
+        store_image(store, "answers", {busybox_layer(), program + std::string(1024, '\0')},
+                    R"("config":{"Env":["PATH=/bin"]})");
+    }
 
     void SetUp() override {
         if (run_command("docker --version").status != 0) {

@@ -20,11 +20,7 @@ class NetworkedDocker : public Docker {
   protected:
     static void SetUpTestSuite() {
         Docker::SetUpTestSuite();
-        container::Store store{root(), container::Store::Use::shared};
-        const std::string program =
-            TarPart{.name = "bin/answer", .content = contents_of(HULL_ANSWER), .mode = 0755}.bytes();
-        store_image(store, "answers", {busybox_layer(), program + std::string(1024, '\0')},
-                    R"("config":{"Env":["PATH=/bin"]})");
+        store_answers();
     }
     void SetUp() override {
         run_command("ip link set lo up; ip addr add 10.77.0.1/32 dev lo");
