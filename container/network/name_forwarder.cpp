@@ -2,15 +2,11 @@
 
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
-
-#include "base/error.h"
 
 namespace hull::container {
 
@@ -33,18 +29,12 @@ bool is_for_later(ssize_t result) {
 }  // namespace
 
 NameForwarder::NameForwarder(EventLoop& loop, std::chrono::milliseconds patience)
-    : loop_{loop}, patience_{patience}, timer_{timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)} {
-    if (!timer_.valid()) {
-        throw Error{ExitStatus::no_resources, "cannot make a timer", errno_text(errno)};
-    }
-    loop_.watch(timer_.get(), [this] { take_time(); });
-}
+    : loop_{loop}, patience_{patience}, timer_{loop, [this] { take_time(); }} {}
 
 NameForwarder::~NameForwarder() {
     for (Query& query : queries_) {
         close(query);
     }
-    loop_.forget(timer_.get());
 }
 
 bool NameForwarder::ask(const DnsQuestion& question, std::string query, bool by_stream,
@@ -192,8 +182,6 @@ void NameForwarder::take_reply(Place query, std::string reply) {
 }
 
 void NameForwarder::take_time() {
-    uint64_t times = 0;
-    [[maybe_unused]] const ssize_t got = read(timer_.get(), &times, sizeof times);
     const auto now = steady_clock::now();
     std::vector<Place> late;
     for (auto each = queries_.begin(); each != queries_.end(); ++each) {
@@ -209,16 +197,12 @@ void NameForwarder::take_time() {
 
 /// For the first whose time is over.
 void NameForwarder::set_timer() {
-    itimerspec when{};
+    std::chrono::nanoseconds delay{};
     if (!queries_.empty()) {
         const auto first = std::ranges::min_element(queries_, {}, &Query::deadline)->deadline;
-        const auto delay =
-            std::max<std::chrono::nanoseconds>(first - steady_clock::now(), std::chrono::milliseconds{1});
-        constexpr int64_t kSecond = 1'000'000'000;
-        when.it_value.tv_sec = delay.count() / kSecond;
-        when.it_value.tv_nsec = delay.count() % kSecond;
+        delay = std::max<std::chrono::nanoseconds>(first - steady_clock::now(), std::chrono::milliseconds{1});
     }
-    timerfd_settime(timer_.get(), 0, &when, nullptr);
+    timer_.set(delay);
 }
 
 }  // namespace hull::container

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/timer.h"
 #include "base/unique_fd.h"
 #include "container/network/dns_message.h"
 #include "container/network/socket_address.h"
@@ -65,7 +66,7 @@ class NameForwarder {
 
     EventLoop& loop_;
     const std::chrono::milliseconds patience_;
-    UniqueFd timer_;
+    Timer timer_;
     std::list<Query> queries_;
 };
 

@@ -1,14 +1,11 @@
 #include "container/supervisor/health_monitor.h"
 
 #include <sys/socket.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
-#include "base/error.h"
 #include "base/utf8.h"
 #include "container/image/timestamp.h"
 
@@ -21,29 +18,15 @@ HealthMonitor::HealthMonitor(EventLoop& loop, const HealthProbe& probe, uint32_t
       first_{first},
       numbers_{numbers},
       events_{std::move(events)},
-      timer_{timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)} {
-    if (!timer_.valid()) {
-        throw Error{ExitStatus::no_resources, "cannot make a timer", errno_text(errno)};
-    }
-    loop_.watch(timer_.get(), [this] { take_time(); });
-}
+      timer_{loop, [this] { take_time(); }} {}
 
 HealthMonitor::~HealthMonitor() {
     close_streams();
-    loop_.forget(timer_.get());
-}
-
-void HealthMonitor::set_timer(std::chrono::nanoseconds delay) {
-    constexpr int64_t kSecond = 1'000'000'000;
-    itimerspec when{};
-    when.it_value.tv_sec = delay.count() / kSecond;
-    when.it_value.tv_nsec = delay.count() % kSecond;
-    timerfd_settime(timer_.get(), 0, &when, nullptr);  // zero: never
 }
 
 void HealthMonitor::begin() {
     if (!std::exchange(is_wanted_, true) && !is_running_) {
-        set_timer(probe_.interval);
+        timer_.set(probe_.interval);
     }
 }
 
@@ -51,7 +34,7 @@ void HealthMonitor::begin() {
 /// up.
 void HealthMonitor::stop() {
     is_wanted_ = false;
-    set_timer({});
+    timer_.set({});
     if (is_running_ && !std::exchange(is_told_, true)) {
         if (has_ended_) {
             finish(-1, "");
@@ -62,8 +45,7 @@ void HealthMonitor::stop() {
 }
 
 void HealthMonitor::take_time() {
-    uint64_t times = 0;
-    if (read(timer_.get(), &times, sizeof times) != sizeof times || !is_wanted_) {
+    if (!is_wanted_) {
         return;
     }
     if (!is_running_) {
@@ -85,7 +67,7 @@ void HealthMonitor::run() {
     is_told_ = has_ended_ = is_cut_ = false;
     outputs_left_ = streams_.size();
     output_.clear();
-    set_timer(probe_.timeout);
+    timer_.set(probe_.timeout);
     if (const std::string why = events_.run(number_); !why.empty()) {
         finish(-1, why);
     }
@@ -150,7 +132,7 @@ void HealthMonitor::finish(int exit_code, std::string output) {
         tell(exit_code, std::move(output));
     }
     if (is_wanted_) {
-        set_timer(probe_.interval);
+        timer_.set(probe_.interval);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/event_loop.h"
+#include "base/timer.h"
 #include "base/unique_fd.h"
 #include "container/supervisor/health.h"
 #include "guest/agent/protocol.h"
@@ -44,7 +45,6 @@ class HealthMonitor {
     void take(agent::Type kind, UniqueFd connection);
 
   private:
-    void set_timer(std::chrono::nanoseconds delay);
     void take_time();
     void run();
     void read_output(size_t index);
@@ -58,7 +58,7 @@ class HealthMonitor {
     const uint32_t first_;
     const uint32_t numbers_;
     Events events_;
-    UniqueFd timer_;
+    Timer timer_;
     bool is_wanted_ = false;   // between begin() and stop()
     bool is_running_ = false;  // a probe
     bool is_told_ = false;     // how it ended, or nobody wants to know
