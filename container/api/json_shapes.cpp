@@ -13,11 +13,7 @@ json::value set_of(const std::vector<std::string>& texts) {
 }
 
 json::value map_of(const std::map<std::string, std::string>& texts) {
-    json::object all;
-    for (const auto& [key, value] : texts) {
-        all[key] = value;
-    }
-    return or_null(std::move(all));
+    return or_null(members_of(texts));
 }
 
 bool has_label(const std::map<std::string, std::string>& labels, const std::string& wanted) {

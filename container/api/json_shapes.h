@@ -9,16 +9,9 @@
 #include <utility>
 #include <vector>
 
-namespace hull::container {
+#include "container/image/json.h"
 
-template <class Texts>
-boost::json::array array_of(const Texts& texts) {
-    boost::json::array all;
-    for (const std::string& text : texts) {
-        all.emplace_back(text);
-    }
-    return all;
-}
+namespace hull::container {
 
 /// As Docker has what is empty. (With braces, the value of a container would be an array that has it.)
 template <class Container>

@@ -22,15 +22,6 @@ using std::chrono::system_clock;
 
 namespace {
 
-/// Nothing said is an object without members.
-json::object members_of(const std::map<std::string, std::string>& texts) {
-    json::object all;
-    for (const auto& [key, value] : texts) {
-        all[key] = value;
-    }
-    return all;
-}
-
 json::array addresses_json(const Network& network) {
     const NetworkSpec& spec = network.spec;
     if (!network.subnet) {

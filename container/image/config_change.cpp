@@ -220,10 +220,6 @@ void carry_out(ImageConfig& config, const Instruction& instruction) {
     }
 }
 
-json::array array_of(const std::vector<std::string>& texts) {
-    return json::array(texts.begin(), texts.end());  // in braces it would be a list of the two
-}
-
 json::object set_of(const std::vector<std::string>& texts) {
     json::object set;
     for (const std::string& text : texts) {

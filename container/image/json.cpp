@@ -151,4 +151,12 @@ json::array parse_json_array(std::string_view text, const std::string& tried) {
     return std::move(value.get_array());
 }
 
+json::object members_of(const std::map<std::string, std::string>& texts) {
+    json::object all;
+    for (const auto& [key, value] : texts) {
+        all[key] = value;
+    }
+    return all;
+}
+
 }  // namespace hull::container

@@ -50,6 +50,17 @@ class JsonObject {
     const char* advice_;
 };
 
+/// The other way.
+template <class Range>
+boost::json::array array_of(const Range& range) {
+    boost::json::array all;
+    for (const auto& each : range) {
+        all.emplace_back(each);
+    }
+    return all;
+}
+boost::json::object members_of(const std::map<std::string, std::string>& texts);
+
 /// The object that `text` is; of keys that come twice, the last one. Throws Error (bad_file) where it is
 /// none, is deeper than 32, is not UTF-8, or something stands behind it.
 boost::json::object parse_json_object(std::string_view text, const std::string& tried);

@@ -40,6 +40,11 @@ std::string make_id() {
     return hexadecimal({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
+std::string short_id(const std::string& id) {
+    constexpr size_t kDigits = 12;
+    return id.substr(0, kDigits);
+}
+
 std::string make_name(unsigned tries) {
     const auto chosen = random_bytes<2>();
     std::string name{kQualities[std::to_integer<size_t>(chosen[0]) % kQualities.size()]};

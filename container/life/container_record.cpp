@@ -65,14 +65,6 @@ ContainerMount mount_from(const JsonObject& mount) {
             .is_anonymous = mount.flag("IsAnonymous")};
 }
 
-json::array texts_of(const std::vector<std::string>& texts) {
-    json::array all;
-    for (const std::string& text : texts) {
-        all.emplace_back(text);
-    }
-    return all;
-}
-
 json::array networks_of(const std::vector<Attachment>& networks) {
     json::array all;
     for (const Attachment& each : networks) {
@@ -82,8 +74,8 @@ json::array networks_of(const std::vector<Attachment>& networks) {
         }
         all.push_back({{"Name", each.name},
                        {"Network", each.network},
-                       {"Aliases", texts_of(each.aliases)},
-                       {"Links", texts_of(links)},
+                       {"Aliases", array_of(each.aliases)},
+                       {"Links", array_of(links)},
                        {"Address", each.address ? address_text(*each.address) : ""},
                        {"Mac", each.mac}});
     }
@@ -178,7 +170,7 @@ ContainerRecord ContainerRecord::read(const ContainerFiles& files) {
     record.id = object.text("Id");
     record.name = object.text("Name");
     if (record.id.size() != 64 || !is_name(record.name) ||
-        !files.folder.filename().string().starts_with(record.id.substr(0, 12))) {
+        !files.folder.filename().string().starts_with(short_id(record.id))) {
         object.refuse("its id or its name is none");
     }
     record.created =

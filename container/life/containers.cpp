@@ -21,10 +21,6 @@ using Stage = ContainerView::Stage;
 
 namespace {
 
-std::string short_id(const std::string& id) {
-    return id.substr(0, 12);
-}
-
 void require_name(const std::string& name) {
     if (!is_name(name)) {
         throw ApiError{400,

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/printable.h"
 #include "container/life/container_entry.h"
+#include "container/life/container_name.h"
 #include "container/life/containers.h"
 #include "container/life/host_ports.h"
 
@@ -21,8 +22,6 @@ namespace hull::container {
 using Stage = ContainerView::Stage;
 
 namespace {
-
-constexpr size_t kShortId = 12;
 
 /// Whether names are found in it, and aliases may be given.
 bool is_users(const Attachment& attachment) {
@@ -43,7 +42,7 @@ void sort_by_name(std::vector<Attachment>& all) {
 /// As Docker has it, when a container is connected or starts, not when it is created: by that docker-compose
 /// sees which it has still to give its names, and `docker-compose run` those that are to have none.
 void add_short_id(Attachment& attachment, const std::string& id) {
-    const std::string alias = id.substr(0, kShortId);
+    const std::string alias = short_id(id);
     if (is_users(attachment) && std::ranges::find(attachment.aliases, alias) == attachment.aliases.end()) {
         attachment.aliases.push_back(alias);
     }

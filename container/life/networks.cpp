@@ -32,16 +32,6 @@ using Driver = Network::Driver;
 
 namespace {
 
-constexpr size_t kShortId = 12;
-
-json::object object_of(const std::map<std::string, std::string>& texts) {
-    json::object all;
-    for (const auto& [key, value] : texts) {
-        all[key] = value;
-    }
-    return all;
-}
-
 std::string value_of(const std::map<std::string, std::string>& options, const char* key) {
     const auto found = options.find(key);
     return found == options.end() ? "" : found->second;
@@ -63,9 +53,9 @@ std::string record_of(const Network& network) {
                                         {"OwnSubnet", spec.subnet ? spec.subnet->text() : ""},
                                         {"OwnGateway", spec.gateway ? address_text(*spec.gateway) : ""},
                                         {"Range", spec.range ? spec.range->text() : ""},
-                                        {"Reserved", object_of(reserved)},
-                                        {"Labels", object_of(spec.labels)},
-                                        {"Options", object_of(spec.options)},
+                                        {"Reserved", members_of(reserved)},
+                                        {"Labels", members_of(spec.labels)},
+                                        {"Options", members_of(spec.options)},
                                         {"Bridge", network.bridge}});
 }
 
@@ -247,12 +237,11 @@ void Networks::make_bridge(Entry& entry) const {
         return;
     }
     const bool is_default = network.spec.name == Network::kBridge;
-    entry.bridge =
-        bridges_->make({.name = network.bridge,
-                        .table = is_default ? network.bridge : "br-" + network.id.substr(0, kShortId),
-                        .subnet = network.subnet.value(),
-                        .gateway = network.gateway,
-                        .is_internal = network.spec.is_internal});
+    entry.bridge = bridges_->make({.name = network.bridge,
+                                   .table = is_default ? network.bridge : "br-" + short_id(network.id),
+                                   .subnet = network.subnet.value(),
+                                   .gateway = network.gateway,
+                                   .is_internal = network.spec.is_internal});
 }
 
 /// Of the network's subnet, where it has one, or one that is free.
@@ -351,7 +340,7 @@ std::vector<Network> Networks::list() const {
 }
 
 fs::path Networks::file_of(const Network& network) const {
-    return root_ / (network.id.substr(0, kShortId) + ".json");
+    return root_ / (short_id(network.id) + ".json");
 }
 
 Network Networks::create(const NetworkSpec& wanted) {
@@ -390,7 +379,7 @@ Network Networks::create(const NetworkSpec& wanted) {
                                     network.bridge + "' already"};
         }
         if (network.bridge.empty()) {
-            network.bridge = "br-" + network.id.substr(0, kShortId);
+            network.bridge = "br-" + short_id(network.id);
         }
         constexpr mode_t kMode = 0700;
         if (mkdir(root_.c_str(), kMode) != 0 && errno != EEXIST) {

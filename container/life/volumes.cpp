@@ -34,14 +34,6 @@ constexpr const char* kRecord = "volume.json";
 constexpr const char* kToBe = ".new-";
 constexpr const char* kRemoved = ".removed-";
 
-json::object object_of(const std::map<std::string, std::string>& texts) {
-    json::object all;
-    for (const auto& [key, value] : texts) {
-        all[key] = value;
-    }
-    return all;
-}
-
 std::string value_of(const std::map<std::string, std::string>& options, const char* key) {
     const auto found = options.find(key);
     return found == options.end() ? "" : found->second;
@@ -153,8 +145,8 @@ void Volumes::make_folder(const Volume& volume) const {
         make_or_find(made / kFiles, kForAll);
         replace_file(made / kRecord, json::serialize(json::object{
                                          {"Created", nanoseconds{volume.created.time_since_epoch()}.count()},
-                                         {"Labels", object_of(volume.labels)},
-                                         {"Options", object_of(volume.options)}}));
+                                         {"Labels", members_of(volume.labels)},
+                                         {"Options", members_of(volume.options)}}));
         // Not over one that was left out, whose files are somebody's: that has something in it.
         if (rename(made.c_str(), (root_ / volume.name).c_str()) != 0) {
             throw Error{ExitStatus::no_resources, "cannot make the volume '" + volume.name + "'",

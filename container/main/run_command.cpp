@@ -49,7 +49,7 @@ int run(RunOptions& options) {
     Store store = open_store(options.store, Store::Use::shared);
     std::optional<Store::Hold> hold = store.hold();
     const StoredImage image = find_image(store, options);
-    const std::string id = make_id().substr(0, 12);
+    const std::string id = short_id(make_id());
     if (options.config.host_name.empty()) {
         options.config.host_name = id;
     }

@@ -26,15 +26,6 @@ constexpr double kNano = 1e9;
 
 constexpr std::array<std::string_view, 3> kStages{"booting", "running", "ended"};
 
-template <class Range>
-json::array array_of(const Range& range) {
-    json::array all;
-    for (const auto& each : range) {
-        all.emplace_back(each);
-    }
-    return all;
-}
-
 /// All 64 bits of it: JSON's own numbers are for less.
 std::string wide(uint64_t number) {
     return std::to_string(number);
