@@ -63,6 +63,13 @@ TEST_F(DockerVolumes, MountFoldersAndFilesOfTheHosts) {
     EXPECT_TRUE(fs::is_directory(shared / "sub"));
     std::ofstream{shared / "later"} << "later\n";
     EXPECT_EQ(docker("exec both cat /data/later").out, "later\n");
+    // What the guest has just looked at is looked at again.
+    EXPECT_EQ(shell("cd " + folder->path().string() +
+                    " && mkfifo lines && exec 3<>lines && "
+                    "docker exec -i both sh -c 'cat /data/later; read x; cat /data/later' <lines | "
+                    "{ read -r line; echo at once >>shared/later; echo >&3; cat; }")
+                  .out,
+              "later\nat once\n");
     // The client gives them in an order by chance.
     EXPECT_EQ(
         docker("inspect -f '{{range .Mounts}}{{println .Type .Destination .RW}}{{end}}' both | sort").out,

@@ -172,9 +172,12 @@ ShareServer start_share_server(const ShareConfig& share, const jail::Cgroup* gro
     const fs::path file = find_virtiofsd();
     std::vector<std::string> arguments{"--fd=3", "--rlimit-nofile=0"};
     const std::string mounted = kMounted;
-    const auto more = is_in_rust(file)
-                          ? std::vector<std::string>{"--shared-dir=" + mounted, "--log-level=error"}
-                          : std::vector<std::string>{"-o", "source=" + mounted, "-o", "log_level=err"};
+    // Who else writes there is seen at once only where the guest keeps no sizes: the one in Rust has it keep
+    // them for a second, unless it may not map files either.
+    const auto more =
+        is_in_rust(file)
+            ? std::vector<std::string>{"--shared-dir=" + mounted, "--log-level=error"}
+            : std::vector<std::string>{"-o", "source=" + mounted, "-o", "log_level=err", "-o", "timeout=0"};
     arguments.insert(arguments.end(), more.begin(), more.end());
 
     auto [listener, connection] = make_connection();
