@@ -1,6 +1,7 @@
 #include "container/api/build_api.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "container/api/step_container.h"
 #include "container/api/transfer_api.h"
 #include "container/build/glob.h"
+#include "container/image/exchange.h"
 #include "container/image/pull.h"
 
 namespace hull::container {
@@ -96,6 +98,35 @@ class Host : public BuildHost {
         }
     }
 
+    Fetched fetch(const std::string& url) override {
+        auto exchange = std::make_unique<Exchange>(
+            connections_, Exchange::Request{.url = url, .tried = "cannot fetch '" + printable(url) + "'"});
+        constexpr long kFirstFailure = 400;
+        if (exchange->status() >= kFirstFailure) {
+            throw ApiError{400,
+                           "failed to GET " + url + " with status " + std::to_string(exchange->status())};
+        }
+        const int64_t modified = exchange->modified();
+        return {
+            .modified = modified,
+            .content = [this, exchange = std::shared_ptr<Exchange>{std::move(exchange)}, done = uint64_t{0},
+                        told = std::chrono::steady_clock::time_point{}](std::span<std::byte> room) mutable {
+                constexpr std::chrono::milliseconds kOften{200};
+                const size_t got = exchange->read(room);
+                done += got;
+                if (const auto now = std::chrono::steady_clock::now(); got == 0 || now - told > kOften) {
+                    told = now;
+                    if (lines_.is_given_up()) {
+                        throw ApiError{400, "Build cancelled"};
+                    }
+                    if (!lines_.is_quiet()) {
+                        lines_.progress().tell_progress("Downloading", done, exchange->content_length());
+                    }
+                }
+                return got;
+            }};
+    }
+
     std::unique_ptr<StepContainer> create(const StoredImage& image, const std::vector<std::string>& command,
                                           const std::vector<std::string>& environment) override {
         return create_step(
@@ -111,6 +142,7 @@ class Host : public BuildHost {
     ApiCall& call_;
     Lines& lines_;
     const boost::json::object& host_config_;
+    Connections connections_;
 };
 
 /// The file that says what is to be done, parsed; files that the context is to be without are taken away.

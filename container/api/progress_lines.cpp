@@ -23,6 +23,10 @@ void ProgressLines::tell(const LayerProgress& layer) {
     write(line);
 }
 
+void ProgressLines::tell_progress(const std::string& status, uint64_t done, uint64_t total) {
+    write({{"status", status}, {"progressDetail", {{"current", done}, {"total", total}}}});
+}
+
 void ProgressLines::tell(const PushProgress& layer) {
     json::object detail;
     if (layer.phase == PushProgress::Phase::pushing) {

@@ -19,6 +19,8 @@ class ProgressLines {
 
     void tell(const std::string& status, const std::string& id = {});
     void tell(const LayerProgress& layer);
+    /// How far something has come, of `total` bytes (0: nobody knows).
+    void tell_progress(const std::string& status, uint64_t done, uint64_t total);
     void tell(const PushProgress& layer);
     void tell(const Pushed& pushed, const std::string& tag);
     void tell(const LoadProgress& layer);

@@ -120,11 +120,11 @@ class Step : public StepContainer {
         }
     }
 
-    TakenLayer changes(Store& store) override {
+    TakenLayer changes(Store& store, std::optional<int64_t> latest) override {
         try {
             const auto contents = containers_.open_contents(
                 id_, {.what = ContentsQuestion::What::upper, .path = "/", .user = {}});
-            ArchiveSource archive{*contents, ArchiveSource::Kind::layer};
+            ArchiveSource archive{*contents, ArchiveSource::Kind::layer, {}, std::nullopt, latest};
             return take_layer(
                 store, [&](std::span<std::byte> bytes) { return archive.read(bytes); }, false);
         } catch (const GuestContentsError& error) {

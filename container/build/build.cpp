@@ -1,6 +1,7 @@
 #include "container/build/build.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <utility>
 #include <variant>
@@ -45,6 +46,7 @@ bool is_given(const std::vector<std::string>& environment, std::string_view begi
 
 Digest Build::run(const Dockerfile& file) {
     escape_ = file.escape;
+    take_source_date();
     Stages stages = parse_stages(file);
     if (!options_.target.empty()) {
         const auto target = stages.find(options_.target);
@@ -115,6 +117,28 @@ Digest Build::run(const Dockerfile& file) {
         refuse("No image was generated. Is your Dockerfile empty?");
     }
     return stage_.image->id;
+}
+
+void Build::take_source_date() {
+    const auto text = arguments_.given("SOURCE_DATE_EPOCH");
+    if (!text || text->empty()) {
+        return;
+    }
+    constexpr uint64_t kLastSecond = 9'000'000'000;  // the clock's own end is not far behind
+    uint64_t seconds = 0;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+    if (error != std::errc{} || end != text->data() + text->size() || seconds > kLastSecond) {
+        refuse("invalid SOURCE_DATE_EPOCH: " + in_quotes(*text) + " is no number of seconds since 1970");
+    }
+    source_date_ = static_cast<int64_t>(seconds);
+}
+
+std::string Build::time_of_making() const {
+    using Clock = std::chrono::system_clock;
+    if (source_date_ == 0) {
+        return "1970-01-01T00:00:00Z";  // which time_text() has for no time
+    }
+    return time_text(source_date_ ? Clock::time_point{std::chrono::seconds{*source_date_}} : Clock::now());
 }
 
 Lookup Build::global_lookup() const {
@@ -215,6 +239,7 @@ bool Build::take_cached(const std::string& made_by) {
         const std::vector<ImageConfig::Step>& steps = child.config.history;
         if (steps.size() == history.size() + 1 && std::equal(history.begin(), history.end(), steps.begin()) &&
             steps.back().created_by == made_by && is_run_alike(child.config, stage_.config) &&
+            (!source_date_ || child.config.created == time_of_making()) &&
             (!found || found->config.created < child.config.created)) {
             found = std::move(child);
         }
@@ -261,7 +286,7 @@ void Build::add(const std::string& made_by, std::optional<TakenLayer> layer) {
         }
     }
     ImageConfig config = stage_.config;
-    config.created = time_text(std::chrono::system_clock::now());
+    config.created = time_of_making();
     config.history.push_back(
         {.created = config.created, .created_by = made_by, .comment = "", .is_empty = !layer.has_value()});
     if (layer) {

@@ -11,6 +11,7 @@
 
 #include "container/build/build_arguments.h"
 #include "container/build/build_context.h"
+#include "container/build/copy.h"
 #include "container/build/expand.h"
 #include "container/build/instruction.h"
 #include "container/image/layer_intake.h"
@@ -58,8 +59,8 @@ class StepContainer {
     /// Runs the command to its end, and answers its exit status. Throws ApiError where it cannot be started,
     /// or nobody waits for the build any more.
     virtual int run(BuildOutput& output) = 0;
-    /// What it has changed, once it has run.
-    virtual TakenLayer changes(Store& store) = 0;
+    /// What it has changed, once it has run; no time is later than `latest`, in seconds since 1970.
+    virtual TakenLayer changes(Store& store, std::optional<int64_t> latest) = 0;
     /// It goes, whether it runs or not.
     virtual void remove() = 0;
 };
@@ -74,6 +75,13 @@ class BuildHost {
 
     /// Gets an image from its registry. Throws ApiError and Error.
     virtual void pull(const std::string& name) = 0;
+    /// A file of the web's, which ADD copies.
+    struct Fetched {
+        int64_t modified = 0;  ///< seconds since 1970, where the server says so
+        ByteSource content;    ///< throws Error, and ApiError where nobody waits for the build any more
+    };
+    /// Throws ApiError and Error where there is no such file. The answer does not outlive the host.
+    virtual Fetched fetch(const std::string& url) = 0;
     /// A container that is to run this command, as the image is run else; `environment` is all of it.
     virtual std::unique_ptr<StepContainer> create(const StoredImage& image,
                                                   const std::vector<std::string>& command,
@@ -118,6 +126,8 @@ class Build {
         bool is_cache_over = false;        // nothing behind a step that was done can be there
     };
 
+    void take_source_date();
+    [[nodiscard]] std::string time_of_making() const;
     void begin(const BuildStage& stage);
     void run_triggers(const std::vector<std::string>& triggers);
     void take_image(StoredImage image);
@@ -140,6 +150,9 @@ class Build {
     void change_folder(const Instruction& instruction);
     void run_command(const Instruction& instruction);
     void copy(const Instruction& instruction);
+    /// Here-documents and files of the web's become sources, of which `made` has the contents.
+    void add_made_sources(const Instruction& instruction, const std::vector<std::string>& urls,
+                          std::vector<CopySource>& sources, BuildContext& made);
 
     /// An image that differs in its configuration only.
     void commit(const std::string& comment);
@@ -158,6 +171,8 @@ class Build {
     BuildArguments arguments_;
     char escape_ = '\\';
     const Stages* stages_ = nullptr;
+    /// SOURCE_DATE_EPOCH (reproducible-builds.org's specification): no time in what is made is a later one.
+    std::optional<int64_t> source_date_;
     std::vector<std::optional<StoredImage>> done_;  // by stage
     Stage stage_;
 };

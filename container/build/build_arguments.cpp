@@ -26,6 +26,12 @@ void BuildArguments::add(const std::string& name, const std::optional<std::strin
     used_.insert(name);
 }
 
+std::optional<std::string> BuildArguments::given(const std::string& name) {
+    used_.insert(name);
+    const auto found = given_.find(name);
+    return found == given_.end() ? std::nullopt : found->second;
+}
+
 std::optional<std::string> BuildArguments::value_of(const std::string& name, const Values& known) const {
     const auto own = known.find(name);
     if (own == known.end() && !is_predefined(name)) {

@@ -22,6 +22,8 @@ class BuildArguments {
     void add_global(const std::string& name, const std::optional<std::string>& value);
     /// ARG in a stage.
     void add(const std::string& name, const std::optional<std::string>& value);
+    /// What the user gives for a name, which need not be any ARG's.
+    [[nodiscard]] std::optional<std::string> given(const std::string& name);
     /// Another stage begins.
     void begin_stage() { ours_.clear(); }
 

@@ -43,10 +43,14 @@ void write_all(int fd, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-BuildContext::BuildContext(const ByteSource& archive, const std::filesystem::path& folder)
-    : file_{make_unnamed_file(folder)} {
+BuildContext::BuildContext(const std::filesystem::path& folder)
+    : folder_{folder}, file_{make_unnamed_file(folder)} {
     constexpr uint32_t kMode = 0755;
     root_.file.entry = {.kind = TarEntry::Kind::folder, .path = "", .link = "", .mode = kMode};
+}
+
+BuildContext::BuildContext(const ByteSource& archive, const std::filesystem::path& folder)
+    : BuildContext{folder} {
     const ByteSource unpacked = unpack(archive, Manifest::kMostLayerBytes);
     TarReader reader{[&unpacked](std::span<std::byte> room) { return unpacked(room); }};
     std::vector<std::byte> buffer(size_t{256} << 10);
@@ -56,7 +60,7 @@ BuildContext::BuildContext(const ByteSource& archive, const std::filesystem::pat
             throw Error{ExitStatus::bad_file, kTried, "it has more than a million files",
                         "leave out what is not needed (.dockerignore)"};
         }
-        add(*std::move(entry));
+        add(*std::move(entry), size_);
         while (const size_t got = reader.read(buffer)) {
             write_all(file_.get(), std::span{buffer}.first(got));
             size_ += got;
@@ -64,6 +68,21 @@ BuildContext::BuildContext(const ByteSource& archive, const std::filesystem::pat
     }
     while (unpacked(buffer) != 0) {
     }
+}
+
+void BuildContext::put(TarEntry entry, const ByteSource& content) {
+    const uint64_t begin = size_;
+    std::vector<std::byte> buffer(size_t{256} << 10);
+    while (const size_t got = content(buffer)) {
+        write_all(file_.get(), std::span{buffer}.first(got));
+        size_ += got;
+        if (size_ - begin > Manifest::kMostLayerBytes) {
+            throw Error{ExitStatus::bad_file, kTried,
+                        "'" + printable(entry.path) + "' is larger than 64 GiB"};
+        }
+    }
+    entry.size = size_ - begin;
+    add(std::move(entry), begin);
 }
 
 BuildContext::Node& BuildContext::make(const std::string& path) {
@@ -83,7 +102,7 @@ BuildContext::Node& BuildContext::make(const std::string& path) {
     return *node;
 }
 
-void BuildContext::add(TarEntry entry) {
+void BuildContext::add(TarEntry entry, uint64_t place) {
     const std::string path = clean_path(entry.path);
     constexpr auto kMostDepth = 512;
     if (std::ranges::count(path, '/') > kMostDepth) {
@@ -96,7 +115,7 @@ void BuildContext::add(TarEntry entry) {
         }
         return;
     }
-    TreeFile file{.entry = std::move(entry), .inode = 0, .place = size_};
+    TreeFile file{.entry = std::move(entry), .inode = 0, .place = place};
     if (file.entry.kind == TarEntry::Kind::hard_link) {
         const Node* const meant = find(clean_path(file.entry.link));
         if (meant == nullptr || meant->file.entry.kind == TarEntry::Kind::folder) {

@@ -1,4 +1,4 @@
-// What a client sends to be built from.
+// What a client sends to be built from, and what else is copied.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,8 @@ class BuildContext : public FileTree {
     /// where the archive is broken, too large, or has a hard link to nothing; no_resources where the disk is
     /// full.
     BuildContext(const ByteSource& archive, const std::filesystem::path& folder);
+    /// One in which nothing is yet.
+    explicit BuildContext(const std::filesystem::path& folder);
 
     [[nodiscard]] std::optional<TreeFile> look(const std::string& path) const override;
     [[nodiscard]] std::vector<std::string> names(const std::string& path) const override;
@@ -33,6 +35,11 @@ class BuildContext : public FileTree {
 
     /// All of a small file; none where it is no file, or larger. Links are followed.
     [[nodiscard]] std::optional<std::string> text(const std::string& path, uint64_t most_bytes) const;
+    /// Puts a file there, to the source's end: its entry's size is that, at most Manifest::kMostLayerBytes.
+    /// Throws Error (no_resources, bad_file where it is larger), and what the source throws.
+    void put(TarEntry entry, const ByteSource& content);
+    /// Where its file was made.
+    [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
     /// Takes something away.
     void remove(const std::string& path);
 
@@ -42,10 +49,12 @@ class BuildContext : public FileTree {
         std::map<std::string, std::unique_ptr<Node>> children;
     };
 
-    void add(TarEntry entry);
+    /// Its content lies at `place`.
+    void add(TarEntry entry, uint64_t place);
     [[nodiscard]] const Node* find(const std::string& path) const;
     Node& make(const std::string& path);
 
+    std::filesystem::path folder_;
     UniqueFd file_;
     uint64_t size_ = 0;
     uint64_t linked_ = 0;  // files with several names

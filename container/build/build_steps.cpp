@@ -68,6 +68,57 @@ std::string words_of(const HealthCheck& health) {
            retries.substr(1, retries.size() - 2) + "'}";
 }
 
+/// The last name of an address's path.
+std::string file_name_in(const std::string& url) {
+    std::string_view rest = url;
+    rest = rest.substr(0, rest.find_first_of("?#"));
+    rest.remove_prefix(rest.find("//") + 2);
+    const size_t slash = rest.find('/');
+    const std::string path = slash == std::string_view::npos ? "" : clean_path(rest.substr(slash));
+    return name_of(path);
+}
+
+/// Valid as long as the text is.
+ByteSource text_source(std::string_view text) {
+    return [rest = std::as_bytes(std::span{text})](std::span<std::byte> room) mutable {
+        const auto part = rest.first(std::min(rest.size(), room.size()));
+        std::ranges::copy(part, room.begin());
+        rest = rest.subspan(part.size());
+        return part.size();
+    };
+}
+
+std::string in_shell_quotes(std::string_view text) {
+    std::string quoted = "'";
+    for (const char byte : text) {
+        quoted += byte == '\'' ? "'\\''" : std::string(1, byte);
+    }
+    return quoted + "'";
+}
+
+/// What the shell is to do for a RUN with here-documents: one that stands alone is itself what is to be done.
+std::string script_of(const std::string& line, const std::vector<HereDocument>& documents) {
+    const HereDocument& first = documents.front();
+    if (trim(line) != first.word || first.has_descriptor) {
+        std::string script = line + "\n";
+        for (const HereDocument& document : documents) {
+            script += document.text + document.name + "\n";
+        }
+        return script;
+    }
+    std::string script = first.content();
+    if (!script.starts_with("#!")) {
+        return script;
+    }
+    // The interpreter reads it from a descriptor, so that no file is made that would have to go again.
+    const std::string_view line_of_it = trim(std::string_view{script}.substr(2, script.find('\n') - 2));
+    const size_t blank = std::min(line_of_it.find_first_of(" \t"), line_of_it.size());
+    const std::string_view argument = trim(line_of_it.substr(blank));
+    return "exec " + in_shell_quotes(line_of_it.substr(0, blank)) +
+           (argument.empty() ? "" : " " + in_shell_quotes(argument)) + " /dev/fd/3 3<<" +
+           in_shell_quotes(first.name) + "\n" + script + first.name + "\n";
+}
+
 /// Removes a step's container, whatever the host says to that.
 void discard(StepContainer& container) {
     try {
@@ -285,7 +336,7 @@ void Build::change_folder(const Instruction& instruction) {
     if (there) {
         return add(made_by, std::nullopt);
     }
-    LayerChanges changes{store_, below};
+    LayerChanges changes{store_, below, source_date_};
     changes.make_folders(place, {});
     add(made_by, changes.take(store_));
 }
@@ -314,12 +365,16 @@ void Build::copy(const Instruction& instruction) {
     std::vector<std::string> paths = instruction.arguments;
     const std::string destination = paths.back();
     paths.pop_back();
-    for (const std::string& path : paths) {
-        if (path.starts_with("http://") || path.starts_with("https://")) {
-            refuse(instruction.kind == Kind::copy ? "COPY failed: source can't be a URL for COPY"
-                                                  : "ADD failed: the daemon fetches nothing: get " +
-                                                        printable(path) + " before, and ADD the file");
+    std::vector<std::string> urls;
+    std::erase_if(paths, [&](const std::string& path) {
+        const bool is_url = path.starts_with("http://") || path.starts_with("https://");
+        if (is_url) {
+            urls.push_back(path);
         }
+        return is_url;
+    });
+    if (!urls.empty() && instruction.kind == Kind::copy) {
+        refuse("COPY failed: source can't be a URL for COPY");
     }
     std::optional<MergedLayers> other;
     if (const std::string from = instruction.flag("from"); !from.empty()) {
@@ -331,9 +386,13 @@ void Build::copy(const Instruction& instruction) {
         }
     }
     const FileTree& tree = other ? static_cast<const FileTree&>(*other) : context_;
+    BuildContext made{context_.folder()};
     std::vector<CopySource> sources;
     try {
-        sources = find_sources(tree, paths, !other);
+        if (!paths.empty() || (urls.empty() && instruction.documents.empty())) {
+            sources = find_sources(tree, paths, !other);
+        }
+        add_made_sources(instruction, urls, sources, made);
     } catch (const ApiError& error) {
         throw ApiError{error.status(), name + " failed: " + error.what()};
     }
@@ -358,7 +417,7 @@ void Build::copy(const Instruction& instruction) {
                            : "/" + joined_path(clean_path(stage_.config.working_folder), destination),
         .owner = {},
         .mode = {},
-        .unpacks = instruction.kind == Kind::add};
+        .unpacks = false};
     if (!chown.empty()) {
         options.owner = find_owner(below, chown);
     } else if (!other) {
@@ -373,15 +432,44 @@ void Build::copy(const Instruction& instruction) {
         }
         options.mode = mode;
     }
-    LayerChanges changes{store_, below};
+    LayerChanges changes{store_, below, source_date_};
     for (const CopySource& source : sources) {
-        copy_source(changes, tree, source, options);
+        options.unpacks = instruction.kind == Kind::add && source.tree != &made;
+        copy_source(changes, source, options);
     }
     add(made_by, changes.take(store_));
 }
 
+void Build::add_made_sources(const Instruction& instruction, const std::vector<std::string>& urls,
+                             std::vector<CopySource>& sources, BuildContext& made) {
+    const auto put = [&](TarEntry entry, const ByteSource& content) {
+        const std::string name = entry.path;
+        made.put(std::move(entry), content);
+        sources.push_back(find_source(made, name, false));
+    };
+    for (const std::string& url : urls) {
+        const std::string name = file_name_in(url);
+        if (name.empty()) {
+            refuse("cannot determine filename from url: " + url);
+        }
+        constexpr uint32_t kMode = 0600;
+        const BuildHost::Fetched fetched = host_.fetch(url);
+        put({.path = name, .link = "", .mode = kMode, .mtime = fetched.modified}, fetched.content);
+        output_.print("\n");
+    }
+    for (const HereDocument& document : instruction.documents) {
+        constexpr uint32_t kMode = 0644;
+        const std::string content =
+            document.is_literal ? document.content() : expand_text(document.content(), escape_, lookup());
+        put({.path = document.name, .link = "", .mode = kMode}, text_source(content));
+    }
+}
+
 void Build::run_command(const Instruction& instruction) {
     std::vector<std::string> command = instruction.arguments;
+    if (!instruction.documents.empty()) {
+        command = {script_of(command.front(), instruction.documents)};
+    }
     if (!instruction.is_list) {
         std::vector<std::string> with_shell = shell();
         with_shell.insert(with_shell.end(), command.begin(), command.end());
@@ -419,7 +507,7 @@ void Build::run_command(const Instruction& instruction) {
                 "The command '" + joined(command) + "' returned a non-zero code: " + std::to_string(status),
                 status};
         }
-        layer.emplace(container->changes(store_));
+        layer.emplace(container->changes(store_, source_date_));
         add(made_by, std::move(layer));
     } catch (const RunFailed&) {
         // It is kept to be looked at, as docker keeps it.

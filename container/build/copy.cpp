@@ -117,20 +117,6 @@ bool leads_out(std::string_view path) {
     return false;
 }
 
-CopySource source_at(const FileTree& tree, const std::string& path, bool is_context) {
-    if (leads_out(path)) {
-        refuse("forbidden path outside the build context: " + path + " ()");
-    }
-    const std::string clean = clean_path(path);
-    const auto file = tree.look(resolve_path(tree, clean));
-    if (!file) {
-        const std::string where =
-            is_context ? "file not found in build context or excluded by .dockerignore: " : "";
-        refuse(where + "stat " + path + ": file does not exist");
-    }
-    return {.name = clean, .file = *file, .hash = hash_of(tree, *file)};
-}
-
 /// Whether a file begins as an archive does, packed or not.
 bool is_archive(const FileTree& tree, const TreeFile& file) {
     if (file.entry.kind != Kind::file) {
@@ -257,6 +243,20 @@ std::optional<uint32_t> id_in(const FileTree& image, const std::string& table, c
 
 }  // namespace
 
+CopySource find_source(const FileTree& tree, const std::string& path, bool is_context) {
+    if (leads_out(path)) {
+        refuse("forbidden path outside the build context: " + path + " ()");
+    }
+    const std::string clean = clean_path(path);
+    const auto file = tree.look(resolve_path(tree, clean));
+    if (!file) {
+        const std::string where =
+            is_context ? "file not found in build context or excluded by .dockerignore: " : "";
+        refuse(where + "stat " + path + ": file does not exist");
+    }
+    return {.name = clean, .file = *file, .hash = hash_of(tree, *file), .tree = &tree};
+}
+
 std::vector<CopySource> find_sources(const FileTree& tree, const std::vector<std::string>& sources,
                                      bool is_context) {
     std::vector<CopySource> all;
@@ -265,13 +265,13 @@ std::vector<CopySource> find_sources(const FileTree& tree, const std::vector<std
         path.remove_prefix(path.starts_with('/') ? 1 : 0);
         path.remove_prefix(path.starts_with("./") ? 2 : 0);
         if (!has_pattern(path)) {
-            all.push_back(source_at(tree, std::string{path}, is_context));
+            all.push_back(find_source(tree, std::string{path}, is_context));
             continue;
         }
         std::vector<std::string> found;
         match(tree, "", path, found);
         for (const std::string& each : found) {
-            all.push_back(source_at(tree, each, is_context));
+            all.push_back(find_source(tree, each, is_context));
         }
     }
     if (all.empty()) {
@@ -291,8 +291,8 @@ std::string hash_of(const std::vector<CopySource>& sources) {
     return "multi:" + digest_of(text).digits();
 }
 
-void copy_source(LayerChanges& changes, const FileTree& tree, const CopySource& source,
-                 const CopyOptions& options) {
+void copy_source(LayerChanges& changes, const CopySource& source, const CopyOptions& options) {
+    const FileTree& tree = *source.tree;
     Copier copier{changes, tree, options};
     const std::string place = resolve_path(changes, options.destination);
     const auto there = changes.look(place);

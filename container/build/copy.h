@@ -12,15 +12,19 @@ namespace hull::container {
 
 /// A file or folder that is to be copied.
 struct CopySource {
-    std::string name;  ///< as it was written, but clean: its last name is the copy's
-    TreeFile file;     ///< where that leads
-    std::string hash;  ///< "file:…" or "dir:…": of names, owners, modes and contents, not of times
+    std::string name;      ///< as it was written, but clean: its last name is the copy's
+    TreeFile file;         ///< where that leads
+    std::string hash;      ///< "file:…" or "dir:…": of names, owners, modes and contents, not of times
+    const FileTree* tree;  ///< in which it is
 };
 
 /// What sources mean, by Docker's rules: paths from the tree's root on, patterns in them. `is_context` is for
 /// the words of errors. Throws ApiError (400), with dockerd's words behind "COPY failed: ".
 std::vector<CopySource> find_sources(const FileTree& tree, const std::vector<std::string>& sources,
                                      bool is_context);
+
+/// What one path means, without patterns. Throws as above.
+CopySource find_source(const FileTree& tree, const std::string& path, bool is_context);
 
 /// Of all of them together, as dockerd's caches have it.
 std::string hash_of(const std::vector<CopySource>& sources);
@@ -33,8 +37,7 @@ struct CopyOptions {
 };
 
 /// Throws ApiError (400) and Error.
-void copy_source(LayerChanges& changes, const FileTree& tree, const CopySource& source,
-                 const CopyOptions& options);
+void copy_source(LayerChanges& changes, const CopySource& source, const CopyOptions& options);
 
 /// "USER[:GROUP]" by names or numbers, as the image's own files say. Throws ApiError (400).
 Owner find_owner(const FileTree& image, const std::string& text);

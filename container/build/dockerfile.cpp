@@ -113,6 +113,59 @@ std::optional<std::vector<std::string>> list_in(std::string_view text) {
     return list;
 }
 
+/// A here-document's beginning, if the word is one: digits, "<<", perhaps "-", and a name.
+std::optional<HereDocument> document_in(const std::string& word) {
+    const size_t digits = std::min(word.find_first_not_of("0123456789"), word.size());
+    std::string_view rest = std::string_view{word}.substr(digits);
+    if (!rest.starts_with("<<")) {
+        return std::nullopt;
+    }
+    rest.remove_prefix(2);
+    HereDocument document{.word = word, .name = {}, .has_descriptor = digits > 0};
+    document.drops_tabs = rest.starts_with('-');
+    rest.remove_prefix(document.drops_tabs ? 1 : 0);
+    for (const char byte : rest) {
+        if (byte == '\'' || byte == '"' || byte == '\\') {
+            document.is_literal = true;
+        } else {
+            document.name += byte;
+        }
+    }
+    const bool is_one = !document.name.empty() && document.name.find_first_of("<$`") == std::string::npos;
+    return is_one ? std::optional{std::move(document)} : std::nullopt;
+}
+
+std::vector<HereDocument> documents_in(std::string_view rest, char escape) {
+    std::vector<HereDocument> documents;
+    for (const std::string& word : quoted_words(rest, escape)) {
+        if (auto document = document_in(word)) {
+            documents.push_back(*std::move(document));
+        }
+    }
+    return documents;
+}
+
+/// Sources of COPY and ADD.
+void take_documents(DockerfileLine& line) {
+    std::vector<std::string> paths;
+    for (std::string& word : line.arguments) {
+        auto document = document_in(word);
+        if (!document || document->has_descriptor) {
+            paths.push_back(std::move(word));
+            continue;
+        }
+        if (&word == &line.arguments.back()) {
+            refuse(to_upper(line.keyword) + " cannot accept a heredoc as a destination");
+        }
+        if (document->name.find('/') != std::string::npos) {
+            refuse("the here-document " + in_quotes(document->name) +
+                   " is to be a file's name, and has a slash");
+        }
+        line.documents.push_back(*std::move(document));
+    }
+    line.arguments = std::move(paths);
+}
+
 /// "--name=value" words at the beginning, which are taken from `rest`.
 std::vector<std::string> take_flags(std::string_view& rest) {
     std::vector<std::string> flags;
@@ -189,9 +242,14 @@ void take_arguments(DockerfileLine& line, std::string_view rest, char escape) {
         auto list = list_in(rest);
         line.is_list = list.has_value();
         line.arguments = list ? *std::move(list) : split_at_blanks(rest);
+        if (!line.is_list && line.keyword != "volume") {
+            take_documents(line);
+        }
     } else if (line.keyword == "onbuild") {
         if (!rest.empty()) {
-            line.arguments = {parse_dockerfile_line(rest, escape).keyword};
+            DockerfileLine trigger = parse_dockerfile_line(rest, escape);
+            line.arguments = {std::move(trigger.keyword)};
+            line.documents = std::move(trigger.documents);
         }
     } else {
         if (line.keyword == "healthcheck") {
@@ -208,6 +266,9 @@ void take_arguments(DockerfileLine& line, std::string_view rest, char escape) {
             line.arguments.insert(line.arguments.end(), list->begin(), list->end());
         } else if (!rest.empty()) {
             line.arguments.emplace_back(rest);
+        }
+        if (line.keyword == "run" && !line.is_list) {
+            line.documents = documents_in(rest, escape);
         }
     }
 }
@@ -240,6 +301,21 @@ class Lines {
     std::string_view rest_;
     unsigned number_ = 0;
 };
+
+void read_text(HereDocument& document, Lines& lines) {
+    while (const auto line = lines.next()) {
+        std::string_view end = *line;
+        if (document.drops_tabs) {
+            end.remove_prefix(std::min(end.find_first_not_of('\t'), end.size()));
+        }
+        if (end == document.name) {
+            return;
+        }
+        document.text += *line;
+        document.text += '\n';
+    }
+    refuse("unterminated heredoc: no line is " + in_quotes(document.name));
+}
 
 /// "# escape=`" and the like, which are such only before anything else.
 class Directives {
@@ -284,6 +360,21 @@ bool is_continued(std::string_view& line, char escape) {
 }
 
 }  // namespace
+
+std::string HereDocument::content() const {
+    if (!drops_tabs) {
+        return text;
+    }
+    std::string content;
+    bool is_at_begin = true;
+    for (const char byte : text) {
+        if (!is_at_begin || byte != '\t') {
+            content += byte;
+            is_at_begin = byte == '\n';
+        }
+    }
+    return content;
+}
 
 bool is_space(char byte) {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
@@ -395,6 +486,9 @@ Dockerfile parse_dockerfile(std::string_view text) {
         }
         file.lines.push_back(parse_dockerfile_line(code, file.escape));
         file.lines.back().number = number;
+        for (HereDocument& document : file.lines.back().documents) {
+            read_text(document, lines);
+        }
     }
     if (!file.warnings.empty()) {
         file.warnings.emplace_back(

@@ -13,10 +13,28 @@ namespace {
 /// Goes through a word once. `${…}` may stand in `${…}`, to a depth.
 class Expander {
   public:
-    Expander(std::string_view word, char escape, const Lookup& look_up)
-        : whole_{word}, rest_{word}, escape_{escape}, look_up_{look_up} {}
+    /// Errors have `whole` for what is expanded.
+    Expander(std::string_view text, std::string_view whole, char escape, const Lookup& look_up)
+        : whole_{whole}, rest_{text}, escape_{escape}, look_up_{look_up} {}
 
     std::string run() { return take_up_to('\0'); }
+
+    /// Variables alone.
+    std::string run_over_text() {
+        std::string result;
+        while (!rest_.empty()) {
+            if (rest_.front() == '$') {
+                add(result, take_variable());
+                continue;
+            }
+            const char byte = take();
+            const bool is_escaping =
+                byte == escape_ && (rest_.starts_with('$') || rest_.starts_with(escape_));
+            result += is_escaping ? take() : byte;
+        }
+        add(result, "");
+        return result;
+    }
 
     /// What run() gave, at spaces that were not quoted.
     [[nodiscard]] std::vector<std::string> words() {
@@ -225,11 +243,15 @@ class Expander {
 }  // namespace
 
 std::string expand_word(std::string_view word, char escape, const Lookup& look_up) {
-    return Expander{word, escape, look_up}.run();
+    return Expander{word, word, escape, look_up}.run();
+}
+
+std::string expand_text(std::string_view text, char escape, const Lookup& look_up) {
+    return Expander{text, "a here-document", escape, look_up}.run_over_text();
 }
 
 std::vector<std::string> expand_words(std::string_view word, char escape, const Lookup& look_up) {
-    Expander expander{word, escape, look_up};
+    Expander expander{word, word, escape, look_up};
     static_cast<void>(expander.run());
     return expander.words();
 }

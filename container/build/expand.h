@@ -18,8 +18,12 @@ using Lookup = std::function<std::optional<std::string>(const std::string& name)
 /// `escape` is the file's. Throws ApiError (400). Any thread.
 std::string expand_word(std::string_view word, char escape, const Lookup& look_up);
 
-/// The same, taken apart at spaces that come from no quotes: what EXPOSE's words become. Throws ApiError
-/// (400).
+/// A here-document's text, in which quotes are nothing special, and the escape character is only before a "$"
+/// and itself. Throws ApiError (400).
+std::string expand_text(std::string_view text, char escape, const Lookup& look_up);
+
+/// The same as expand_word(), taken apart at spaces that come from no quotes: what EXPOSE's words become.
+/// Throws ApiError (400).
 std::vector<std::string> expand_words(std::string_view word, char escape, const Lookup& look_up);
 
 }  // namespace hull::container

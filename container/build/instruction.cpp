@@ -194,7 +194,11 @@ void take_trigger(Instruction& instruction, const DockerfileLine& line) {
         refuse(trigger + " isn't allowed as an ONBUILD trigger");
     }
     constexpr size_t kKeyword = 7;
-    instruction.arguments = {std::string{trim(std::string_view{line.code}.substr(kKeyword))}};
+    std::string whole{trim(std::string_view{line.code}.substr(kKeyword))};
+    for (const HereDocument& document : line.documents) {
+        whole += (whole.ends_with('\n') ? "" : "\n") + document.text + document.name + "\n";
+    }
+    instruction.arguments = {std::move(whole)};
 }
 
 void check_pairs(const Instruction& instruction, const std::string& name) {
@@ -261,8 +265,11 @@ Instruction parse_instruction(const DockerfileLine& line) {
                             .flags = flags_of(line, shape->flags),
                             .arguments = line.arguments,
                             .is_list = line.is_list,
+                            .documents = line.documents,
                             .health = {}};
-    check_count(name, line.arguments.size(), shape->least, shape->most);
+    const bool copies = shape->kind == Kind::add || shape->kind == Kind::copy;
+    check_count(name, line.arguments.size() + (copies ? line.documents.size() : 0), shape->least,
+                shape->most);
     switch (shape->kind) {
         case Kind::healthcheck:
             instruction.health = health_check(instruction);

@@ -37,11 +37,12 @@ struct Instruction {
     std::string code;                          ///< as builds print it
     std::map<std::string, std::string> flags;  ///< "chown": "1:1"
     /// Not expanded yet. Of env and label keys and values in turn; of healthcheck without its type; of
-    /// onbuild the instruction, whole.
+    /// onbuild the instruction, whole, with its here-documents.
     std::vector<std::string> arguments;
-    bool is_list = false;               ///< the exec form
-    bool is_literal = false;            ///< nothing in it is to be expanded
-    std::optional<HealthCheck> health;  ///< of healthcheck
+    bool is_list = false;                   ///< the exec form
+    bool is_literal = false;                ///< nothing in it is to be expanded
+    std::vector<HereDocument> documents{};  ///< further sources of add and copy; of run, which stand in it
+    std::optional<HealthCheck> health;      ///< of healthcheck
 
     [[nodiscard]] std::string flag(const std::string& name) const;
 };

@@ -55,12 +55,13 @@ ByteSource LayerChanges::open(const TreeFile& file) const {
     return below_.open(file);
 }
 
-void LayerChanges::write(const TarEntry& entry) {
+void LayerChanges::write(TarEntry& entry) {
     const std::string name = name_of(entry.path);
     if (name.starts_with(".wh.")) {
         throw ApiError{400, "'" + printable(entry.path) +
                                 "' cannot be in an image: names that begin with '.wh.' tell what is deleted"};
     }
+    entry.be_no_later_than(latest_);
     file_.append(bytes_of(tar_entry(entry)));
 }
 

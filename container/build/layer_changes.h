@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "container/image/layer_intake.h"
@@ -22,8 +23,9 @@ struct Owner {
 /// a Store::Hold.
 class LayerChanges : public FileTree {
   public:
-    /// Both outlive it.
-    LayerChanges(Store& store, const FileTree& below) : below_{below}, file_{store.make_file()} {}
+    /// Both outlive it. No time in the layer is later than `latest`, in seconds since 1970.
+    LayerChanges(Store& store, const FileTree& below, std::optional<int64_t> latest)
+        : below_{below}, file_{store.make_file()}, latest_{latest} {}
 
     [[nodiscard]] std::optional<TreeFile> look(const std::string& path) const override;
     [[nodiscard]] std::vector<std::string> names(const std::string& path) const override;
@@ -41,11 +43,12 @@ class LayerChanges : public FileTree {
     [[nodiscard]] TakenLayer take(Store& store);
 
   private:
-    void write(const TarEntry& entry);
+    void write(TarEntry& entry);
     void bring_up(const std::string& folder);
 
     const FileTree& below_;
     Store::NewFile file_;
+    std::optional<int64_t> latest_;
     std::map<std::string, TarEntry> made_;
 };
 

@@ -30,12 +30,13 @@ TarEntry mark(const std::string& path) {
 }  // namespace
 
 ArchiveSource::ArchiveSource(GuestContents& from, Kind kind, std::string base,
-                             std::optional<GuestEntry> first)
+                             std::optional<GuestEntry> first, std::optional<int64_t> latest)
     : from_{from},
       changed_{from, ChangedEntries::Kind::tree},
       kind_{kind},
       base_{std::move(base)},
-      first_{std::move(first)} {}
+      first_{std::move(first)},
+      latest_{latest} {}
 
 /// In the archive.
 std::string ArchiveSource::named(const std::string& path) const {
@@ -100,6 +101,7 @@ bool ArchiveSource::advance() {
 
 void ArchiveSource::begin(GuestEntry entry) {
     TarEntry& file = entry.file;
+    file.be_no_later_than(latest_);
     const std::string folder = folder_of(file.path);
     if (kind_ == Kind::copy && file.kind == TarEntry::Kind::hard_link && folder_of(file.link) != folder) {
         throw Error{ExitStatus::bad_file, "cannot take what the container's guest sends",

@@ -23,9 +23,10 @@ class ArchiveSource {
     };
 
     /// `from` outlives it. `first` is of Kind::copy the entry that was asked for, which was read already;
-    /// others' is none of the archive's.
+    /// others' is none of the archive's. No time in it is later than `latest`, in seconds since 1970.
     ArchiveSource(GuestContents& from, Kind kind, std::string base = {},
-                  std::optional<GuestEntry> first = std::nullopt);
+                  std::optional<GuestEntry> first = std::nullopt,
+                  std::optional<int64_t> latest = std::nullopt);
 
     /// Fills some of `room`; 0 at the end. Throws as GuestContents does.
     size_t read(std::span<std::byte> room);
@@ -42,6 +43,7 @@ class ArchiveSource {
     Kind kind_;
     std::string base_;
     std::optional<GuestEntry> first_;
+    std::optional<int64_t> latest_;
     std::string ready_;   // bytes of the archive, to be told
     size_t told_ = 0;     // of these
     uint64_t left_ = 0;   // of a file's content, which comes next

@@ -95,6 +95,7 @@ Exchange::Exchange(Connections& connections, Request request)
     curl_easy_setopt(easy, CURLOPT_MAXREDIRS, kMostRedirects);
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, is_plain ? "http,https" : "https");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_FILETIME, 1L);
     curl_easy_setopt(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, static_cast<long>(kMostWaiting));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, static_cast<long>(request_.patience.count()));
@@ -119,6 +120,13 @@ Exchange::Exchange(Connections& connections, Request request)
         throw;
     }
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status_);
+    curl_off_t number = 0;
+    if (curl_easy_getinfo(easy, CURLINFO_FILETIME_T, &number) == CURLE_OK) {
+        modified_ = std::max<curl_off_t>(number, 0);
+    }
+    if (curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &number) == CURLE_OK && number > 0) {
+        content_length_ = static_cast<uint64_t>(number);
+    }
     const char* type = nullptr;
     curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
     if (type != nullptr) {

@@ -61,6 +61,10 @@ class Exchange {
 
     [[nodiscard]] long status() const { return status_; }
     [[nodiscard]] const std::string& media_type() const { return media_type_; }
+    /// Last-Modified, in seconds since 1970; 0 where it is not said.
+    [[nodiscard]] int64_t modified() const { return modified_; }
+    /// How large the content is to be, in bytes; 0 where that is not said.
+    [[nodiscard]] uint64_t content_length() const { return content_length_; }
     /// The values of WWW-Authenticate.
     [[nodiscard]] const std::vector<std::string>& challenges() const { return challenges_; }
     /// The value of Location; empty where there is none.
@@ -86,6 +90,8 @@ class Exchange {
     Request request_;
     std::unique_ptr<Connections::Handles> handles_;
     long status_ = 0;
+    int64_t modified_ = 0;
+    uint64_t content_length_ = 0;
     std::string media_type_;
     std::vector<std::string> challenges_;
     std::string location_;

@@ -30,6 +30,14 @@ struct TarEntry {
     uint32_t major = 0;                               ///< of a device: 12 bits
     uint32_t minor = 0;                               ///< 20 bits
     std::map<std::string, std::string> attributes{};  ///< extended ones by their whole names ("user.x")
+
+    /// A modification time that is later, in seconds since 1970, becomes this one; none: no time does.
+    void be_no_later_than(std::optional<int64_t> time) {
+        if (time && (mtime > *time || (mtime == *time && mtime_ns > 0))) {
+            mtime = *time;
+            mtime_ns = 0;
+        }
+    }
 };
 
 /// The formats of ustar, of POSIX's pax (POSIX.1-2017, pax, "ustar Interchange Format" and "pax Interchange

@@ -72,7 +72,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 require(!has_pairs || instruction.arguments.size() % 2 == 0);
                 const bool copies =
                     instruction.kind == Instruction::Kind::add || instruction.kind == Instruction::Kind::copy;
-                require(!copies || instruction.arguments.size() >= 2);
+                require(!copies || (!instruction.arguments.empty() &&
+                                    instruction.arguments.size() + instruction.documents.size() >= 2));
+                for (const HereDocument& document : instruction.documents) {
+                    require(!document.name.empty() && document.content().size() <= document.text.size());
+                    try {
+                        static_cast<void>(expand_text(document.content(), file.escape, look_up));
+                    } catch (const ApiError& refused) {
+                        require(refused.status() == 400);
+                    }
+                }
                 require((instruction.kind == Instruction::Kind::healthcheck) ==
                         instruction.health.has_value());
             }

@@ -50,6 +50,7 @@ struct Commands {
     int status = 0;
     std::string layer = std::string(1024, '\0');  // what each changes: an archive
     std::vector<Run> runs;
+    std::optional<int64_t> latest;  // time of the last one's changes
     std::vector<std::string> removed;
 };
 
@@ -61,7 +62,8 @@ class FakeContainer : public StepContainer {
         output.print("it runs\n");
         return commands_.status;
     }
-    TakenLayer changes(Store& store) override {
+    TakenLayer changes(Store& store, std::optional<int64_t> latest) override {
+        commands_.latest = latest;
         return take_layer(store, test::source_of(commands_.layer), false);
     }
     void remove() override { commands_.removed.push_back(id_); }
@@ -84,7 +86,16 @@ class FakeHost : public BuildHost {
         return std::make_unique<FakeContainer>(commands_,
                                                "0123456789abcdef" + std::to_string(commands_.runs.size()));
     }
+    Fetched fetch(const std::string& url) override {
+        fetched.push_back(url);
+        if (url.ends_with("/none")) {
+            throw ApiError{400, "failed to GET " + url + " with status 404"};
+        }
+        return {.modified = 1'000'000'000, .content = test::source_of(web)};
+    }
     std::vector<std::string> pulled;
+    std::vector<std::string> fetched;
+    std::string web = "of the web\n";
 
   private:
     Commands& commands_;
@@ -251,6 +262,78 @@ TEST_F(BuildTest, CopiesFilesAndFolders) {
     EXPECT_EQ(tree.look("data/c.txt")->inode, tree.look("data/again")->inode) << "they were one file";
 }
 
+TEST_F(BuildTest, CopiesHereDocuments) {
+    const Digest id = build(
+        "FROM base\nENV WHO=me\nCOPY a <<one.txt <<-'two' /new/\n'$WHO' \\$WHO\none.txt\n\t$WHO\n\ttwo\n"
+        "ADD --chown=web --chmod=0700 <<EOF /script\n#!/bin/sh\nEOF\n");
+    EXPECT_EQ(look(id, "new/a"), "640 0:0 content of a");
+    EXPECT_EQ(look(id, "new/one.txt"), "644 0:0 'me' $WHO\n");
+    EXPECT_EQ(look(id, "new/two"), "644 0:0 $WHO\n");
+    EXPECT_EQ(look(id, "script"), "700 33:50 #!/bin/sh\n");
+    // The cache goes by what they say.
+    const std::string file = "FROM base\nCOPY <<EOF /x\n";
+    const Digest first = build(file + "one\nEOF\n");
+    EXPECT_EQ(build(file + "one\nEOF\n"), first);
+    EXPECT_NE(build(file + "two\nEOF\n"), first);
+}
+
+TEST_F(BuildTest, RunsHereDocuments) {
+    build(
+        "FROM base\nRUN <<EOF\necho $A\nEOF\nRUN <<-EOF\n\techo\n\tEOF\nRUN cat <<EOF && cat "
+        "<<-'x'\n1\nEOF\n\t2\nx\n"
+        "RUN <<EOF\n#!/usr/bin/env  python3 -u\nprint('x')\nEOF\nSHELL [\"bash\", \"-c\"]\nRUN "
+        "<<EOF\n#!it's\nEOF\n");
+    std::vector<std::string> scripts;
+    for (const Commands::Run& run : commands_.runs) {
+        scripts.push_back(run.command.back());
+    }
+    EXPECT_THAT(scripts, ElementsAre("echo $A\n", "echo\n", "cat <<EOF && cat <<-'x'\n1\nEOF\n\t2\nx\n",
+                                     "exec '/usr/bin/env' 'python3 -u' /dev/fd/3 3<<'EOF'\n"
+                                     "#!/usr/bin/env  python3 -u\nprint('x')\nEOF\n",
+                                     "exec 'it'\\''s' /dev/fd/3 3<<'EOF'\n#!it's\nEOF\n"));
+    EXPECT_THAT(commands_.runs[0].command, ElementsAre("/bin/sh", "-c", "echo $A\n"));
+}
+
+TEST_F(BuildTest, FetchesWhatIsOfTheWeb) {
+    const Digest id =
+        build("FROM base\nADD http://host/some/x.tar?y#z https://host/b a /new/\nADD http://host/b /c\n");
+    EXPECT_THAT(host_.fetched, ElementsAre("http://host/some/x.tar?y#z", "https://host/b", "http://host/b"));
+    EXPECT_EQ(look(id, "new/x.tar"), "600 0:0 of the web\n");
+    EXPECT_EQ(look(id, "new/b"), "600 0:0 of the web\n");
+    EXPECT_EQ(look(id, "new/a"), "640 0:0 content of a");
+    EXPECT_EQ(look(id, "c"), "600 0:0 of the web\n");
+    EXPECT_EQ(MergedLayers{image(id).layers}.look("c")->entry.mtime, 1'000'000'000);
+    // It is fetched each time, and the cache goes by what comes.
+    EXPECT_EQ(
+        build("FROM base\nADD http://host/some/x.tar?y#z https://host/b a /new/\nADD http://host/b /c\n"),
+        id);
+    host_.web = TarPart{.name = "inside", .content = "x"}.bytes() + std::string(1024, '\0');
+    const Digest other = build("FROM base\nADD http://host/x.tar /new/\n");
+    EXPECT_EQ(look(other, "new/inside"), "nothing") << "archives of the web stay whole";
+    EXPECT_THAT(look(other, "new/x.tar"), StartsWith("600 0:0 inside"));
+}
+
+TEST_F(BuildTest, BuildsTheSameAgainWithASourceDate) {
+    const std::string file = "FROM base\nADD http://host/b /new/\nCOPY a /new/\nWORKDIR /w\nRUN x\n";
+    const auto with = [](const char* date, bool uses_cache) {
+        return BuildOptions{.arguments = {{"SOURCE_DATE_EPOCH", date}}, .uses_cache = uses_cache};
+    };
+    const Digest id = build(file, with("900000000", false));
+    EXPECT_EQ(notes_.all.find("not consumed"), std::string::npos);
+    EXPECT_EQ(image(id).config.created, "1998-07-09T16:00:00.000000000Z");
+    EXPECT_EQ(MergedLayers{image(id).layers}.look("new/b")->entry.mtime, 900'000'000);
+    EXPECT_EQ(commands_.latest, 900'000'000);
+    EXPECT_EQ(build(file, with("900000000", false)), id) << "nothing is of when it was built";
+    EXPECT_EQ(build(file, with("900000000", true)), id);
+    const Digest later = build(file, with("1000000001", true));
+    EXPECT_NE(later, id) << "the cache has another date";
+    EXPECT_EQ(MergedLayers{image(later).layers}.look("new/b")->entry.mtime, 1'000'000'000);
+    EXPECT_EQ(image(build(file, with("0", true))).config.created, "1970-01-01T00:00:00Z");
+    EXPECT_EQ(refusal(file, with("today", true)),
+              "invalid SOURCE_DATE_EPOCH: \"today\" is no number of seconds since 1970");
+    EXPECT_NE(refusal(file, with("99999999999999999", true)), "");
+}
+
 TEST_F(BuildTest, NoLinkOfAContextLeadsOut) {
     EXPECT_THAT(
         refusal("FROM base\nCOPY out /x"),
@@ -291,8 +374,9 @@ TEST_F(BuildTest, RefusesWhatCannotBeCopied) {
         {"COPY --from=7 a /x", "invalid from flag value 7: index out of bounds"},
         {"COPY --from=other a /x", "invalid from flag value other: pull access denied for other"},
         {"COPY --from=base none /x", "COPY failed: stat none: file does not exist"},
-        {"ADD http://host/x /x",
-         "ADD failed: the daemon fetches nothing: get http://host/x before, and ADD the file"},
+        {"ADD http://host/none /x", "ADD failed: failed to GET http://host/none with status 404"},
+        {"ADD http://host /x", "ADD failed: cannot determine filename from url: http://host"},
+        {"COPY http://host/x /x", "COPY failed: source can't be a URL for COPY"},
         {"WORKDIR /etc/passwd", "Cannot mkdir: /etc/passwd is not a directory"},
         {"STOPSIGNAL FOO", "Invalid signal: FOO"},
         {"EXPOSE x", "Invalid containerPort: x"},

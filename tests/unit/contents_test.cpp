@@ -312,6 +312,15 @@ TEST_F(ContentsTest, ComparesWhatWasWrittenWithWhatWasThere) {
     EXPECT_THAT(listed(all_of(ArchiveSource{*upper, ArchiveSource::Kind::layer})),
                 ElementsAre("5 etc/", "0 etc/mine", "0 .wh.gone", "5 kept/", "0 kept/file = after",
                             "0 kept/new", "5 opaque/", "0 opaque/.wh..wh..opq"));
+    const auto again = ask(agent::kPack, "/", agent::kAllLinks);
+    constexpr int64_t kEarlier = 1'000'000'000;
+    const std::string archive =
+        all_of(ArchiveSource{*again, ArchiveSource::Kind::layer, {}, std::nullopt, kEarlier});
+    TarReader reader{test::source_of(archive)};
+    while (const auto entry = reader.next()) {
+        EXPECT_LE(entry->mtime, kEarlier) << entry->path;
+        EXPECT_EQ(entry->mtime_ns, 0U) << entry->path;
+    }
     const auto whole = ask(agent::kPack, "/", agent::kAllLinks | agent::kBare);
     EXPECT_THAT(listed(all_of(ArchiveSource{*whole, ArchiveSource::Kind::whole})),
                 testing::IsSupersetOf({"5 dev/", "5 etc/", "0 kept/file = after"}));

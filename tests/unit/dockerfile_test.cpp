@@ -94,6 +94,38 @@ TEST(Dockerfile, JoinsLinesAndLeavesCommentsOut) {
                             "[WARNING]: Empty continuation lines will become errors in a future release."));
 }
 
+TEST(Dockerfile, HasHereDocuments) {
+    const Dockerfile file = parse_dockerfile(
+        "FROM a\nRUN <<one cat && 3<<-'two' \\\n cat\n# of one\n\none \n\\\none\n\tx\n\t\ttwo\n"
+        "COPY a <<-EOF <<\"b.txt\" /x/\n\t$y\n\tEOF\nb.txt\n"
+        "ONBUILD COPY <<x /y\nin x\nx\nRUN echo \"<<EOF\" $((1<<2)) cat <<<y x<<z\nCMD [\"<<x\"]\n");
+    ASSERT_EQ(file.lines.size(), 6);
+    const std::vector<HereDocument>& of_run = file.lines[1].documents;
+    ASSERT_EQ(of_run.size(), 2);
+    EXPECT_EQ(file.lines[1].arguments.at(0), "<<one cat && 3<<-'two'  cat");
+    EXPECT_EQ(of_run[0].name, "one");
+    EXPECT_EQ(of_run[0].text, "# of one\n\none \n\\\n")
+        << "comments, empty lines and ends of lines are its own";
+    EXPECT_FALSE(of_run[0].is_literal);
+    EXPECT_EQ(of_run[1].name, "two");
+    EXPECT_TRUE(of_run[1].is_literal && of_run[1].drops_tabs && of_run[1].has_descriptor);
+    EXPECT_EQ(of_run[1].content(), "x\n");
+    EXPECT_EQ(of_run[1].text, "\tx\n");
+    EXPECT_THAT(file.lines[2].arguments, ElementsAre("a", "/x/"));
+    ASSERT_EQ(file.lines[2].documents.size(), 2);
+    EXPECT_EQ(file.lines[2].documents[0].content(), "$y\n");
+    EXPECT_EQ(file.lines[2].documents[1].text, "");
+    EXPECT_THAT(parse_stages(file).all[0].instructions[2].arguments, ElementsAre("COPY <<x /y\nin x\nx\n"));
+    EXPECT_THAT(file.lines[4].documents, IsEmpty());
+    EXPECT_EQ(file.lines[4].number, 18U);
+    EXPECT_THAT(file.lines[5].documents, IsEmpty());
+
+    EXPECT_EQ(refusal_of("FROM a\nRUN <<EOF\nx\n"), "unterminated heredoc: no line is \"EOF\"");
+    EXPECT_EQ(refusal_of("FROM a\nCOPY a <<EOF\nEOF\n"), "COPY cannot accept a heredoc as a destination");
+    EXPECT_EQ(refusal_of("FROM a\nCOPY <<../x /y\n../x\n"),
+              "the here-document \"../x\" is to be a file's name, and has a slash");
+}
+
 TEST(Dockerfile, TakesTheEscapeCharacterThatItIsToldAtFirst) {
     const Dockerfile file = parse_dockerfile("# escape=`\nFROM a\nRUN x `\n y\\\nRUN z");
     EXPECT_EQ(file.escape, '`');
@@ -216,6 +248,13 @@ TEST(Expansion, PutsValuesIn) {
         EXPECT_EQ(expand_word(word, '\\', look_up), result) << word;
     }
     EXPECT_EQ(expand_word("`$a \\$x_1", '`', look_up), "$a \\y");
+}
+
+TEST(Expansion, LeavesAHereDocumentsQuotesAlone) {
+    EXPECT_EQ(expand_text("'$a' \"${none:-d}\" it's \\$a \\\\ \\d+ $\n", '\\', look_up),
+              "'1 2' \"d\" it's $a \\ \\d+ $\n");
+    EXPECT_EQ(refusal([] { expand_text("${a", '\\', look_up); }),
+              "failed to process \"a here-document\": syntax error: missing '}'");
 }
 
 TEST(Expansion, PartsWordsAtSpacesThatAreNotQuoted) {
