@@ -73,6 +73,8 @@ make_root() {
         # shellcheck disable=SC2046 # a list of files
         cp -n --parents -L $(ldd "$program" 2>/dev/null | grep -o '/[^ )]*') $root 2>/dev/null || true
     done
+    mkdir -p $root/usr/lib/qemu # where Debian has it, and Hull looks first
+    mv $root/usr/bin/virtiofsd $root/usr/lib/qemu
     cp "$client" $root/usr/bin/docker
     for program in iptables-save iptables-restore ip6tables; do
         ln -sf iptables $root/usr/bin/$program

@@ -114,6 +114,70 @@ def pull(image):
     return pull_it
 
 
+CONTEXT = "/context"
+SHORT = "FROM busybox\nCOPY file /file\nRUN echo made >/made\nCMD [\"cat\", \"/made\"]\n"
+LONG = ("FROM busybox\nLABEL of=bench\nENV A=1 B=2\nARG version=3\nWORKDIR /work\n"
+        "COPY file /work/one\nCOPY file /work/two\nCOPY --chown=1:1 file /work/three\n"
+        "RUN echo 1 >one.made\nRUN mkdir two && echo 2 >two/made\nRUN rm one && echo 3 >three.made\n"
+        "RUN ln -s two link && chmod 600 three\nRUN cp -r two six && echo 4 >six/four\nRUN test -e six/four\n"
+        "EXPOSE 80\nVOLUME /data\nUSER 1\nSTOPSIGNAL SIGINT\nENTRYPOINT [\"cat\"]\nCMD [\"/work/three\"]\n")
+
+
+def build(dockerfile, *options):
+    def build_it(side):
+        os.makedirs(root + CONTEXT, exist_ok=True)
+        for name, text in (("Dockerfile", dockerfile), ("file", "content\n" * 1000)):
+            with open(f"{root}{CONTEXT}/{name}", "w") as file:
+                file.write(text)
+        if not options:
+            docker(side, "build", "-q", CONTEXT)  # which fills the cache
+        figures = measure(side, "build", *options, "-t", "built", CONTEXT)
+        if options:
+            docker(side, "rmi", "built")
+        return figures
+    return build_it
+
+
+LARGE = "/tmp/large"
+
+
+def make_large():
+    """100 MB, as well packed as programs are, so that neither daemon has an easy time."""
+    if not os.path.exists(root + LARGE):
+        with open(root + LARGE, "wb") as file:
+            for _ in range(100):
+                file.write(os.urandom(500_000) + bytes(500_000))
+
+
+def copy_into_running(side):
+    make_large()
+    return in_container(side, lambda: measure(side, "cp", LARGE, NAME + ":/large"))
+
+
+def copy_into_created(side):
+    make_large()
+    docker(side, "create", "--name", NAME, IMAGE, "true")
+    figures = measure(side, "cp", LARGE, NAME + ":/large")
+    docker(side, "rm", NAME)
+    return figures
+
+
+def commit(side):
+    make_large()
+    docker(side, "create", "--name", NAME, IMAGE, "true")
+    docker(side, "cp", LARGE, NAME + ":/large")
+    docker(side, "start", "-a", NAME)
+    figures = measure(side, "commit", NAME, "committed")
+    docker(side, "rm", NAME)
+    docker(side, "rmi", "committed")
+    return figures
+
+
+def unpack_tree(folder):
+    return lambda side: measure(side, "run", "--rm", "--network", "none", "-v", "/volume", "tree", "sh", "-c",
+                                f"tar -xf /tree.tar -C {folder} && find {folder} -type f | wc -l")
+
+
 def run_many_layers(side):
     return measure(side, "run", "--rm", "--network", "none", "layers", "true")
 
@@ -126,6 +190,12 @@ CASES = {
     "stop": ("docker stop CONTAINER", stop),
     "pull": ("docker pull, 130 MB", pull("medium")),
     "pull-large": ("docker pull, 900 MB", pull("large")),
+    "build": ("docker build --no-cache, COPY, RUN and CMD", build(SHORT, "--no-cache")),
+    "build-cached": ("docker build, COPY, RUN and CMD, all in the cache", build(SHORT)),
+    "build-20": ("docker build --no-cache, 20 steps", build(LONG, "--no-cache")),
+    "cp": ("docker cp, 100 MB into a container that runs", copy_into_running),
+    "cp-created": ("docker cp, 100 MB into a container that was created", copy_into_created),
+    "commit": ("docker commit, 100 MB", commit),
 }
 
 
@@ -216,6 +286,9 @@ for case in wanted:
     elif case == "layers":  # of which dockerd 20.10 takes 125 at most
         time_case(case, "docker run --rm --network none IMAGE true",
                   [("127 layers", "hull", run_many_layers), ("one layer", "hull", run_none)])
+    elif case == "volume":
+        time_case(case, "docker run --rm -v /volume IMAGE, untar and find of 6,700 files",
+                  [("in a volume", "hull", unpack_tree("/volume")), ("in its own", "hull", unpack_tree("/root"))])
     else:
         title, measure_it = CASES[case]
         time_case(case, title, [(each, each, measure_it) for each in SIDES])
