@@ -405,11 +405,14 @@ void Engine::show_history(ApiCall& call, const std::string& name) const {
                        {"Comment", step.comment}});
     }
     std::ranges::reverse(all);
-    if (!all.empty()) {
-        Names names = names_of(image);
-        json::object& newest = all.front().get_object();
-        newest["Id"] = image.id.text();
-        newest["Tags"] = or_null(std::move(names.tags));
+    // Images of which it was built here have a step less each.
+    std::optional<StoredImage> made = image;
+    for (auto step = all.begin(); step != all.end() && made; ++step) {
+        Names names = names_of(*made);
+        json::object& shown = step->get_object();
+        shown["Id"] = made->id.text();
+        shown["Tags"] = or_null(std::move(names.tags));
+        made = made->parent ? store_.find(made->parent->text()) : std::nullopt;
     }
     call.send(all);
 }
@@ -434,7 +437,10 @@ void Engine::remove_image(ApiCall& call, const std::string& name) {
     require_unused(name);
     Store::Removed removed;
     try {
-        removed = store_.remove(name, call.target().is_set("force"), used_by_containers());
+        const auto is_used = used_by_containers();
+        const bool keeps_parents = call.target().is_set("noprune");
+        removed = store_.remove(name, call.target().is_set("force"),
+                                [&](const Digest& parent) { return keeps_parents || is_used(parent); });
     } catch (const Error& error) {
         throw ApiError{error.status() == ExitStatus::usage ? 409U : 500U, error.what()};
     }

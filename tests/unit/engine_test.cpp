@@ -154,6 +154,22 @@ TEST_F(EngineTest, NamesComeAndGo) {
     EXPECT_FALSE(std::filesystem::exists(store_.layer(*Digest::parse(image.unpacked.front()))));
 }
 
+TEST_F(EngineTest, ShowsAndKeepsTheImagesOfABuildsSteps) {
+    const std::string file = "FROM scratch\nLABEL a=1\nLABEL b=2\n";
+    const std::string context =
+        test::TarPart{.name = "Dockerfile", .content = file}.bytes() + std::string(1024, '\0');
+    ASSERT_THAT(rig_.ask("POST /v1.44/build?t=made HTTP/1.1\r\nContent-Length: " +
+                         std::to_string(context.size()) + "\r\n\r\n" + context),
+                HasSubstr("Successfully tagged made:latest"));
+    const StoredImage image = store_.find("made").value();
+    EXPECT_THAT(rig_.request("GET /v1.44/images/made/history"),
+                AllOf(HasSubstr("\"Id\":\"" + image.id.text() + "\""),
+                      HasSubstr("\"Id\":\"" + image.parent->text() + "\""), Not(HasSubstr("missing"))));
+    EXPECT_THAT(rig_.request("DELETE /v1.44/images/made?noprune=1"),
+                AllOf(HasSubstr("{\"Deleted\":\"" + image.id.text()), Not(HasSubstr(image.parent->text()))));
+    EXPECT_TRUE(store_.find(image.parent->text()));
+}
+
 TEST_F(EngineTest, LeavesImagesThatContainersAreOf) {
     const BuiltImage image = put({"box:1", "box:2"});
     const std::string made = rig_.ask(
