@@ -20,6 +20,7 @@
 #include "container/api/json_shapes.h"
 #include "container/api/process_table.h"
 #include "container/api/signal_names.h"
+#include "container/api/update_body.h"
 #include "container/life/file_tree.h"
 #include "container/supervisor/stream_frame.h"
 
@@ -116,6 +117,7 @@ const ContainerApi::Route ContainerApi::kRoutes[] = {
     {"POST", "/containers/", "/unpause", &ContainerApi::unpause},
     {"POST", "/containers/", "/wait", &ContainerApi::wait},
     {"POST", "/containers/", "/rename", &ContainerApi::rename},
+    {"POST", "/containers/", "/update", &ContainerApi::update},
     {"POST", "/containers/", "/resize", &ContainerApi::resize},
     {"POST", "/containers/", "/attach", &ContainerApi::attach},
     {"POST", "/containers/", "/exec", &ContainerApi::create_exec},
@@ -282,6 +284,17 @@ void ContainerApi::rename(ApiCall& call, const std::string& name) {
     }
     containers_.rename(name, wanted);
     call.send_nothing();
+}
+
+void ContainerApi::update(ApiCall& call, const std::string& name) {
+    const json::value body = call.body();
+    const std::string id = containers_.find(name).id;
+    try {
+        containers_.update(name, [&](const ContainerSpec& spec) { return parse_update_body(body, spec); });
+    } catch (const ApiError& error) {
+        throw ApiError{error.status(), "Cannot update container " + id + ": " + error.what()};
+    }
+    call.send({{"Warnings", nullptr}});
 }
 
 void ContainerApi::remove(ApiCall& call, const std::string& name) {

@@ -36,6 +36,7 @@ class ContainerApi {
     void unpause(ApiCall& call, const std::string& name);
     void wait(ApiCall& call, const std::string& name);
     void rename(ApiCall& call, const std::string& name);
+    void update(ApiCall& call, const std::string& name);
     void remove(ApiCall& call, const std::string& name);
     void resize(ApiCall& call, const std::string& name);
     void attach(ApiCall& call, const std::string& name);

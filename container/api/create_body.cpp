@@ -416,28 +416,9 @@ void CreateBody::take_log() {
 }
 
 void CreateBody::take_life() {
-    const JsonObject policy = host_.object("RestartPolicy");
-    const std::string name = policy.text("Name");
-    const int64_t most = policy.integer("MaximumRetryCount").value_or(0);
-    using Kind = RestartPolicy::Kind;
-    const std::map<std::string, Kind> kinds{{"", Kind::no},
-                                            {"no", Kind::no},
-                                            {"always", Kind::always},
-                                            {"unless-stopped", Kind::unless_stopped},
-                                            {"on-failure", Kind::on_failure}};
-    const auto kind = kinds.find(name);
-    if (kind == kinds.end()) {
-        refuse("invalid restart policy '" + printable(name) + "'");
-    }
-    if (most < 0 || most > INT32_MAX) {
-        refuse("maximum retry count cannot be negative");
-    }
-    if (most != 0 && kind->second != Kind::on_failure) {
-        refuse("maximum retry count cannot be used with restart policy '" + name + "'");
-    }
-    spec_.restart = {.kind = kind->second, .most = static_cast<unsigned>(most)};
+    spec_.restart = parse_restart_policy(host_.object("RestartPolicy"));
     spec_.is_removed_at_end = spec_.run.is_thrown_away = host_.flag("AutoRemove");
-    if (spec_.is_removed_at_end && spec_.restart.kind != Kind::no) {
+    if (spec_.is_removed_at_end && spec_.restart.kind != RestartPolicy::Kind::no) {
         refuse("can't create 'AutoRemove' container with restart policy");
     }
 
@@ -598,6 +579,28 @@ std::string image_named_by(const json::value& body) {
     } catch (const Error& error) {
         refuse(error.what());
     }
+}
+
+RestartPolicy parse_restart_policy(const JsonObject& policy) {
+    const std::string name = policy.text("Name");
+    const int64_t most = policy.integer("MaximumRetryCount").value_or(0);
+    using Kind = RestartPolicy::Kind;
+    const std::map<std::string, Kind> kinds{{"", Kind::no},
+                                            {"no", Kind::no},
+                                            {"always", Kind::always},
+                                            {"unless-stopped", Kind::unless_stopped},
+                                            {"on-failure", Kind::on_failure}};
+    const auto kind = kinds.find(name);
+    if (kind == kinds.end()) {
+        refuse("invalid restart policy '" + printable(name) + "'");
+    }
+    if (most < 0 || most > INT32_MAX) {
+        refuse("maximum retry count cannot be negative");
+    }
+    if (most != 0 && kind->second != Kind::on_failure) {
+        refuse("maximum retry count cannot be used with restart policy '" + name + "'");
+    }
+    return {.kind = kind->second, .most = static_cast<unsigned>(most)};
 }
 
 ContainerSpec parse_create_body(const json::value& body, const StoredImage& image,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "container/api/create_mounts.h"
+#include "container/image/json.h"
 #include "container/image/store.h"
 #include "container/life/container_spec.h"
 
@@ -13,6 +14,10 @@ namespace hull::container {
 /// The image that the body of POST /containers/create names. Throws ApiError (400) where it is no object or
 /// names none.
 std::string image_named_by(const boost::json::value& body);
+
+/// Of an object as HostConfig's RestartPolicy. Throws ApiError (400), and Error where a value is of another
+/// kind.
+RestartPolicy parse_restart_policy(const JsonObject& policy);
 
 /// Of such a body and that image, what the container is to be, by Docker's rules and with its words. What
 /// Hull cannot do is refused by name, whatever the client means by it; keys that Docker does not know are

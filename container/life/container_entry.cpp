@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <boost/json/array.hpp>
+#include <cmath>
 #include <utility>
 
 #include "base/printable.h"
@@ -60,6 +61,21 @@ std::optional<RunState> state_in(const json::object& message) {
         return std::nullopt;
     }
     return RunState::from_object(state->get_object());
+}
+
+json::object limits_message(const SpecChange& limits) {
+    json::object message{{"do", "limit"}};
+    if (limits.memory) {
+        message["memory"] = *limits.memory;
+    }
+    if (limits.cpus) {
+        constexpr double kNano = 1e9;
+        message["nano_cpus"] = std::llround(*limits.cpus * kNano);
+    }
+    if (limits.pids) {
+        message["pids"] = *limits.pids;
+    }
+    return message;
 }
 
 json::object client_message(const char* what, const AttachedClient& client) {

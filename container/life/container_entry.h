@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "container/life/containers.h"
@@ -19,8 +20,17 @@ namespace hull::container {
 struct Containers::Container {
     std::string id;
     std::chrono::system_clock::time_point created{};
-    std::shared_ptr<const ContainerSpec> spec;
     ContainerFiles files;
+    /// What it is just now: who looks at several things of it keeps the answer. Any thread.
+    [[nodiscard]] std::shared_ptr<const ContainerSpec> spec() const {
+        const std::lock_guard lock{spec_mutex_};
+        return spec_;
+    }
+    void set_spec(ContainerSpec spec) {
+        auto made = std::make_shared<const ContainerSpec>(std::move(spec));
+        const std::lock_guard lock{spec_mutex_};
+        spec_ = std::move(made);
+    }
 
     std::string name;
     ContainerView::Stage stage = ContainerView::Stage::created;
@@ -38,6 +48,10 @@ struct Containers::Container {
 
     bool has_helper = false;  // a quiet supervisor was started; guarded by `operation`
     std::mutex operation;     // one start, stop, restart, rename or removal at a time; taken before mutex_
+
+  private:
+    mutable std::mutex spec_mutex_;  // nothing else is taken under it
+    std::shared_ptr<const ContainerSpec> spec_;
 };
 
 struct Containers::Exec {
@@ -68,6 +82,8 @@ std::optional<boost::json::object> ask(const ContainerFiles& files, const boost:
 bool is_done(const std::optional<boost::json::object>& answer);
 /// Of a message that tells one.
 std::optional<RunState> state_in(const boost::json::object& message);
+/// The question that limits what a container may use.
+boost::json::object limits_message(const SpecChange& limits);
 /// The question that gives a client to a command.
 boost::json::object client_message(const char* what, const AttachedClient& client);
 

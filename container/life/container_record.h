@@ -19,7 +19,8 @@ struct ContainerRecord {
     bool was_stopped = false;  ///< by its user, and not started since: its policy does not start it
     unsigned restarts = 0;     ///< by its policy, since its user has started it
 
-    /// Replaces the one that is there as a whole. run.json is written once, by create_files().
+    /// Replaces the one that is there as a whole. run.json, which supervisors read, is create_files()'s, and
+    /// written again at each start and by Containers::update().
     void write(const ContainerFiles& files) const;
     /// Makes the folder and all that a created container has in it, its disk included, which is made of one
     /// of `root`'s templates. Record and disk are on the host's disk then. Leaves nothing where it fails.

@@ -65,7 +65,7 @@ struct Attachment {
     static constexpr size_t kMost = ContainerLink::kMost;  ///< of a container
 };
 
-/// Does not change once it is made; kept in config.json.
+/// Kept in config.json. Does not change but by Containers::update().
 struct ContainerSpec {
     std::string image;                ///< its id: "sha256:…"
     std::string image_name;           ///< as the user has it
@@ -81,6 +81,15 @@ struct ContainerSpec {
     bool is_removed_at_end = false;
     int stop_signal = 15;
     std::chrono::seconds stop_timeout{10};
+};
+
+/// What `docker update` changes of a spec. What it has of `host_config` is whole.
+struct SpecChange {
+    boost::json::object host_config;
+    RestartPolicy restart;
+    std::optional<uint64_t> memory;
+    std::optional<double> cpus;
+    std::optional<uint32_t> pids;
 };
 
 /// Where its user gave it no host name: the first twelve digits of its id, as Docker does.

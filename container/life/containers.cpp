@@ -82,7 +82,7 @@ void Containers::load(const fs::path& folder) {
         auto container = std::make_shared<Container>();
         container->id = record.id;
         container->created = record.created;
-        container->spec = std::make_shared<const ContainerSpec>(std::move(record.spec));
+        container->set_spec(std::move(record.spec));
         container->files = files;
         container->name = record.name;
         container->networks = std::move(record.networks);
@@ -126,9 +126,9 @@ void Containers::find_again(const std::shared_ptr<Container>& container, std::un
     if (container->state.stage != RunState::Stage::ended && has_run) {
         note_death(*container);
     }
-    const RestartPolicy& policy = container->spec->restart;
+    const RestartPolicy policy = container->spec()->restart;
     const bool is_stopped = container->was_stopped && policy.kind != RestartPolicy::Kind::always;
-    if (container->spec->is_removed_at_end && has_run) {
+    if (container->spec()->is_removed_at_end && has_run) {
         discard(container, lock, true);
     } else if (has_run && !is_stopped &&
                wants_restart(policy, container->state.exit_status, container->restarts)) {
@@ -188,7 +188,7 @@ ContainerView Containers::view_of(const Container& container) {
     return {.id = container.id,
             .name = container.name,
             .created = container.created,
-            .spec = container.spec,
+            .spec = container.spec(),
             .stage = container.stage,
             .state = container.state,
             .restarts = container.restarts,
@@ -217,12 +217,13 @@ std::vector<ContainerView> Containers::list() const {
 
 void Containers::tell(const Container& container, std::string action,
                       std::map<std::string, std::string> attributes) {
-    attributes["image"] = container.spec->image_name;
+    const auto spec = container.spec();
+    attributes["image"] = spec->image_name;
     {
         const std::lock_guard lock{mutex_};
         attributes["name"] = container.name;
     }
-    if (const json::value* labels = container.spec->config.if_contains("Labels");
+    if (const json::value* labels = spec->config.if_contains("Labels");
         labels != nullptr && labels->is_object()) {
         for (const auto& [label, value] : labels->get_object()) {
             if (value.is_string()) {
@@ -244,7 +245,7 @@ void Containers::write_record(const Container& container) const {
         record = {.id = container.id,
                   .name = container.name,
                   .created = container.created,
-                  .spec = *container.spec,
+                  .spec = *container.spec(),
                   .networks = container.networks,
                   .was_stopped = container.was_stopped,
                   .restarts = container.restarts};
@@ -285,7 +286,7 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
         give_host_name(spec, container->id);
         container->networks = std::move(spec.networks);
         settle_networks(container->networks, spec);
-        container->spec = std::make_shared<const ContainerSpec>(spec);
+        container->set_spec(spec);
         containers_[container->id] = container;  // so that nobody else takes its name
     }
     try {
@@ -297,7 +298,7 @@ std::string Containers::create(const std::string& name, ContainerSpec spec) {
                                      .networks = container->networks};
         record.create_files(root_, container->files);
         const std::lock_guard lock{mutex_};
-        container->spec = std::make_shared<const ContainerSpec>(spec);
+        container->set_spec(spec);
     } catch (...) {
         {
             const std::lock_guard lock{mutex_};
@@ -330,7 +331,7 @@ void Containers::discard(const std::shared_ptr<Container>& container, std::uniqu
     changed_.notify_all();
     lock.unlock();
     remove_files(*container);
-    release_volumes(*container->spec, container->id, takes_volumes);
+    release_volumes(*container->spec(), container->id, takes_volumes);
     tell(*container, "destroy");
 }
 
@@ -364,7 +365,7 @@ void Containers::remove(const std::string& name, bool is_forced, bool takes_volu
     lock.unlock();
     end_helper(*container, "end");
     lock.lock();
-    discard(container, lock, takes_volumes || container->spec->is_removed_at_end);
+    discard(container, lock, takes_volumes || container->spec()->is_removed_at_end);
 }
 
 void Containers::rename(const std::string& name, const std::string& new_name) {

@@ -115,6 +115,10 @@ class Containers {
     /// Sets the size of its terminal.
     void resize(const std::string& name, unsigned rows, unsigned columns);
 
+    /// Has it use no more than that from now on, where it runs, too, and its policy be another. `change` is
+    /// what follows from its spec. 409 where it runs and its machine is too small.
+    void update(const std::string& name, const std::function<SpecChange(const ContainerSpec&)>& change);
+
     /// Puts it into a network, by what `wanted` says beside the network; takes it out again, where that is
     /// wanted by force even of one that is not there any more. 501 while it runs.
     void connect(const std::string& name, const std::string& network, Attachment wanted);

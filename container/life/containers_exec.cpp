@@ -215,7 +215,7 @@ void Containers::take_report(const std::shared_ptr<Container>& container, const 
 /// Docker tells of probes as of any command that somebody else runs.
 void Containers::take_probe(const std::shared_ptr<Container>& container, const json::object& message) {
     const std::string what = text_in(message, "is");
-    const std::optional<HealthProbe>& probe = container->spec->run.health;
+    const std::optional<HealthProbe> probe = container->spec()->run.health;
     if (what == "probe-begun" && probe) {
         const std::string id = make_id();
         {

@@ -73,7 +73,7 @@ void Containers::make_volumes(ContainerSpec& spec, const std::string& id) {
 
 /// Of a container that another daemon has made.
 void Containers::find_volumes(const Container& container) {
-    ContainerSpec spec = *container.spec;
+    ContainerSpec spec = *container.spec();
     try {
         make_volumes(spec, container.id);
     } catch (const std::exception& error) {
@@ -104,7 +104,8 @@ void Containers::share_with(const Container& container, bool is_first_start, Con
     size_t bytes = 0;
     all.clear();  // of the run before, where another daemon had that
     config.sockets.clear();
-    for (const ContainerMount& mount : container.spec->mounts) {
+    const auto spec = container.spec();
+    for (const ContainerMount& mount : spec->mounts) {
         std::string source = mount.source;
         if (mount.kind == Kind::volume) {
             source = volumes_.use(volume_for(mount), container.id).folder;
@@ -135,7 +136,8 @@ void Containers::share_with(const Container& container, bool is_first_start, Con
 }
 
 void Containers::tell_of_volumes(const Container& container, const std::string& action) {
-    for (const ContainerMount& mount : container.spec->mounts) {
+    const auto spec = container.spec();
+    for (const ContainerMount& mount : spec->mounts) {
         if (mount.kind != Kind::volume) {
             continue;
         }

@@ -76,7 +76,7 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
     } catch (const std::exception&) {
         leave_networks(*container);
         std::unique_lock lock{mutex_};
-        if (container->spec->is_removed_at_end) {
+        if (container->spec()->is_removed_at_end) {
             discard(container, lock, true);
         }
         throw;
@@ -85,15 +85,15 @@ void Containers::start_now(const std::shared_ptr<Container>& container) {
 
 /// Of which the caller has a Hold.
 StoredImage Containers::image_of(const Container& container) const {
-    if (auto image = store_.find(container.spec->image)) {
+    if (auto image = store_.find(container.spec()->image)) {
         return *std::move(image);
     }
-    throw ApiError{404, "No such image: " + container.spec->image_name};
+    throw ApiError{404, "No such image: " + container.spec()->image_name};
 }
 
 /// What the container is, and the machine for it, without what is of a single run.
 RunFile Containers::run_of(const Container& container, const StoredImage& image) const {
-    RunFile run = container.spec->run;
+    RunFile run = container.spec()->run;
     run.is_quiet = false;
     run.config.endpoints.clear();
     run.machine.ports.clear();  // of the run before, where another daemon had that
@@ -121,7 +121,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         container->state = {};
     }
     const ContainerFiles& files = container->files;
-    const ContainerSpec& spec = *container->spec;
+    const std::shared_ptr<const ContainerSpec> spec = container->spec();
     const Store::Hold hold = store_.hold();
     const StoredImage image = image_of(*container);
     std::vector<PortBinding> ports;
@@ -131,7 +131,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     share_with(*container, is_first_start, run.config);
     const bool is_reached =
         run.config.has_network && (run.config.endpoints.empty() || run.config.way_out() != nullptr);
-    for (const PortBinding& port : is_reached ? spec.ports : std::vector<PortBinding>{}) {
+    for (const PortBinding& port : is_reached ? spec->ports : std::vector<PortBinding>{}) {
         for (const PortBinding& found : find_host_ports(port, name)) {
             ports.push_back(found);
             run.machine.ports.push_back(port_word(found));
@@ -171,7 +171,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         container->stage = Stage::running;
         container->state.stage = RunState::Stage::running;
         container->state.started = system_clock::now();  // until it says so itself
-        if (spec.run.health) {
+        if (spec->run.health) {
             container->state.health.emplace();
         }
         container->ports = std::move(ports);
@@ -228,9 +228,9 @@ void Containers::follow_to_the_end(const std::shared_ptr<Container>& container,
             pause = kShortest;
         }
         if (container->was_stopped ||
-            !wants_restart(container->spec->restart, container->state.exit_status, container->restarts)) {
+            !wants_restart(container->spec()->restart, container->state.exit_status, container->restarts)) {
             container->stage = Stage::exited;
-            if (container->spec->is_removed_at_end && !container->is_kept) {
+            if (container->spec()->is_removed_at_end && !container->is_kept) {
                 discard(container, lock, true);
             }
             return;
@@ -342,7 +342,7 @@ void Containers::stop(const std::string& name, std::optional<seconds> timeout, s
 /// False where it does not run.
 bool Containers::stop_now(const std::shared_ptr<Container>& container, std::optional<seconds> timeout,
                           std::optional<int> signal) {
-    const ContainerSpec& spec = *container->spec;
+    const std::shared_ptr<const ContainerSpec> spec = container->spec();
     std::unique_lock lock{mutex_};
     if (!container->is_followed) {
         return false;
@@ -357,8 +357,8 @@ bool Containers::stop_now(const std::shared_ptr<Container>& container, std::opti
     };
     const auto has_ended = [&] { return !container->is_followed || is_stopping_; };
     if (container->stage != Stage::restarting) {
-        const seconds patience = timeout.value_or(spec.stop_timeout);
-        send(signal.value_or(spec.stop_signal));
+        const seconds patience = timeout.value_or(spec->stop_timeout);
+        send(signal.value_or(spec->stop_signal));
         if (patience < seconds{0}) {
             changed_.wait(lock, has_ended);
         }
@@ -404,7 +404,7 @@ void Containers::send_signal(const std::string& name, int signal) {
             throw ApiError{
                 409, "Cannot kill container: " + name + ": Container " + container->id + " is not running"};
         }
-        if (signal == SIGKILL || signal == container->spec->stop_signal) {
+        if (signal == SIGKILL || signal == container->spec()->stop_signal) {
             container->was_stopped = true;  // its policy does not start it again, as with Docker
         }
     }
@@ -434,6 +434,39 @@ void Containers::freeze(const std::string& name, bool is_on) {
                           [&] { return container->stage != (is_on ? Stage::running : Stage::paused); });
     }
     tell(*container, is_on ? "pause" : "unpause");
+}
+
+void Containers::update(const std::string& name,
+                        const std::function<SpecChange(const ContainerSpec&)>& change) {
+    const std::shared_ptr<Container> container = look_up(name);
+    const std::lock_guard operation{container->operation};
+    ContainerSpec spec = *container->spec();
+    SpecChange wanted = change(spec);
+    const auto limit = [&](ContainerConfig& config) {
+        config.memory = wanted.memory;
+        config.cpus = wanted.cpus;
+        config.pids = wanted.pids;
+    };
+    limit(spec.run.config);
+    spec.host_config = std::move(wanted.host_config);
+    spec.restart = wanted.restart;
+    bool is_running = false;
+    {
+        const std::lock_guard lock{mutex_};
+        is_running = container->stage == Stage::running || container->stage == Stage::paused;
+    }
+    if (is_running) {
+        const auto answer = ask(container->files, limits_message(wanted));
+        if (!is_done(answer)) {
+            throw ApiError{409, answer ? text_in(*answer, "why") : "its supervisor does not answer"};
+        }
+    }
+    RunFile run = RunFile::read(container->files);  // with what is of this run, or was of the last
+    limit(run.config);
+    run.write(container->files);
+    container->set_spec(std::move(spec));
+    write_record(*container);
+    tell(*container, "update");
 }
 
 void Containers::pause(const std::string& name) {

@@ -27,6 +27,7 @@ constexpr const char* kBase = "/b";  // all layers, without what was written
 constexpr const char* kLayers = "/l/";
 constexpr const char* kGroups = "/c";
 constexpr const char* kGroup = "/c/container";
+constexpr const char* kNoLimit = "max";
 constexpr const char* kProc = "/p";
 constexpr const char* kShared = "/v";
 constexpr const char* kSockets = "/s";
@@ -143,6 +144,16 @@ void ContainerGuest::set_address(const char* interface, uint64_t address, uint64
 }
 
 /// All in one go: what the agent has done it does not answer, and what it cannot do it tells.
+std::vector<std::pair<std::string, std::string>> group_limits(const std::optional<uint64_t>& memory,
+                                                              const std::optional<double>& cpus,
+                                                              const std::optional<uint32_t>& pids) {
+    constexpr double kPeriod = 100'000;  // microseconds
+    const auto quota = [&] { return std::to_string(std::lround(*cpus * kPeriod)); };
+    return {{"memory.max", memory ? std::to_string(*memory) : kNoLimit},
+            {"cpu.max", cpus ? quota() + " " + std::to_string(std::lround(kPeriod)) : kNoLimit},
+            {"pids.max", pids ? std::to_string(*pids) : kNoLimit}};
+}
+
 std::string ContainerGuest::prepare() {
     limit_resources();
     mount_layers();
@@ -168,19 +179,10 @@ void ContainerGuest::limit_resources() {
     mount("cgroup2", "cgroup", kGroups, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
     write_to(std::string{kGroups} + "/cgroup.subtree_control", "+cpu +memory +pids");
     make_folder(kGroup);
-    const auto limit = [&](const char* name, const std::string& value) {
-        write_to(std::string{kGroup} + "/" + name, value);
-    };
-    if (config_.memory) {
-        limit("memory.max", std::to_string(*config_.memory));
-    }
-    if (config_.cpus) {
-        constexpr double kPeriod = 100'000;  // microseconds
-        limit("cpu.max", std::to_string(std::lround(*config_.cpus * kPeriod)) + " " +
-                             std::to_string(std::lround(kPeriod)));
-    }
-    if (config_.pids) {
-        limit("pids.max", std::to_string(*config_.pids));
+    for (const auto& [name, value] : group_limits(config_.memory, config_.cpus, config_.pids)) {
+        if (value != kNoLimit) {
+            write_to(std::string{kGroup} + "/" + name, value);
+        }
     }
 }
 

@@ -25,6 +25,9 @@
 //   signal                      "value", to the command, or to the command "number" where that is there
 //   resize                      "rows", "columns", of the command, or of the command "number"
 //   freeze                      all processes of the container ("on": true), or lets them run again
+//   limit                       what the container may use from now on: "memory" (bytes), "nano_cpus",
+//   "pids";
+//                               without limit where one is not there
 //   group                       {"is": "group", "files": {NAME: TEXT}}: what the container's control group
 //                               (cgroup-v2) says of itself
 //   processes                   {"is": "processes", …}: a ProcessList (guest_process.h)

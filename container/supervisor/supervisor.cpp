@@ -653,6 +653,8 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
         send_signal(from, message.what);
     } else if (what == "freeze") {
         freeze(from, asked.flag("on"));
+    } else if (what == "limit") {
+        set_limits(from, message.what);
     } else if (what == "group") {
         tell_group(from);
     } else if (what == "processes") {
@@ -807,6 +809,61 @@ void Supervisor::freeze(const Asker& asker, bool is_on) {
     });
     guest_->write_group(written, "cgroup.freeze", is_on ? "1" : "0");
     guest_->read_group(read, "cgroup.freeze");
+}
+
+void Supervisor::set_limits(const Asker& asker, const json::object& what) {
+    const JsonObject asked{what, kTried};
+    std::optional<uint64_t> memory;
+    std::optional<double> cpus;
+    std::optional<uint32_t> pids;
+    if (asked.has("memory")) {
+        memory = asked.number("memory");
+    }
+    if (asked.has("nano_cpus")) {
+        constexpr double kNano = 1e-9;
+        cpus = static_cast<double>(asked.number("nano_cpus")) * kNano;
+    }
+    if (asked.has("pids")) {
+        pids = number_up_to(asked, "pids", 1, UINT32_MAX);
+    }
+    const uint64_t has = ContainerMachine::memory_of(run_.config.memory);
+    if (ContainerMachine::memory_of(memory) > has) {
+        refuse(
+            asker,
+            "its machine has " + std::to_string(has >> 20U) +
+                " MiB while it runs, and the guest's kernel needs some of it: stop the container before it "
+                "gets more memory",
+            kFailed);
+        return;
+    }
+    if (ContainerMachine::cpus_for(cpus) > run_.machine.cpus) {
+        refuse(asker,
+               "its machine has " + std::to_string(run_.machine.cpus) +
+                   " processors while it runs: stop the container before it gets more",
+               kFailed);
+        return;
+    }
+    // What is read last has come when all is written.
+    const auto has_failed = std::make_shared<bool>(false);
+    std::vector<uint32_t> written;
+    const auto limits = group_limits(memory, cpus, pids);
+    for (size_t count = 0; count < limits.size(); ++count) {
+        written.push_back(ask([=](const std::string*) { *has_failed = true; }));
+    }
+    const uint32_t read = ask([this, asker, has_failed, written](const std::string* contents) {
+        for (const uint32_t each : written) {
+            questions_.erase(each);
+        }
+        if (*has_failed || contents == nullptr) {
+            refuse(asker, "the guest cannot set these limits", kFailed);
+        } else {
+            answer(asker, {{"is", "done"}});
+        }
+    });
+    for (size_t count = 0; count < limits.size(); ++count) {
+        guest_->write_group(written[count], limits[count].first, limits[count].second);
+    }
+    guest_->read_group(read, limits.back().first);
 }
 
 void Supervisor::tell_group(const Asker& asker) {

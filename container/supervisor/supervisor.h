@@ -138,6 +138,7 @@ class Supervisor {
     void send_signal(const Asker& asker, const boost::json::object& what);
     void resize(const Asker& asker, const boost::json::object& what);
     void freeze(const Asker& asker, bool is_on);
+    void set_limits(const Asker& asker, const boost::json::object& what);
     void tell_group(const Asker& asker);
     void tell_processes(const Asker& asker);
     void tell_next_process(const std::shared_ptr<Processes>& list);

@@ -1,5 +1,5 @@
 // What a client may want of a container and of a network. Input: the body of POST /containers/create, …/exec,
-// /networks/create and …/connect.
+// …/update, /networks/create and …/connect.
 #include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -14,6 +14,7 @@
 #include "container/api/create_body.h"
 #include "container/api/exec_body.h"
 #include "container/api/network_body.h"
+#include "container/api/update_body.h"
 #include "container/supervisor/container_files.h"
 #include "tests/support/plain_image.h"
 
@@ -60,6 +61,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         boost::json::parse(std::string_view{reinterpret_cast<const char*>(data), size}, error);
     if (error) {
         return 0;
+    }
+    static const ContainerSpec updated = parse_create_body({{"Image", "box"}}, image);
+    try {
+        const SpecChange change = parse_update_body(body, updated);
+        require(!change.cpus || *change.cpus > 0);
+        require(change.memory.value_or(1) > 0 && change.pids.value_or(1) > 0);
+    } catch (const ApiError&) {
     }
     try {
         const ContainerSpec spec = parse_create_body(body, image);

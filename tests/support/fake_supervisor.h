@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <chrono>
@@ -52,6 +53,8 @@ class FakeSupervisor {
         die();
         thread_.join();
     }
+
+    std::atomic<bool> refuses_limits = false;
 
     /// The command ends, once it runs.
     void end(int status, bool is_out_of_memory = false) {
@@ -209,6 +212,16 @@ class FakeSupervisor {
             is_gone_ = true;
             signal_eventfd(stop_.get());
             return done;
+        }
+        if (what == "limit") {
+            if (refuses_limits) {
+                return {{"is", "failed"}, {"why", "its machine is too small"}, {"status", 128}};
+            }
+            for (const char* const limit : {"memory", "nano_cpus", "pids"}) {
+                if (const boost::json::value* const value = message.what.if_contains(limit)) {
+                    words += " " + std::to_string(value->to_number<uint64_t>());
+                }
+            }
         }
         if (what == "freeze") {
             state_.is_paused = message.what.at("on").as_bool();

@@ -69,6 +69,15 @@ TEST_F(Docker, KeepsAContainerThroughItsLife) {
               "b\n/tmp\nworker\nls: /proc/1/exe: Permission denied\n");
     EXPECT_EQ(docker("rm web").status, 1);
     EXPECT_EQ(docker("rename web other").status, 0);
+    EXPECT_EQ(docker("update --pids-limit 20 --cpus 0.5 --restart always other").out, "other\n");
+    EXPECT_THAT(docker("update -m 8g other").out, HasSubstr("its machine has 1024 MiB while it runs"));
+    EXPECT_EQ(docker("update --restart no other").status, 0);
+    EXPECT_EQ(
+        docker("exec other sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do "
+               "sleep 9 & done; echo all'")
+            .status,
+        2)
+        << "20 processes are the most";
     EXPECT_EQ(docker("pause other").status, 0);
     EXPECT_EQ(docker("inspect -f '{{.State.Status}}' other").out, "paused\n");
     EXPECT_EQ(docker("unpause other").status, 0);

@@ -386,6 +386,52 @@ TEST_F(ContainersTest, PauseAndSayHowTheyAre) {
     EXPECT_EQ(status_of([&] { static_cast<void>(containers_->processes(id)); }), 409U);
 }
 
+TEST_F(ContainersTest, AreUpdatedWhereTheyRunAndWhereTheyDoNot) {
+    const std::string id = started("one", spec());
+    static_cast<void>(actions_up_to("start"));
+    const auto change = [](const ContainerSpec& from) {
+        EXPECT_EQ(from.run.config.memory, std::nullopt);
+        return SpecChange{.host_config = {{"Memory", 7}},
+                          .restart = {.kind = RestartPolicy::Kind::always},
+                          .memory = 7,
+                          .cpus = 0.5,
+                          .pids = {}};
+    };
+    supervisors_.wait_for(1).refuses_limits = true;
+    EXPECT_EQ(status_of([&] { containers_->update(id, change); }), 409U);
+    EXPECT_EQ(told(), "its machine is too small");
+    EXPECT_EQ(containers_->find(id).spec->run.config.memory, std::nullopt);
+    supervisors_.wait_for(1).refuses_limits = false;
+    containers_->update(id, change);
+    EXPECT_THAT(supervisors_.wait_for(1).asked(), Contains("limit 7 500000000"));
+    EXPECT_THAT(actions(), ElementsAre("update"));
+    const auto check = [&] {
+        const ContainerView view = containers_->find(id);
+        EXPECT_EQ(view.spec->run.config.memory, 7U);
+        EXPECT_EQ(view.spec->run.config.cpus, 0.5);
+        EXPECT_EQ(view.spec->host_config.at("Memory"), 7);
+        EXPECT_EQ(view.spec->restart.kind, RestartPolicy::Kind::always);
+    };
+    check();
+    containers_.reset();
+    begin();
+    check();
+    supervisors_.wait_for(1).end(0);
+    static_cast<void>(supervisors_.wait_for(2));
+    wait_for(id, Stage::running);
+    EXPECT_EQ(supervisors_.last_run().config.memory, 7U) << "and by its new policy it runs again";
+    containers_->stop(id, 0s);
+    containers_->update(id, [](const ContainerSpec& from) {
+        return SpecChange{
+            .host_config = from.host_config, .restart = {}, .memory = {}, .cpus = {}, .pids = 9};
+    });
+    containers_.reset();
+    begin();
+    EXPECT_EQ(containers_->find(id).spec->run.config.pids, 9U);
+    EXPECT_EQ(containers_->find(id).spec->run.config.memory, std::nullopt);
+    EXPECT_EQ(status_of([&] { containers_->update("nobody", change); }), 404U);
+}
+
 TEST_F(ContainersTest, TellOfTheirHealth) {
     ContainerSpec probed = spec();
     probed.run.health = HealthProbe{.command = {"/bin/sh", "-c", "curl x"}};

@@ -253,6 +253,36 @@ TEST_F(SupervisorTest, EndsAProbeThatTakesTooLong) {
     end(0);
 }
 
+TEST_F(SupervisorTest, LimitsARunningContainer) {
+    run_.config.memory = 100'000'000;
+    run_.machine.cpus = 1;
+    start();
+    const auto kind_of = [&](const object& question) { return Supervised::kind(running_->ask(question)); };
+    std::thread asks{[&] {
+        EXPECT_EQ(kind_of({{"do", "limit"}, {"memory", 50'000'000}, {"nano_cpus", 250'000'000}}), "done");
+    }};
+    for (const auto& [file, limit] : {std::pair{"/c/container/memory.max", "50000000"},
+                                      {"/c/container/cpu.max", "25000 100000"},
+                                      {"/c/container/pids.max", "max"}}) {
+        EXPECT_THAT(wait_for(agent::kFile).payload, testing::AllOf(HasSubstr(file), HasSubstr(limit)));
+    }
+    answer_read("max\n");
+    asks.join();
+    // A guest that cannot do it.
+    std::thread asks_again{[&] {
+        const object answer = running_->ask({{"do", "limit"}, {"memory", 50'000'000}});
+        EXPECT_EQ(answer.at("why"), "the guest cannot set these limits");
+    }};
+    report(failure(wait_for(agent::kFile).number, EBUSY, "to write"));
+    answer_read("max\n");
+    asks_again.join();
+    // A machine does not grow.
+    EXPECT_THAT(std::string{running_->ask({{"do", "limit"}, {"memory", 200'000'000}}).at("why").as_string()},
+                HasSubstr("its machine has 163 MiB while it runs"));
+    EXPECT_EQ(kind_of({{"do", "limit"}}), "failed") << "nor without a limit";
+    EXPECT_EQ(end(0).exit_status, 0);
+}
+
 TEST_F(SupervisorTest, TellsThatMemoryWasOut) {
     start();
     EXPECT_TRUE(end(137, "low 0\noom 4\noom_kill 12\noom_group_kill 0\n").is_out_of_memory);
@@ -565,6 +595,8 @@ TEST_F(SupervisorTest, RefusesWhatItDoesNotUnderstand) {
         {{"do", "resize"}, {"rows", 65536}, {"columns", 1}},
         {{"do", "resize"}, {"rows", 1}},
         {{"do", "freeze"}, {"on", 1}},
+        {{"do", "limit"}, {"memory", -1}},
+        {{"do", "limit"}, {"pids", 0}},
         {{"do", "state-of-exec"}},
     };
     for (const object& row : rows) {
