@@ -100,7 +100,8 @@ class Host : public BuildHost {
 
     Fetched fetch(const std::string& url) override {
         auto exchange = std::make_unique<Exchange>(
-            connections_, Exchange::Request{.url = url, .tried = "cannot fetch '" + printable(url) + "'"});
+            connections_,
+            Exchange::Request{.url = url, .headers = {}, .tried = "cannot fetch '" + printable(url) + "'"});
         constexpr long kFirstFailure = 400;
         if (exchange->status() >= kFirstFailure) {
             throw ApiError{400,

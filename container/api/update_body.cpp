@@ -61,7 +61,7 @@ SpecChange parse(const json::object& body, const ContainerSpec& spec) {
             change.host_config[key] = value;
         }
     }
-    refuse_unsupported({}, change.host_config);
+    refuse_unsupported({}, body);
     const JsonObject host_config{change.host_config, kTried};
     ContainerConfig limited;
     parse_limits(host_config, limited);

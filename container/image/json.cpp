@@ -2,6 +2,7 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
+#include <cstdint>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -17,6 +18,15 @@ constexpr const char* kAdvice = "get or make it again";
 const json::object& empty_object() {
     static const json::object object;
     return object;
+}
+
+/// Of what was parsed and of what was made here, which may be without a sign.
+std::optional<int64_t> whole_number(const json::value& value) {
+    if (value.is_int64()) {
+        return value.get_int64();
+    }
+    const bool fits = value.is_uint64() && value.get_uint64() <= static_cast<uint64_t>(INT64_MAX);
+    return fits ? std::optional{static_cast<int64_t>(value.get_uint64())} : std::nullopt;
 }
 
 json::value parse_json(std::string_view text, const std::string& tried) {
@@ -79,10 +89,11 @@ bool JsonObject::flag(std::string_view key) const {
 
 uint64_t JsonObject::number(std::string_view key) const {
     const json::value* const value = find(key);
-    if (value == nullptr || !value->is_int64() || value->get_int64() < 0) {
+    const auto number = value == nullptr ? std::nullopt : whole_number(*value);
+    if (!number || *number < 0) {
         refuse("'" + std::string{key} + "' is no number from 0 on");
     }
-    return static_cast<uint64_t>(value->get_int64());
+    return static_cast<uint64_t>(*number);
 }
 
 std::optional<int64_t> JsonObject::integer(std::string_view key) const {
@@ -90,10 +101,11 @@ std::optional<int64_t> JsonObject::integer(std::string_view key) const {
     if (value == nullptr) {
         return std::nullopt;
     }
-    if (!value->is_int64()) {
+    const auto number = whole_number(*value);
+    if (!number) {
         refuse("'" + std::string{key} + "' is no whole number of 64 bits");
     }
-    return value->get_int64();
+    return number;
 }
 
 std::map<std::string, std::string> JsonObject::text_map(std::string_view key) const {

@@ -265,7 +265,7 @@ TEST_F(BuildTest, CopiesFilesAndFolders) {
 TEST_F(BuildTest, CopiesHereDocuments) {
     const Digest id = build(
         "FROM base\nENV WHO=me\nCOPY a <<one.txt <<-'two' /new/\n'$WHO' \\$WHO\none.txt\n\t$WHO\n\ttwo\n"
-        "ADD --chown=web --chmod=0700 <<EOF /script\n#!/bin/sh\nEOF\n");
+        "ADD --chown=web:staff --chmod=0700 <<EOF /script\n#!/bin/sh\nEOF\n");
     EXPECT_EQ(look(id, "new/a"), "640 0:0 content of a");
     EXPECT_EQ(look(id, "new/one.txt"), "644 0:0 'me' $WHO\n");
     EXPECT_EQ(look(id, "new/two"), "644 0:0 $WHO\n");

@@ -158,9 +158,11 @@ TEST_F(EngineTest, ShowsAndKeepsTheImagesOfABuildsSteps) {
     const std::string file = "FROM scratch\nLABEL a=1\nLABEL b=2\n";
     const std::string context =
         test::TarPart{.name = "Dockerfile", .content = file}.bytes() + std::string(1024, '\0');
-    ASSERT_THAT(rig_.ask("POST /v1.44/build?t=made HTTP/1.1\r\nContent-Length: " +
-                         std::to_string(context.size()) + "\r\n\r\n" + context),
-                HasSubstr("Successfully tagged made:latest"));
+    const UniqueFd client = rig_.connect();  // which stays to the end: one that goes takes its build along
+    test::write_all(client.get(),
+                    "POST /v1.44/build?t=made HTTP/1.1\r\nConnection: close\r\nContent-Length: " +
+                        std::to_string(context.size()) + "\r\n\r\n" + context);
+    ASSERT_THAT(test::read_up_to(client.get(), SIZE_MAX), HasSubstr("Successfully tagged made:latest"));
     const StoredImage image = store_.find("made").value();
     EXPECT_THAT(rig_.request("GET /v1.44/images/made/history"),
                 AllOf(HasSubstr("\"Id\":\"" + image.id.text() + "\""),

@@ -270,7 +270,8 @@ TEST_F(SupervisorTest, LimitsARunningContainer) {
     asks.join();
     // A guest that cannot do it.
     std::thread asks_again{[&] {
-        const object answer = running_->ask({{"do", "limit"}, {"memory", 50'000'000}});
+        const object answer =
+            running_->ask({{"do", "limit"}, {"memory", 50'000'000}, {"nano_cpus", 250'000'000}});
         EXPECT_EQ(answer.at("why"), "the guest cannot set these limits");
     }};
     report(failure(wait_for(agent::kFile).number, EBUSY, "to write"));
