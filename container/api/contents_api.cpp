@@ -286,20 +286,22 @@ void ContentsApi::show_changes(ApiCall& call, const std::string& name) {
 
 void ContentsApi::commit(ApiCall& call) {
     const RequestTarget& target = call.target();
-    if (call.has_body()) {
-        const json::value body = call.body();
-        if (!body.is_null() && !(body.is_object() && body.get_object().empty())) {
-            throw ApiError{501, "a configuration in the body is not supported: give changes ('--change')"};
-        }
-    }
     const std::string name = target.find("container").value_or("");
     const ContainerView container = containers_.find(name);
+    json::object config = container.spec->config;
+    if (const json::value body = call.has_body() ? call.body() : json::value{}; body.is_object()) {
+        try {
+            config = merge_config(body.get_object(), config);
+        } catch (const Error& error) {
+            throw ApiError{400, error.what()};
+        }
+    }
     const bool is_paused = !target.find("pause") || target.is_set("pause");
     const Commit asked{.name = name_of(call),
                        .author = target.find("author").value_or(""),
                        .comment = target.find("comment").value_or(""),
                        .changes = target.find_all("changes"),
-                       .config = container.spec->config};
+                       .config = std::move(config)};
     const Store::Hold hold = store_.hold();
     const auto base = store_.find(container.spec->image);
     if (!base) {

@@ -1,5 +1,6 @@
 #include "container/image/commit.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <chrono>
@@ -33,7 +34,56 @@ std::string words_of(const ImageConfig& config) {
     return words;
 }
 
+/// What is before the "=" of a variable.
+std::string_view name_in(std::string_view variable) {
+    return variable.substr(0, variable.find('='));
+}
+
 }  // namespace
+
+boost::json::object merge_config(const boost::json::object& given, const boost::json::object& of_container) {
+    const std::string tried = "cannot use the configuration in the body";
+    const JsonObject read{given, tried, ""};
+    const JsonObject has{of_container, tried, ""};
+    boost::json::object merged = of_container;
+    for (const char* const key : {"User", "WorkingDir", "StopSignal"}) {
+        if (const std::string text = read.text(key); !text.empty()) {
+            merged[key] = text;
+        }
+    }
+    const std::vector<std::string> entrypoint = read.texts("Entrypoint");
+    const std::vector<std::string> command = read.texts("Cmd");
+    if (!entrypoint.empty()) {
+        merged["Entrypoint"] = array_of(entrypoint);
+    }
+    if (!entrypoint.empty() || !command.empty()) {
+        merged["Cmd"] = array_of(command);
+    }
+    for (const char* const key : {"Shell", "OnBuild"}) {
+        if (const std::vector<std::string> words = read.texts(key); !words.empty()) {
+            merged[key] = array_of(words);
+        }
+    }
+    std::vector<std::string> variables = read.texts("Env");
+    for (std::string& variable : has.texts("Env")) {
+        if (std::ranges::find(variables, name_in(variable), name_in) == variables.end()) {
+            variables.push_back(std::move(variable));
+        }
+    }
+    merged["Env"] = array_of(variables);
+    for (const char* const key : {"ExposedPorts", "Labels", "Volumes"}) {
+        const JsonObject members = read.object(key);
+        for (const std::string& name : members.keys()) {
+            boost::json::object& all =
+                merged[key].is_object() ? merged[key].get_object() : merged[key].emplace_object();
+            all[name] = given.at(key).at(name);
+        }
+    }
+    if (const JsonObject health = read.object("Healthcheck"); !health.texts("Test").empty()) {
+        merged["Healthcheck"] = given.at("Healthcheck");
+    }
+    return merged;
+}
 
 Digest commit_image(Store& store, const StoredImage& base, const ByteSource& layer, const Commit& commit) {
     if (base.config.layers.size() >= Manifest::kMostLayers) {

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -35,6 +37,7 @@ namespace hull::container {
 namespace {
 
 namespace fs = std::filesystem;
+namespace json = boost::json;
 using Kind = TarEntry::Kind;
 using test::frame;
 using test::TarPart;
@@ -504,6 +507,31 @@ TEST(CommitTest, PutsALayerOverTheImages) {
     EXPECT_THAT(why([&] { commit(TarPart{.name = "../out", .content = "y"}.bytes() + end); }),
                 HasSubstr("leads out"));
     EXPECT_THAT(why([&] { commit(end, {"RUN true"}); }), HasSubstr("cannot change the image"));
+}
+
+TEST(CommitTest, MergesAConfigurationWithTheContainers) {
+    const auto merged = [](const char* given) {
+        const json::value container = json::parse(
+            R"({"User":"1","Cmd":["sleep"],"Entrypoint":["e"],"Env":["A=b","C=d"],"Labels":{"x":"1","y":"2"},
+                "ExposedPorts":{"80/tcp":{}},"Tty":true})");
+        return json::serialize(merge_config(json::parse(given).as_object(), container.as_object()));
+    };
+    EXPECT_EQ(
+        merged("{}"),
+        R"({"User":"1","Cmd":["sleep"],"Entrypoint":["e"],"Env":["A=b","C=d"],"Labels":{"x":"1","y":"2"},)"
+        R"("ExposedPorts":{"80/tcp":{}},"Tty":true})");
+    EXPECT_EQ(merged(R"({"User":"2","Cmd":["c"],"Env":["C=e","F="],"Labels":{"y":"3","z":"4"},
+                         "ExposedPorts":{"81/tcp":{}},"Volumes":{"/v":{}},"repo":"elsewhere","Healthcheck":null})"),
+              R"({"User":"2","Cmd":["c"],"Entrypoint":["e"],"Env":["C=e","F=","A=b"],)"
+              R"("Labels":{"x":"1","y":"3","z":"4"},"ExposedPorts":{"80/tcp":{},"81/tcp":{}},"Tty":true,)"
+              R"("Volumes":{"/v":{}}})");
+    EXPECT_THAT(merged(R"({"Entrypoint":["f"],"Healthcheck":{"Test":["NONE"]}})"),
+                testing::AllOf(HasSubstr(R"("Cmd":[])"), HasSubstr(R"("Entrypoint":["f"])"),
+                               HasSubstr(R"("Healthcheck":{"Test":["NONE"]})")));
+    for (const char* given : {R"({"Env":"A"})", R"({"Labels":[]})", R"({"Cmd":[1]})", R"({"User":1})"}) {
+        EXPECT_THAT(why([&] { merged(given); }), HasSubstr("cannot use the configuration in the body"))
+            << given;
+    }
 }
 
 }  // namespace
