@@ -446,6 +446,11 @@ Endpoint Networks::take_place(const std::string& network, const std::string& con
     }
     const Subnet subnet = *known.subnet;
     make_bridge(entry);  // where that could not be done before
+    try {
+        bridges_->pass_docker(known.bridge);
+    } catch (const Error& error) {
+        log_warning(error.what());
+    }
     std::set<uint32_t> taken{known.gateway, subnet.first, subnet.last()};
     for (const auto& [name, reserved] : known.spec.reserved) {
         taken.insert(reserved);

@@ -105,6 +105,15 @@ class HostBridges : public Bridges {
     [[nodiscard]] std::shared_ptr<void> make(const BridgeConfig& config) const override {
         return std::make_shared<Bridge>(config);
     }
+    void pass_docker(const std::string& bridge) const override {
+        if (has("docker0")) {  // else it need not be asked what rules there are, each time a container starts
+            Firewall firewall;
+            const std::string listing = firewall.list_docker_chain();
+            if (no_docker_rules(listing, bridge).empty()) {
+                firewall.apply(docker_rules(listing, bridge));
+            }
+        }
+    }
 
   private:
     static UniqueFd open_taps() { return UniqueFd{open("/dev/net/tun", O_RDWR | O_CLOEXEC)}; }

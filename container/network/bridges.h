@@ -37,6 +37,9 @@ class Bridges {
     /// host's packet rules. When what is answered goes, nothing is left, unless a container is attached: then
     /// all is left to it, and the next daemon. Throws Error (no_resources).
     [[nodiscard]] virtual std::shared_ptr<void> make(const BridgeConfig& config) const = 0;
+    /// Has Docker's rules let a bridge's packets through where a dockerd has come since it was made. Throws
+    /// Error (no_resources).
+    virtual void pass_docker(const std::string& bridge) const = 0;
 };
 
 /// Those of this host.

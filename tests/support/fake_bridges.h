@@ -19,6 +19,7 @@ struct FakeHost {
     std::string taken;         ///< an interface that is somebody else's
     bool has_rights = true;    //
     bool has_no_room = false;  ///< for one more
+    std::string passed;        ///< the last one that Docker's rules were to let through
 
     /// For one daemon.
     std::unique_ptr<container::Bridges> side();
@@ -48,6 +49,7 @@ class FakeBridges : public container::Bridges {
         return {static_cast<void*>(&host_),
                 [&host = host_, name = config.name](void*) { host.bridges.erase(name); }};
     }
+    void pass_docker(const std::string& bridge) const override { host_.passed = bridge; }
 
   private:
     FakeHost& host_;

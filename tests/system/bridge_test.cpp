@@ -356,7 +356,15 @@ TEST_F(Bridge, GetsThroughWhatDockerDrops) {
     daemon_->end(SIGTERM);
     EXPECT_EQ(chain(), before);
     run_command("nft delete table ip filter");
+    // A dockerd that comes later.
     start_daemon();
+    ASSERT_EQ(run_command("ip link add docker0 type bridge && nft '" + dockers + "'").status, 0);
+    serve("later", "-p 18081:80");
+    EXPECT_EQ(outside([] { return patient_fetch("10.77.0.1", 18081); }), "later\n");
+    serve("again", "-p 18082:80");
+    EXPECT_EQ(run_command("nft list chain ip filter DOCKER-USER | grep -c accept").out, "2\n");
+    EXPECT_EQ(docker("rm -f later again").status, 0);
+    run_command("ip link del docker0; nft delete table ip filter");
 }
 
 /// A name server at the host's loopback, who knows one name.
