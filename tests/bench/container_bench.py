@@ -11,6 +11,7 @@ counts; idle is what is left of the elapsed time. Appends a line of JSON for eac
 """
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 SIDES = ("hull", "docker")
 GROUPS = "/sys/fs/cgroup/"
 QUIET = 0.5
+LONGEST = 120  # virtual seconds of a command
 root, runs, json_file, *wanted = sys.argv[1:]
 runs = int(runs)
 
@@ -43,6 +45,7 @@ def start(side, words, output=os.devnull):
         os.dup2(null, 0)
         os.dup2(target, 1)
         os.dup2(target, 2)
+        signal.alarm(LONGEST)  # the emulator may stop a guest for good (scripts/bench-io --help)
         os.execve("/usr/bin/docker", ["docker", *words],
                   {"PATH": "/usr/bin", "HOME": "/root", "DOCKER_HOST": f"unix:///run/{side}.sock"})
     finally:
@@ -118,8 +121,8 @@ CONTEXT = "/context"
 SHORT = "FROM busybox\nCOPY file /file\nRUN echo made >/made\nCMD [\"cat\", \"/made\"]\n"
 LONG = ("FROM busybox\nLABEL of=bench\nENV A=1 B=2\nARG version=3\nWORKDIR /work\n"
         "COPY file /work/one\nCOPY file /work/two\nCOPY --chown=1:1 file /work/three\n"
-        "RUN echo 1 >one.made\nRUN mkdir two && echo 2 >two/made\nRUN rm one && echo 3 >three.made\n"
-        "RUN ln -s two link && chmod 600 three\nRUN cp -r two six && echo 4 >six/four\nRUN test -e six/four\n"
+        "RUN echo 1 >one.made\nRUN mkdir folder && echo 2 >folder/made\nRUN rm one && echo 3 >three.made\n"
+        "RUN ln -s folder link && chmod 600 three\nRUN cp -r folder six && echo 4 >six/four\nRUN test -e six/four\n"
         "EXPOSE 80\nVOLUME /data\nUSER 1\nSTOPSIGNAL SIGINT\nENTRYPOINT [\"cat\"]\nCMD [\"/work/three\"]\n")
 
 
