@@ -19,20 +19,9 @@ class Expander {
 
     std::string run() { return take_up_to('\0'); }
 
-    /// Variables alone.
     std::string run_over_text() {
         std::string result;
-        while (!rest_.empty()) {
-            if (rest_.front() == '$') {
-                add(result, take_variable());
-                continue;
-            }
-            const char byte = take();
-            const bool is_escaping =
-                byte == escape_ && (rest_.starts_with('$') || rest_.starts_with(escape_));
-            result += is_escaping ? take() : byte;
-        }
-        add(result, "");
+        take_text(result, '\0');
         return result;
     }
 
@@ -118,24 +107,30 @@ class Expander {
     std::string take_double_quoted() {
         take();
         std::string result;
+        if (!take_text(result, '"')) {
+            refuse("unexpected end of statement while looking for matching double-quote");
+        }
+        return result;
+    }
+
+    /// What only variables are special in, up to a mark, which is taken, too; false where that is missing.
+    bool take_text(std::string& result, char mark) {
         while (!rest_.empty()) {
             if (rest_.front() == '$') {
                 add(result, take_variable());
                 continue;
             }
             const char byte = take();
-            if (byte == '"') {
-                return result;
+            if (mark != '\0' && byte == mark) {
+                return true;
             }
+            const char next = rest_.empty() ? '\0' : rest_.front();
             const bool is_escaping =
-                byte == escape_ && !rest_.empty() &&
-                (rest_.front() == '"' || rest_.front() == '$' || rest_.front() == escape_);
-            if (byte == escape_ && rest_.empty()) {
-                break;
-            }
+                byte == escape_ && next != '\0' && (next == mark || next == '$' || next == escape_);
             result += is_escaping ? take() : byte;
         }
-        refuse("unexpected end of statement while looking for matching double-quote");
+        add(result, "");
+        return false;
     }
 
     /// Letters, digits and underscores; digits alone, or one of the shell's special names.
