@@ -165,6 +165,8 @@ size_t ApiCall::read_body(std::span<std::byte> room) {
     auto& body = stream_->get().body();
     body.data = room.data();
     body.size = room.size();
+    constexpr size_t kAtOnce = size_t{64} << 10;
+    beyond_.reserve(kAtOnce);  // else Beast asks the socket for 512 bytes at a time
     error_code error;
     while (!error && !stream_->is_done() && body.size == room.size()) {
         connection_.set_deadline(Connection::Clock::now() + kForAnAnswer);

@@ -1,6 +1,7 @@
 #include "container/contents/put_archive.h"
 
 #include <filesystem>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
@@ -25,6 +26,19 @@ std::string place_of(const std::string& path, const std::string& entry) {
     return place;
 }
 
+/// As much as there is room for: what clients send in small pieces goes to the guest in large ones.
+size_t fill(TarReader& reader, std::span<std::byte> room) {
+    size_t filled = 0;
+    while (filled < room.size()) {
+        const size_t got = reader.read(room.subspan(filled));
+        if (got == 0) {
+            break;
+        }
+        filled += got;
+    }
+    return filled;
+}
+
 }  // namespace
 
 void put_archive(const ByteSource& archive, GuestContents& to) {
@@ -40,7 +54,7 @@ void put_archive(const ByteSource& archive, GuestContents& to) {
             entry->link = place_of(entry->link, name);
         }
         to.put(*entry);
-        while (const size_t got = reader.read(buffer)) {
+        while (const size_t got = fill(reader, buffer)) {
             to.write(std::span{buffer}.first(got));
         }
     }
