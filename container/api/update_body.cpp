@@ -22,16 +22,16 @@ const std::string kTried = "cannot update the container";
     throw ApiError{400, message};
 }
 
-bool is_said(const json::value& value) {
-    return !(value.is_null() || value == json::value(0) || value == json::value("") ||
-             value == json::value(false) || (value.is_array() && value.get_array().empty()));
+/// What parse_limits() looks at and a container that is there can have otherwise.
+constexpr const char* kLimits[] = {"Memory",    "MemorySwap", "MemorySwappiness", "NanoCpus",
+                                   "CpuPeriod", "CpuQuota",   "PidsLimit"};
+
+bool is_set(const JsonObject& object, const char* key) {
+    return object.integer(key).value_or(0) != 0;
 }
 
 /// dockerd's, of what is there already.
 void refuse_conflicts(const JsonObject& wanted, const JsonObject& has) {
-    const auto is_set = [](const JsonObject& object, const char* key) {
-        return object.integer(key).value_or(0) != 0;
-    };
     for (const auto& [key, name] : {std::pair{"CpuPeriod", "CPU Period"}, {"CpuQuota", "CPU Quota"}}) {
         if (is_set(wanted, key) && is_set(has, "NanoCpus")) {
             refuse(std::string{"Conflicting options: "} + name +
@@ -56,9 +56,9 @@ SpecChange parse(const json::object& body, const ContainerSpec& spec) {
     SpecChange change{
         .host_config = spec.host_config, .restart = spec.restart, .memory = {}, .cpus = {}, .pids = {}};
     constexpr std::string_view kPolicy = "RestartPolicy";
-    for (const auto& [key, value] : body) {
-        if (key != kPolicy && is_said(value)) {
-            change.host_config[key] = value;
+    for (const char* const key : kLimits) {
+        if (is_set(wanted, key)) {
+            change.host_config[key] = body.at(key);
         }
     }
     refuse_unsupported({}, body);

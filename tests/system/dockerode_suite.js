@@ -3,7 +3,7 @@
 //   node dockerode_suite.js MODULES SOCKET IMAGE
 //
 // MODULES is the folder in which dockerode is, IMAGE one with a busybox that has PATH=/bin. A line for each
-// part; the status is 0 where all were as they should be. Debian's dockerd 20.10 passes it, too.
+// part; the status is 0 where all were as they should be.
 'use strict';
 const assert = require('assert');
 const { PassThrough } = require('stream');

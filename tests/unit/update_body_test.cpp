@@ -28,13 +28,14 @@ TEST(UpdateBody, ChangesWhatIsSaid) {
     const SpecChange change =
         update(R"({"Memory":100000000,"NanoCpus":500000000,"Ulimits":[{"Name":"nofile","Soft":9,"Hard":9}]})",
                R"({"CpuShares":0,"Memory":0,"NanoCpus":0,"PidsLimit":50,"CgroupParent":"","Devices":null,
-            "OomKillDisable":null,"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}})");
+            "OomKillDisable":null,"Binds":["/:/x"],"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}})");
     EXPECT_EQ(change.memory, 100'000'000U);
     EXPECT_EQ(change.cpus, 0.5);
     EXPECT_EQ(change.pids, 50U);
     EXPECT_EQ(change.restart.kind, RestartPolicy::Kind::on_failure);
     EXPECT_EQ(change.restart.most, 3U);
     EXPECT_EQ(change.host_config.at("PidsLimit"), 50);
+    EXPECT_TRUE(change.host_config.at("Binds").is_null()) << "that is no limit, and passed over";
     EXPECT_EQ(change.host_config.at("Memory"), 100'000'000);
     EXPECT_EQ(change.host_config.at("RestartPolicy").at("Name"), "on-failure");
     const SpecChange other = update(R"({"PidsLimit":50,"RestartPolicy":{"Name":"always"}})",
