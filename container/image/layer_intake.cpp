@@ -51,16 +51,22 @@ TakenLayer take_layer(Store& store, const ByteSource& packed, bool is_from_store
         }
         return got;
     };
-    const auto hash = [&, unpacked = unpack(take, Manifest::kMostLayerBytes)](std::span<std::byte> room) {
-        const size_t got = unpacked(room);
-        unpacked_sum.add(room.first(got));
-        return got;
-    };
+    // What is not packed is what came, and has its digest: computing one is the most that a layer costs.
+    bool is_packed = true;
+    const auto hash =
+        [&, unpacked = unpack(take, Manifest::kMostLayerBytes, &is_packed)](std::span<std::byte> room) {
+            const size_t got = unpacked(room);
+            if (is_packed) {
+                unpacked_sum.add(room.first(got));
+            }
+            return got;
+        };
     Store::NewFile disk = store.make_file();
     convert_layer(hash, disk.fd(), Manifest::kMostLayerBytes);
-    return {.packed = packed_sum.finish(),
+    const Digest sum = packed_sum.finish();
+    return {.packed = sum,
             .packed_size = packed_size,
-            .unpacked = unpacked_sum.finish(),
+            .unpacked = is_packed ? unpacked_sum.finish() : sum,
             .blob = std::move(blob),
             .disk = std::move(disk)};
 }

@@ -198,6 +198,7 @@ struct Unpacking {
             fail("it is packed by xz or bzip2, and only gzip and Zstandard are known");
         } else {
             unpacker = std::make_unique<Plain>(input);
+            is_packed = false;
         }
     }
     Unpacking(const Unpacking&) = delete;
@@ -206,16 +207,20 @@ struct Unpacking {
 
     Input input;
     std::unique_ptr<Unpacker> unpacker{};
+    bool is_packed = true;
 };
 
 }  // namespace
 
-ByteSource unpack(ByteSource packed, uint64_t most_bytes) {
+ByteSource unpack(ByteSource packed, uint64_t most_bytes, bool* is_packed) {
     // Shared, since a std::function can be copied; made at the first read, since that waits for bytes.
-    return [packed = std::move(packed), most_bytes, left = most_bytes,
+    return [packed = std::move(packed), most_bytes, left = most_bytes, is_packed,
             unpacking = std::shared_ptr<Unpacking>{}](std::span<std::byte> room) mutable -> size_t {
         if (!unpacking) {
             unpacking = std::make_shared<Unpacking>(std::move(packed));
+            if (is_packed != nullptr) {
+                *is_packed = unpacking->is_packed;
+            }
         }
         const size_t got = unpacking->unpacker->read(room);
         if (got > left) {

@@ -37,8 +37,9 @@ std::string packed_by(const std::string& program, const std::string& text) {
     return test::contents_of(file + ".packed");
 }
 
-std::string unpacked(const std::string& packed, size_t piece, uint64_t most = kMuch) {
-    const ByteSource source = unpack(source_of(packed, piece), most);
+std::string unpacked(const std::string& packed, size_t piece, uint64_t most = kMuch,
+                     bool* is_packed = nullptr) {
+    const ByteSource source = unpack(source_of(packed, piece), most, is_packed);
     std::string text;
     std::array<char, 5000> part{};
     while (const size_t got = source(std::as_writable_bytes(std::span{part}))) {
@@ -53,7 +54,9 @@ TEST(Unpack, GivesWhatWasPackedHoweverItComes) {
         SCOPED_TRACE(program);
         const std::string packed = packed_by(program, text);
         for (const size_t piece : {size_t{1}, size_t{1000}, SIZE_MAX}) {
-            EXPECT_TRUE(unpacked(packed, piece) == text) << "in pieces of " << piece;
+            bool is_packed = program == "cat";
+            EXPECT_TRUE(unpacked(packed, piece, kMuch, &is_packed) == text) << "in pieces of " << piece;
+            EXPECT_EQ(is_packed, program != "cat");
         }
         EXPECT_TRUE(unpacked(packed + packed, 777) == text + text) << "two, one behind the other";
         EXPECT_EQ(unpacked(packed_by(program, ""), 10), "");
