@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -85,6 +86,18 @@ void refuse_driver(const std::string& driver) {
     }
 }
 
+/// Docker's words for how far what the container sees may be from what the host has.
+std::optional<bool> is_cached(const std::string& consistency) {
+    if (consistency.empty() || consistency == "default") {
+        return std::nullopt;
+    }
+    if (consistency != "consistent" && consistency != "cached" && consistency != "delegated") {
+        refuse("invalid mount config: the consistency '" + printable(consistency) +
+               "' is none of consistent, cached and delegated");
+    }
+    return consistency != "consistent";
+}
+
 /// What stands behind the second colon: "ro,z". False where it is no such list.
 bool take_mode(const std::string& mode, ContainerMount& mount) {
     std::set<std::string> kinds;
@@ -103,7 +116,8 @@ bool take_mode(const std::string& mode, ContainerMount& mount) {
             kind = "copy";
             mount.is_filled = false;
         } else if (word == "consistent" || word == "cached" || word == "delegated") {
-            kind = "consistency";  // which means nothing on Linux
+            kind = "consistency";
+            mount.is_cached = is_cached(word);
         } else if (word == "private" || word == "rprivate" || word == "shared" || word == "rshared" ||
                    word == "slave" || word == "rslave") {
             kind = "propagation";
@@ -329,6 +343,7 @@ void parse_typed(const JsonObject& given, Mounts& mounts) {
     mount.kind = kind == "bind" ? Kind::bind : Kind::volume;
     mount.target = given.text("Target");
     mount.is_read_only = given.flag("ReadOnly");
+    mount.is_cached = is_cached(given.text("Consistency"));
     if (const std::string why = why_no_target(mount.target); !why.empty()) {
         refuse("invalid mount config for type \"" + kind + "\": " + why);
     }

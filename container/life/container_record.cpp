@@ -6,6 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -40,14 +41,14 @@ json::array ports_of(const std::vector<PortBinding>& ports) {
 json::array mounts_of(const std::vector<ContainerMount>& mounts) {
     json::array all;
     for (const ContainerMount& mount : mounts) {
-        all.push_back({{"Source", mount.source},
-                       {"Target", mount.target},
-                       {"Volume", mount.volume},
-                       {"Mode", mount.mode},
-                       {"IsReadOnly", mount.is_read_only},
-                       {"MakesSource", mount.makes_source},
-                       {"IsFilled", mount.is_filled},
-                       {"IsAnonymous", mount.is_anonymous}});
+        json::object one{{"Source", mount.source},           {"Target", mount.target},
+                         {"Volume", mount.volume},           {"Mode", mount.mode},
+                         {"IsReadOnly", mount.is_read_only}, {"MakesSource", mount.makes_source},
+                         {"IsFilled", mount.is_filled},      {"IsAnonymous", mount.is_anonymous}};
+        if (mount.is_cached) {
+            one.emplace("IsCached", *mount.is_cached);
+        }
+        all.push_back(std::move(one));
     }
     return all;
 }
@@ -60,6 +61,7 @@ ContainerMount mount_from(const JsonObject& mount) {
             .volume = volume,
             .mode = mount.text("Mode"),
             .is_read_only = mount.flag("IsReadOnly"),
+            .is_cached = mount.has("IsCached") ? std::optional{mount.flag("IsCached")} : std::nullopt,
             .makes_source = mount.flag("MakesSource"),
             .is_filled = mount.flag("IsFilled"),
             .is_anonymous = mount.flag("IsAnonymous")};

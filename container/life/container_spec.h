@@ -42,6 +42,9 @@ struct ContainerMount {
     std::string volume;  ///< its name; empty until it is made where it is anonymous
     std::string mode;    ///< Docker's word for it, as inspect shows it: "ro,z"
     bool is_read_only = false;
+    /// Whether the guest may believe for a moment what it was told of files; none: of a volume that is in no
+    /// other container.
+    std::optional<bool> is_cached{};
     bool makes_source = false;  ///< of a bind: a folder is made where nothing is
     bool is_filled = false;     ///< of a volume: with what the image has at the target, where it is empty
     bool is_anonymous = false;  ///< it goes with its last container, where that is wanted

@@ -107,8 +107,10 @@ void Containers::share_with(const Container& container, bool is_first_start, Con
     const auto spec = container.spec();
     for (const ContainerMount& mount : spec->mounts) {
         std::string source = mount.source;
+        bool is_alone = false;
         if (mount.kind == Kind::volume) {
             source = volumes_.use(volume_for(mount), container.id).folder;
+            is_alone = volumes_.users(mount.volume).size() == 1;
         } else if (mount.makes_source && access(source.c_str(), F_OK) != 0) {
             make_source(source);
         }
@@ -123,6 +125,7 @@ void Containers::share_with(const Container& container, bool is_first_start, Con
         all.push_back({.source = std::move(source),
                        .target = mount.target,
                        .is_read_only = mount.is_read_only,
+                       .is_cached = mount.is_cached.value_or(is_alone),
                        .is_filled = mount.is_filled && is_first_start});
     }
     if (bytes > kMostBytes || all.size() > ShareConfig::kMostParts) {

@@ -38,6 +38,7 @@ struct SharedMount {
     std::string source;  ///< absolute; a folder, or a regular file
     std::string target;  ///< absolute, without "..": in the container
     bool is_read_only = false;
+    bool is_cached = false;  ///< the guest may believe for a moment what it was told of files
     /// Where nothing is in the folder yet, what the image has at the target is copied into it first.
     bool is_filled = false;
 };

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -29,7 +30,6 @@ constexpr const char* kGroups = "/c";
 constexpr const char* kGroup = "/c/container";
 constexpr const char* kNoLimit = "max";
 constexpr const char* kProc = "/p";
-constexpr const char* kShared = "/v";
 constexpr const char* kSockets = "/s";
 
 constexpr uint32_t kLoopback = 0x7f00'0001;
@@ -80,9 +80,17 @@ std::string resolver_file(const ContainerConfig& config) {
     return text;
 }
 
-/// Of a shared file or folder in the guest.
-std::string place_of(size_t shared) {
-    return std::string{kShared} + "/" + std::to_string(shared + 1);
+/// Where the guest has what is shared with it.
+const char* share_folder(bool is_cached) {
+    return is_cached ? "/vc" : "/v";
+}
+
+/// A part has the number that it has in its share.
+std::string place_of(const ContainerConfig& config, size_t shared) {
+    const bool is_cached = config.shared[shared].is_cached;
+    const auto before = std::span{config.shared}.first(shared);
+    return std::string{share_folder(is_cached)} + "/" +
+           std::to_string(1 + std::ranges::count(before, is_cached, &SharedMount::is_cached));
 }
 
 }  // namespace
@@ -206,15 +214,16 @@ void ContainerGuest::mount_layers() {
 /// Where the container does not see it; and what volumes get of the image before anything is mounted over
 /// that.
 void ContainerGuest::mount_shared() {
-    if (config_.shared.empty()) {
-        return;
+    for (const bool is_cached : {false, true}) {
+        if (std::ranges::find(config_.shared, is_cached, &SharedMount::is_cached) != config_.shared.end()) {
+            mount("virtiofs", ContainerMachine::share_tag(is_cached), share_folder(is_cached), MS_NODEV, "");
+        }
     }
-    mount("virtiofs", ContainerMachine::kShareTag, kShared, MS_NODEV, "");
     for (size_t index = 0; index < config_.shared.size(); ++index) {
         const SharedMount& shared = config_.shared[index];
         if (shared.is_filled) {
             request(agent::kCopyUp, shared.target, [&](agent::FrameWriter& frame) {
-                frame.add_text(agent::kSource, place_of(index).c_str());
+                frame.add_text(agent::kSource, place_of(config_, index).c_str());
                 frame.add_text(agent::kPath, shared.target.c_str());
                 frame.add_text(agent::kRoot, kRoot);
             });
@@ -286,7 +295,8 @@ void ContainerGuest::mount_users() {
             mount_tmpfs(*each.tmpfs);
         } else {
             const SharedMount& shared = config_.shared[each.shared];
-            bind(place_of(each.shared), shared.target, MS_NODEV | (shared.is_read_only ? MS_RDONLY : 0));
+            bind(place_of(config_, each.shared), shared.target,
+                 MS_NODEV | (shared.is_read_only ? MS_RDONLY : 0));
         }
     }
 }

@@ -81,12 +81,16 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
         }
         add("--disk", disk + "readonly");
     }
-    if (!config.shared.empty()) {
-        std::string share = std::string{"tag="} + kShareTag;
+    for (const bool is_cached : {false, true}) {
+        std::string parts;
         for (const SharedMount& mount : config.shared) {
-            share += (mount.is_read_only ? ",readonly-part=" : ",part=") + double_commas(mount.source);
+            if (mount.is_cached == is_cached) {
+                parts += (mount.is_read_only ? ",readonly-part=" : ",part=") + double_commas(mount.source);
+            }
         }
-        add("--share", share);
+        if (!parts.empty()) {
+            add("--share", std::string{"tag="} + share_tag(is_cached) + parts + (is_cached ? ",cached" : ""));
+        }
     }
     // Each machine has sockets of its own, so all may have the same number.
     add("--vsock", "cid=3,socket=" + double_commas(folder / kVsock));

@@ -31,8 +31,9 @@ struct ContainerMachine {
     /// Processors that it gets for one whose time is limited to so many: as many of those that this process
     /// may use; without a limit all of them.
     static uint32_t cpus_for(const std::optional<double>& limit);
-    /// By which its guest mounts what is shared with it, in the order of ContainerConfig::shared.
-    static constexpr const char* kShareTag = "hull";
+    /// By which its guest mounts what is shared with it, that which it may cache apart from the rest; each in
+    /// the order of ContainerConfig::shared.
+    static constexpr const char* share_tag(bool is_cached) { return is_cached ? "hull-cached" : "hull"; }
     /// The words behind `hull` that boot it, with the agent's initramfs. What it meets this process at is in
     /// `folder`.
     [[nodiscard]] std::vector<std::string> boot_words(const ContainerConfig& config,

@@ -73,6 +73,7 @@ json::object to_json(const ContainerConfig& config) {
         shared.push_back(json::object{{"source", each.source},
                                       {"target", each.target},
                                       {"is_read_only", each.is_read_only},
+                                      {"is_cached", each.is_cached},
                                       {"is_filled", each.is_filled}});
     }
     json::array sockets;
@@ -173,6 +174,7 @@ ContainerConfig config_from(const JsonObject& object) {
         config.shared.push_back({.source = each.text("source"),
                                  .target = each.text("target"),
                                  .is_read_only = each.flag("is_read_only"),
+                                 .is_cached = each.flag("is_cached"),
                                  .is_filled = each.flag("is_filled")});
     }
     for (const JsonObject& each : object.objects("sockets")) {

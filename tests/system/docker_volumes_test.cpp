@@ -82,6 +82,13 @@ TEST_F(DockerVolumes, MountFoldersAndFilesOfTheHosts) {
             .out,
         "remounted\ntouch: /fixed/x: Read-only file system\n");
     EXPECT_TRUE(fs::is_empty(shared / "fixed"));
+    // Those that its guest may believe something of for a moment have a server of their own.
+    EXPECT_EQ(docker("run --rm -v " + shared.string() + ":/1 -v alone:/2 -v " + shared.string() +
+                     "/later:/3:ro,cached -v " + shared.string() +
+                     "/in:/4:ro,consistent box sh -c 'echo new >/2/new; cat /1/out /2/new /3 /4; "
+                     "grep -c virtiofs /proc/self/mounts'")
+                  .out,
+              "from the guest\nnew\nlater\nat once\nfrom the host\n4\n");
     // With its supervisor goes all that served it: the fixture looks for mounts and programs.
     EXPECT_EQ(shell("kill -9 $(docker inspect -f '{{.State.Pid}}' both); docker wait both").out, "137\n");
     EXPECT_EQ(docker("start both").status, 0);

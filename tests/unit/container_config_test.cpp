@@ -154,6 +154,10 @@ TEST(ContainerMachine, IsBootedByWordsThatSayAllOfIt) {
     config.shared = {{.source = "/a,b", .target = "/x"},
                      {.source = "/c", .target = "/y", .is_read_only = true}};
     EXPECT_THAT(machine.boot_words(config, "/f", "/agent"), Contains("tag=hull,part=/a,,b,readonly-part=/c"));
+    config.shared.insert(config.shared.begin() + 1, {.source = "/d", .target = "/z", .is_cached = true});
+    EXPECT_THAT(machine.boot_words(config, "/f", "/agent"),
+                testing::AllOf(Contains("tag=hull,part=/a,,b,readonly-part=/c"),
+                               Contains("tag=hull-cached,part=/d,cached")));
 }
 
 TEST(ContainerFolder, IsItsContainersAlone) {

@@ -467,6 +467,7 @@ TEST_F(ContainersTest, HaveVolumesThatTheyUse) {
                     .volume = {},
                     .mode = {},
                     .is_read_only = true,
+                    .is_cached = false,
                     .makes_source = true}};
     const std::string id = containers_->create("one", with);
     EXPECT_FALSE(std::filesystem::exists(made)) << "made at the start, as by Docker";
@@ -478,6 +479,8 @@ TEST_F(ContainersTest, HaveVolumesThatTheyUse) {
     EXPECT_EQ(shared()[1].target, "/named");
     EXPECT_TRUE(shared()[0].is_filled && shared()[1].is_filled && !shared()[2].is_filled);
     EXPECT_TRUE(!shared()[0].is_read_only && shared()[2].is_read_only);
+    EXPECT_TRUE(shared()[0].is_cached && shared()[1].is_cached) << "nobody else can change them";
+    EXPECT_FALSE(shared()[2].is_cached);
     const std::string anonymous = containers_->find(id).spec->mounts.at(0).volume;
     EXPECT_EQ(status_of([&] { containers_->volumes().remove(anonymous); }), 409U);
     EXPECT_THAT(actions(), ElementsAre("create", "create", "create", "mount", "mount", "start"));
@@ -490,6 +493,9 @@ TEST_F(ContainersTest, HaveVolumesThatTheyUse) {
     wait_for(id, Stage::exited);
     begin();
     EXPECT_EQ(status_of([&] { containers_->volumes().remove("named"); }), 409U) << "of the daemon before";
+    const auto kept = containers_->find(id).spec;
+    EXPECT_EQ(kept->mounts.at(1).is_cached, std::nullopt);
+    EXPECT_EQ(kept->mounts.at(2).is_cached, false);
     containers_->remove(id, false, true);
     EXPECT_EQ(status_of([&] { static_cast<void>(containers_->volumes().find(anonymous)); }), 404U);
     containers_->volumes().remove("named");
@@ -509,6 +515,8 @@ TEST_F(ContainersTest, LeaveAVolumeToWhoSharesIt) {
     second.mounts = containers_->find(one).spec->mounts;
     second.is_removed_at_end = true;
     const std::string two = started("two", second);
+    EXPECT_FALSE(supervisors_.last_run().config.shared.at(0).is_cached)
+        << "the other container may change it";
     containers_->remove(one, false, true);
     EXPECT_EQ(containers_->volumes().list().size(), 1U);
     supervisors_.wait_for(1).end(0);

@@ -296,7 +296,8 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
     }
 }
 
-/// "TYPE SOURCE|NAME TARGET RIGHTS [MODE] [made] [filled] [anonymous]", one for each mount.
+/// "TYPE SOURCE|NAME TARGET RIGHTS [MODE] [made] [filled] [anonymous] [cached|consistent]", one for each
+/// mount.
 Words mounts_of(const ContainerSpec& spec) {
     Words all;
     for (const ContainerMount& mount : spec.mounts) {
@@ -304,7 +305,10 @@ Words mounts_of(const ContainerSpec& spec) {
         all.push_back((is_bind ? "bind " + mount.source : "volume " + mount.volume) + " " + mount.target +
                       (mount.is_read_only ? " ro" : " rw") + (mount.mode.empty() ? "" : " " + mount.mode) +
                       (mount.makes_source ? " made" : "") + (mount.is_filled ? " filled" : "") +
-                      (mount.is_anonymous ? " anonymous" : ""));
+                      (mount.is_anonymous ? " anonymous" : "") +
+                      (!mount.is_cached   ? ""
+                       : *mount.is_cached ? " cached"
+                                          : " consistent"));
     }
     return all;
 }
@@ -313,13 +317,18 @@ TEST(CreateBody, SaysWhatIsMounted) {
     const std::pair<std::string, Words> rows[] = {
         {host(R"("Binds":["/tmp:/b"])"), {"bind /tmp /b rw made"}},
         {host(R"("Binds":["/tmp/../tmp/:/b//c/:ro,Z,cached,rprivate"])"),
-         {"bind /tmp /b/c ro ro,Z,cached,rprivate made"}},
+         {"bind /tmp /b/c ro ro,Z,cached,rprivate made cached"}},
         {host(R"("Binds":["/no/such:/b:nocopy"])"), {"bind /no/such /b rw nocopy made"}},
         {host(R"("Binds":["vol:/b","other:/c:ro,nocopy","/d"])"),
          {"volume vol /b rw z filled", "volume other /c ro ro,nocopy", "volume  /d rw filled anonymous"}},
         {host(
              R"("Mounts":[{"Type":"bind","Source":"/tmp","Target":"/b","ReadOnly":true,"Consistency":"cached"}])"),
-         {"bind /tmp /b ro"}},
+         {"bind /tmp /b ro cached"}},
+        {host(R"("Binds":["vol:/b:consistent"],"Mounts":[)"
+              R"({"Type":"volume","Source":"vol","Target":"/c","Consistency":"default"},)"
+              R"({"Type":"volume","Source":"vol","Target":"/d","Consistency":"delegated"}])"),
+         {"volume vol /b rw consistent filled consistent", "volume vol /c rw z filled",
+          "volume vol /d rw z filled cached"}},
         {host(R"("Mounts":[{"Type":"bind","Source":"/no/such","Target":"/b",)"
               R"("BindOptions":{"CreateMountpoint":true,"Propagation":"private"}}])"),
          {"bind /no/such /b rw made"}},
@@ -525,6 +534,8 @@ TEST(CreateBody, RefusesWrongFormsWithDockersWords) {
          "invalid mount config for type \"bind\": bind source path does not exist: /no/such"},
         {host(R"("Mounts":[{"Type":"bind","Source":"a","Target":"/b"}])"), "mount path must be absolute"},
         {host(R"("Mounts":[{"Type":"bind","Target":"/b"}])"), "field Source must not be empty"},
+        {host(R"("Mounts":[{"Type":"bind","Source":"/tmp","Target":"/b","Consistency":"weak"}])"),
+         "consistency 'weak' is none of"},
         {host(R"("Mounts":[{"Type":"bind","Source":"/tmp"}])"), "field Target must not be empty"},
         {host(R"("Mounts":[{"Type":"bind","Source":"/tmp","Target":"/b","VolumeOptions":{}}])"),
          "field VolumeOptions must not be specified"},

@@ -552,7 +552,8 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
     config.hugepages = true;
     config.disks = {DiskConfig::parse("/d,,1,readonly"), DiskConfig::parse("/e"),
                     DiskConfig::parse("socket=/s,,1,queues=2,id=q")};
-    config.shares = {ShareConfig::parse("tag=src,path=/a,,b,readonly"), ShareConfig::parse("path=.,tag=t=1"),
+    config.shares = {ShareConfig::parse("tag=src,path=/a,,b,readonly"),
+                     ShareConfig::parse("path=.,tag=t=1,cached"),
                      ShareConfig::parse("tag=p,part=/a,,b,readonly-part=/c,part=/d")};
     config.bus = VirtioBus::mmio;
     config.nets = {
@@ -591,7 +592,7 @@ TEST(MachineConfig, JsonTellsEverythingAndQuotesIt) {
         {"net", "socket=/s,,1,mtu=2000"},
         {"net", "socket=/v,,1,vhost-user,mtu=1500"},
         {"share", "tag=src,path=/a,,b,readonly"},
-        {"share", "tag=t=1,path=."},
+        {"share", "tag=t=1,path=.,cached"},
         {"share", "tag=p,part=/a,,b,readonly-part=/c,part=/d"},
         {"vsock", "cid=3,socket=/run/v"},
         {"rng", "true"},

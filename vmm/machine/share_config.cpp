@@ -11,7 +11,8 @@ namespace hull {
 namespace {
 
 constexpr const char* kForm =
-    "write tag=T,path=DIR[,readonly], or tag=T,part=PATH,… with readonly-part=PATH for what is not to be "
+    "write tag=T,path=DIR[,readonly][,cached], or tag=T,part=PATH,… with readonly-part=PATH for what is not "
+    "to be "
     "written to";
 
 void refuse_repeats(const std::string& text, const std::vector<OptionWord>& words) {
@@ -29,6 +30,8 @@ ShareConfig ShareConfig::parse(const std::string& text) {
     for (const OptionWord& word : words) {
         if (word.is_flag("readonly")) {
             share.readonly = true;
+        } else if (word.is_flag("cached")) {
+            share.cached = true;
         } else if (word.is_value("tag")) {
             share.tag = *word.value;
         } else if (word.is_value("path")) {
@@ -68,7 +71,7 @@ std::string ShareConfig::text() const {
         all += (part.readonly ? ",readonly-part=" : ",part=") + double_commas(part.path.string());
     }
     return all + (path.empty() ? "" : ",path=" + double_commas(path.string())) +
-           (readonly ? ",readonly" : "");
+           (readonly ? ",readonly" : "") + (cached ? ",cached" : "");
 }
 
 }  // namespace hull

@@ -20,9 +20,10 @@ struct ShareConfig {
     std::filesystem::path path;  ///< the folder; empty: there are parts
     std::vector<Part> parts{};
     bool readonly = false;  ///< for the guest, all of it
+    bool cached = false;    ///< the guest may believe for a moment what it was told of files
 
-    /// "tag=T,path=DIR[,readonly]", or "tag=T" and ",part=PATH" or ",readonly-part=PATH" for each part, as on
-    /// the command line; a comma in T, DIR or PATH is written twice. Throws Error (usage).
+    /// "tag=T,path=DIR[,readonly][,cached]", or "tag=T" and ",part=PATH" or ",readonly-part=PATH" for each
+    /// part, as on the command line; a comma in T, DIR or PATH is written twice. Throws Error (usage).
     static ShareConfig parse(const std::string& text);
     [[nodiscard]] std::string text() const;
 };

@@ -52,9 +52,10 @@ options::options_description describe() {
          "tap=NAME[,queues=N][,vhost=on|off], socket=PATH for a stream of frames or "
          "socket=PATH,vhost-user for a vhost-user-net server, and behind any of them "
          "[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,pps=N][,bps=SIZE]")  //
-        ("share", text()->value_name("tag=T,path=DIR[,readonly]"),
+        ("share", text()->value_name("tag=T,path=DIR[,readonly][,cached]"),
          "folder that the guest can mount (mount -t virtiofs T /mnt); may be given several times; "
-         "part=PATH and readonly-part=PATH instead of the path, as often as wanted: files and folders that "
+         "cached: changes on the host are seen up to a tenth of a second later; part=PATH and "
+         "readonly-part=PATH instead of the path, as often as wanted: files and folders that "
          "are "
          "in it as 1, 2 and so on")  //
         ("vsock", text()->value_name("cid=N,…"),
