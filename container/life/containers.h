@@ -120,7 +120,7 @@ class Containers {
     void update(const std::string& name, const std::function<SpecChange(const ContainerSpec&)>& change);
 
     /// Puts it into a network, by what `wanted` says beside the network; takes it out again, where that is
-    /// wanted by force even of one that is not there any more. 501 while it runs.
+    /// wanted by force even of one that is not there any more. At once, while it runs, too.
     void connect(const std::string& name, const std::string& network, Attachment wanted);
     void disconnect(const std::string& name, const std::string& network, bool is_forced);
 
@@ -157,7 +157,9 @@ class Containers {
     void take_network_of_run(Container& container);
     void settle_networks(std::vector<Attachment>& all, const ContainerSpec& spec) const;
     void check_attachment(const Container& container, const Network& network, const Attachment& wanted) const;
-    void require_at_rest(const std::shared_ptr<Container>& container, const char* tried);
+    bool is_running(const std::shared_ptr<Container>& container);
+    void plug(Container& container, const Network& network, const Attachment& wanted);
+    void unplug(Container& container, const Endpoint& endpoint);
     void enter_networks(Container& container, ContainerConfig& config);
     std::vector<Attachment> leave_networks(Container& container);
     void tell_of_networks(const Container& container, const std::vector<Attachment>& networks,

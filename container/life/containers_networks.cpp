@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/printable.h"
+#include "container/image/json.h"
 #include "container/life/container_entry.h"
 #include "container/life/container_name.h"
 #include "container/life/containers.h"
@@ -260,8 +261,8 @@ void Containers::check_attachment(const Container& container, const Network& net
     }
 }
 
-/// The caller has the container's `operation`.
-void Containers::require_at_rest(const std::shared_ptr<Container>& container, const char* tried) {
+/// Whether it runs. The caller has the container's `operation`. Throws ApiError where it is about to go.
+bool Containers::is_running(const std::shared_ptr<Container>& container) {
     std::unique_lock lock{mutex_};
     changed_.wait(lock, [&] { return !container->is_followed || container->stage != Stage::exited; });
     if (container->stage == Stage::removing || !containers_.contains(container->id)) {
@@ -269,11 +270,7 @@ void Containers::require_at_rest(const std::shared_ptr<Container>& container, co
                                 " is marked for removal and cannot be connected or "
                                 "disconnected to the network"};
     }
-    if (container->is_followed) {
-        throw ApiError{501, std::string{"cannot "} + tried + " the container " + container->name +
-                                " while it runs: its machine gets its network interfaces when it starts; "
-                                "stop it first"};
-    }
+    return container->is_followed;
 }
 
 void Containers::connect(const std::string& name, const std::string& network, Attachment wanted) {
@@ -291,16 +288,75 @@ void Containers::connect(const std::string& name, const std::string& network, At
         }
         check_attachment(*container, found, wanted);
     }
-    require_at_rest(container, "connect");
     wanted.name = found.spec.name;
     wanted.network = found.id;
     add_short_id(wanted, container->id);
+    const bool is_on = is_running(container);
+    // First what is known of it, so that no daemon that comes gives its place to another.
     {
         const std::lock_guard lock{mutex_};
-        container->networks.push_back(std::move(wanted));
+        container->networks.push_back(wanted);
         sort_by_name(container->networks);
     }
     write_record(*container);
+    if (!is_on) {
+        return;
+    }
+    try {
+        plug(*container, found, wanted);
+    } catch (...) {
+        networks_.leave(found.id, container->id);
+        {
+            const std::lock_guard lock{mutex_};
+            container->networks.erase(find_in(container->networks, found));
+        }
+        write_record(*container);
+        throw;
+    }
+    write_names();
+    networks_.tell(found, "connect", container->id);
+}
+
+/// Gives a container that runs its place in a network.
+void Containers::plug(Container& container, const Network& network, const Attachment& wanted) {
+    if (!networks_.has_bridges()) {
+        throw ApiError{501,
+                       "cannot connect a container while it runs, where there is only the user network; "
+                       "stop it first"};
+    }
+    const RunFile before = RunFile::read(container.files);
+    RunFile run = before;
+    Endpoint endpoint = networks_.take_place(network.id, container.id, wanted.address, wanted.mac);
+    endpoint.is_way_out = endpoint.gateway != 0 && run.config.way_out() == nullptr;
+    std::vector<PortBinding> ports;
+    {
+        const std::lock_guard lock{mutex_};
+        ports = container.ports;
+    }
+    boost::json::object question{
+        {"do", "plug"}, {"endpoint", endpoint_to_json(endpoint)}, {"names", is_users(wanted)}};
+    if (ports.empty() && endpoint.is_way_out) {
+        for (const PortBinding& port : container.spec()->ports) {
+            std::ranges::move(find_host_ports(port, container.name), std::back_inserter(ports));
+        }
+        run.machine.ports.clear();
+        std::ranges::transform(ports, std::back_inserter(run.machine.ports), port_word);
+        question["ports"] = array_of(run.machine.ports);
+    }
+    run.config.has_network = true;
+    run.config.has_names |= is_users(wanted);
+    run.config.endpoints.push_back(endpoint);
+    run.write(container.files);
+    if (const auto answer = ask(container.files, question); !is_done(answer)) {
+        before.write(container.files);
+        throw ApiError{500, answer ? text_in(*answer, "why") : "its supervisor does not answer"};
+    }
+    const std::lock_guard lock{mutex_};
+    if (container.stage != Stage::running && container.stage != Stage::paused) {
+        throw ApiError{409, "Container " + container.id + " has ended meanwhile"};
+    }
+    find_in(container.networks, network)->endpoint = endpoint;
+    container.ports = std::move(ports);
 }
 
 void Containers::disconnect(const std::string& name, const std::string& network, bool is_forced) {
@@ -318,6 +374,7 @@ void Containers::disconnect(const std::string& name, const std::string& network,
         return found ? find_in(container->networks, *found)
                      : std::ranges::find(container->networks, network, &Attachment::name);
     };
+    std::optional<Endpoint> endpoint;
     {
         const std::lock_guard lock{mutex_};
         if (find() == container->networks.end()) {
@@ -326,14 +383,53 @@ void Containers::disconnect(const std::string& name, const std::string& network,
                                     (found ? found->spec.name : printable(network))};
         }
     }
-    require_at_rest(container, "disconnect");
+    const bool is_on = is_running(container);
+    {
+        const std::lock_guard lock{mutex_};
+        endpoint = find()->endpoint;
+    }
+    if (is_on && endpoint) {
+        unplug(*container, *endpoint);
+    } else if (is_on && found && found->driver == Network::Driver::bridge) {
+        throw ApiError{501,
+                       "cannot disconnect the container from the user network while it runs; stop it first"};
+    }
     {
         const std::lock_guard lock{mutex_};
         container->networks.erase(find());
     }
     write_record(*container);
     if (found) {
+        if (is_on) {
+            networks_.leave(found->id, container->id);
+            write_names();
+        }
         networks_.tell(*found, "disconnect", container->id);
+    }
+}
+
+/// The reverse of plug().
+void Containers::unplug(Container& container, const Endpoint& endpoint) {
+    RunFile run = RunFile::read(container.files);
+    std::vector<Endpoint>& all = run.config.endpoints;
+    std::erase_if(all, [&](const Endpoint& each) { return each.bridge == endpoint.bridge; });
+    boost::json::object question{{"do", "unplug"}, {"bridge", endpoint.bridge}, {"way_out", ""}};
+    if (run.config.way_out() == nullptr) {
+        choose_way_out(all);
+        if (const Endpoint* const out = run.config.way_out()) {
+            question["way_out"] = out->bridge;
+        }
+    }
+    if (const auto answer = ask(container.files, question); !is_done(answer)) {
+        throw ApiError{500, answer ? text_in(*answer, "why") : "its supervisor does not answer"};
+    }
+    if (run.config.way_out() == nullptr) {
+        run.machine.ports.clear();
+    }
+    run.write(container.files);
+    if (run.machine.ports.empty()) {
+        const std::lock_guard lock{mutex_};
+        container.ports.clear();
     }
 }
 

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <span>
 #include <string_view>
@@ -78,6 +79,17 @@ std::string resolver_file(const ContainerConfig& config) {
     }
     add_line("options", options);
     return text;
+}
+
+/// Of "02:42:ac:11:00:02".
+std::vector<uint8_t> bytes_of_mac(const std::string& text) {
+    std::vector<uint8_t> bytes;
+    for (size_t at = 0; at + 2 <= text.size(); at += 3) {
+        uint8_t byte = 0;
+        std::from_chars(&text[at], &text[at] + 2, byte, 16);
+        bytes.push_back(byte);
+    }
+    return bytes;
 }
 
 /// Where the guest has what is shared with it.
@@ -346,9 +358,7 @@ void ContainerGuest::mount_rest() {
     }
 }
 
-void ContainerGuest::write_files() {
-    make_folder("/etc", kRoot);
-    make_file("/etc/hostname", config_.host_name + "\n", kRoot);
+std::string ContainerGuest::hosts_file() const {
     std::string hosts =
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
         "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
@@ -362,15 +372,20 @@ void ContainerGuest::write_files() {
         hosts += line.starts_with(kWord) ? gateway + line.substr(kWord.size()) : line;
         hosts += "\n";
     }
+    const std::string own = "\t" + config_.host_name + "\n";
+    for (const Endpoint& endpoint : config_.endpoints) {
+        hosts += address_text(endpoint.address) + own;
+    }
+    return hosts + (config_.has_network && !is_on_bridge ? user_network::kGuestText + own : "");
+}
+
+void ContainerGuest::write_files() {
+    make_folder("/etc", kRoot);
+    make_file("/etc/hostname", config_.host_name + "\n", kRoot);
     if (config_.has_network) {
-        const std::string own = "\t" + config_.host_name + "\n";
-        for (const Endpoint& endpoint : config_.endpoints) {
-            hosts += address_text(endpoint.address) + own;
-        }
-        hosts += is_on_bridge ? "" : user_network::kGuestText + own;
         make_file("/etc/resolv.conf", resolver_file(config_), kRoot);
     }
-    make_file("/etc/hosts", hosts, kRoot);
+    make_file("/etc/hosts", hosts_file(), kRoot);
 }
 
 void ContainerGuest::set_up_network() {
@@ -480,6 +495,50 @@ void ContainerGuest::add_rights(agent::FrameWriter& frame, const std::string& us
         }
         frame.add_bytes(agent::kLimit, bytes.data(), bytes.size());
     }
+}
+
+void ContainerGuest::plug(uint32_t made, uint32_t addressed, const std::string& interface,
+                          const Endpoint& endpoint) {
+    const std::vector<uint8_t> mac = bytes_of_mac(endpoint.mac);
+    client_.request(agent::kPlug, made, [&](agent::FrameWriter& frame) {
+        frame.add_text(agent::kSource, interface.c_str());
+        frame.add_bytes(agent::kContent, mac.data(), mac.size());
+    });
+    set_address(addressed, interface, endpoint);
+}
+
+void ContainerGuest::unplug(uint32_t number, const std::string& interface) {
+    client_.request(agent::kUnplug, number,
+                    [&](agent::FrameWriter& frame) { frame.add_text(agent::kSource, interface.c_str()); });
+}
+
+void ContainerGuest::set_address(uint32_t number, const std::string& interface, const Endpoint& endpoint) {
+    client_.request(agent::kAddress, number, [&](agent::FrameWriter& frame) {
+        frame.add_text(agent::kSource, interface.c_str());
+        frame.add_number(agent::kIp, endpoint.address);
+        frame.add_number(agent::kPrefix, endpoint.prefix);
+        frame.add_number(agent::kGateway, endpoint.is_way_out ? endpoint.gateway : 0);
+    });
+}
+
+void ContainerGuest::write_hosts() {
+    replace_file("/etc/hosts", hosts_file());
+}
+
+void ContainerGuest::begin_names() {
+    set_up_names();
+    replace_file("/etc/resolv.conf", resolver_file(config_));
+}
+
+/// As make_file() in the root, unless something is mounted there.
+void ContainerGuest::replace_file(const char* path, const std::string& content) {
+    constexpr uint32_t kNobodys = 0;  // whether it fails
+    client_.request(agent::kFile, kNobodys, [&](agent::FrameWriter& frame) {
+        frame.add_text(agent::kPath, path);
+        frame.add_number(agent::kMode, 0644);
+        frame.add_bytes(agent::kContent, content.data(), content.size());
+        frame.add_text(agent::kRoot, kRoot);
+    });
 }
 
 void ContainerGuest::read_group(uint32_t number, const std::string& file) {

@@ -65,6 +65,17 @@ class ContainerGuest {
     /// Asks what a file of the guest's own /proc says (proc(5)), in which all its processes are.
     void read_proc(uint32_t number, const std::string& file);
 
+    /// Gives the guest a further network interface (agent::kPlug), whose request has the number `made`, and
+    /// that for its address `addressed`; and takes one away that is the machine's.
+    void plug(uint32_t made, uint32_t addressed, const std::string& interface, const Endpoint& endpoint);
+    void unplug(uint32_t number, const std::string& interface);
+    /// Its address, and where all else is sent over it (Endpoint::is_way_out), the route.
+    void set_address(uint32_t number, const std::string& interface, const Endpoint& endpoint);
+    /// Writes /etc/hosts anew, as the config now is; what is mounted there stays.
+    void write_hosts();
+    /// Has names be asked for where they were not (ContainerConfig::has_names).
+    void begin_names();
+
     /// Asks for a transfer (agent::kTransfer) of number `number`.
     void transfer(uint32_t number, const ContentsQuestion& question);
 
@@ -76,6 +87,7 @@ class ContainerGuest {
     void fill_dev();
     void mount_rest();
     void write_files();
+    [[nodiscard]] std::string hosts_file() const;
     void mount_users();
     void set_up_network();
     void set_up_names();
@@ -88,6 +100,7 @@ class ContainerGuest {
     [[nodiscard]] bool is_in_shared(const TmpfsMount& tmpfs) const;
     void make_folder(const std::string& path, const char* root = nullptr);
     void make_file(const std::string& path, const std::string& content, const char* root);
+    void replace_file(const char* path, const std::string& content);
     void write_to(const std::string& path, const std::string& content);
     void set_address(const char* interface, uint64_t address, uint64_t prefix, uint64_t gateway);
     void request(agent::Type type, const std::string& what, const AgentClient::Fill& fill);

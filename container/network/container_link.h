@@ -29,19 +29,27 @@ class ContainerLink {
     ~ContainerLink();
 
     /// For `hull boot --net`.
-    [[nodiscard]] const std::string& net_word() const { return net_word_; }
+    [[nodiscard]] std::string net_word() const { return "tap=" + tap_name_ + ",mac=" + endpoint_.mac; }
+    [[nodiscard]] const std::string& tap() const { return tap_name_; }
+    [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
+
+    /// Has these ports lead there, too, where there were none. Throws as the constructor does; there are none
+    /// then.
+    void publish(const std::vector<PublishedPort>& ports);
+    [[nodiscard]] bool has_ports() const { return !ports_.empty(); }
 
   private:
+    void set_rules(const std::string& before, const std::vector<PublishedPort>& ports);
     /// Nobody who sends datagrams to the container's ports is led to where they led before.
     void forget_flows() const;
 
     Firewall& firewall_;
     std::string name_;  // of its tables
-    uint32_t address_;
+    std::string tap_name_;
+    Endpoint endpoint_;
     std::vector<PublishedPort> ports_;
     std::vector<UniqueFd> reserved_;
     UniqueFd tap_;
-    std::string net_word_;
 };
 
 }  // namespace hull::container

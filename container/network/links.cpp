@@ -116,18 +116,30 @@ bool remove_bridge(const std::string& name) {
     return cause == 0 || cause == ENXIO;
 }
 
-UniqueFd make_tap(const std::string& name) {
-    const std::string tried = "cannot make the tap device '" + name + "'";
-    UniqueFd fd{open("/dev/net/tun", O_RDWR | O_CLOEXEC)};
+namespace {
+
+/// All queues of a device have what the first one has.
+UniqueFd open_queue(const std::string& tap, int open_flags, const std::string& tried) {
+    UniqueFd fd{open("/dev/net/tun", O_RDWR | O_CLOEXEC | open_flags)};
     if (!fd.valid()) {
         throw failure(tried, "/dev/net/tun");
     }
     ifreq request{};
-    name.copy(request.ifr_name, IFNAMSIZ - 1);
+    tap.copy(request.ifr_name, IFNAMSIZ - 1);
     request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
     if (ioctl(fd.get(), TUNSETIFF, &request) != 0) {
         throw failure(tried, "TUNSETIFF");
     }
+    return fd;
+}
+
+}  // namespace
+
+UniqueFd make_tap(const std::string& name) {
+    const std::string tried = "cannot make the tap device '" + name + "'";
+    UniqueFd fd = open_queue(name, 0, tried);
+    ifreq request{};
+    name.copy(request.ifr_name, IFNAMSIZ - 1);
     // This queue keeps the device there, and takes no part: the machine's is to be the only one that gets
     // frames.
     request.ifr_flags = IFF_DETACH_QUEUE;
@@ -135,6 +147,10 @@ UniqueFd make_tap(const std::string& name) {
         throw failure(tried, "TUNSETQUEUE");
     }
     return fd;
+}
+
+UniqueFd open_tap(const std::string& name) {
+    return open_queue(name, O_NONBLOCK, "cannot use the tap device '" + name + "'");
 }
 
 void join_bridge(const std::string& interface, const std::string& bridge) {
@@ -147,6 +163,13 @@ void join_bridge(const std::string& interface, const std::string& bridge) {
     if (!Interface{interface}.bring(true)) {
         throw failure(tried, "to bring it up");
     }
+}
+
+void leave_bridge(const std::string& interface, const std::string& bridge) {
+    Interface order{bridge};
+    order.request.ifr_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+    order.do_this(SIOCBRDELIF);
+    Interface{interface}.bring(false);
 }
 
 }  // namespace hull::container

@@ -23,7 +23,11 @@ bool remove_bridge(const std::string& name);
 /// Makes a tap device that lives as long as what is answered or one of its queues does, which another program
 /// opens. It is not up yet.
 UniqueFd make_tap(const std::string& name);
+/// A queue of that device, each of whose frames is behind a virtio_net_hdr; it does not block.
+UniqueFd open_tap(const std::string& name);
 /// Attaches it to the bridge, and brings it up.
 void join_bridge(const std::string& interface, const std::string& bridge);
+/// The reverse, which fails silently.
+void leave_bridge(const std::string& interface, const std::string& bridge);
 
 }  // namespace hull::container

@@ -34,6 +34,9 @@ class NameService {
     NameService& operator=(const NameService&) = delete;
     ~NameService();
 
+    /// Whether nobody is asked, from now on.
+    void set_closed(bool is_closed) { is_closed_ = is_closed; }
+
     /// The guest's connection of datagrams, in place of one that was there; and one of a stream of messages.
     void take_datagrams(UniqueFd connection);
     void take_stream(UniqueFd connection);

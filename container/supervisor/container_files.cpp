@@ -83,12 +83,7 @@ json::object to_json(const ContainerConfig& config) {
     }
     json::array endpoints;
     for (const Endpoint& each : config.endpoints) {
-        endpoints.push_back(json::object{{"bridge", each.bridge},
-                                         {"address", each.address},
-                                         {"gateway", each.gateway},
-                                         {"prefix", each.prefix},
-                                         {"mac", each.mac},
-                                         {"is_way_out", each.is_way_out}});
+        endpoints.push_back(endpoint_to_json(each));
     }
     json::object all{{"host_name", config.host_name},
                      {"command", array_of(config.command)},
@@ -183,12 +178,7 @@ ContainerConfig config_from(const JsonObject& object) {
                                   .mode = small_number(each, "mode")});
     }
     for (const JsonObject& each : object.objects("endpoints")) {
-        config.endpoints.push_back({.bridge = each.text("bridge"),
-                                    .address = small_number(each, "address"),
-                                    .gateway = small_number(each, "gateway"),
-                                    .prefix = small_number(each, "prefix"),
-                                    .mac = each.text("mac"),
-                                    .is_way_out = each.flag("is_way_out")});
+        config.endpoints.push_back(endpoint_from(each));
     }
     if (config.endpoints.size() > ContainerLink::kMost) {
         object.refuse("it has too many interfaces");
@@ -241,6 +231,20 @@ std::chrono::system_clock::time_point time_from(const JsonObject& object, std::s
 }
 
 }  // namespace
+
+json::object endpoint_to_json(const Endpoint& endpoint) {
+    return {{"bridge", endpoint.bridge}, {"address", endpoint.address}, {"gateway", endpoint.gateway},
+            {"prefix", endpoint.prefix}, {"mac", endpoint.mac},         {"is_way_out", endpoint.is_way_out}};
+}
+
+Endpoint endpoint_from(const JsonObject& object) {
+    return {.bridge = object.text("bridge"),
+            .address = small_number(object, "address"),
+            .gateway = small_number(object, "gateway"),
+            .prefix = small_number(object, "prefix"),
+            .mac = object.text("mac"),
+            .is_way_out = object.flag("is_way_out")};
+}
 
 json::object RunFile::to_json() const {
     json::object all{{"config", container::to_json(config)},

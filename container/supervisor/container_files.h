@@ -15,6 +15,8 @@
 
 namespace hull::container {
 
+class JsonObject;
+
 /// The names in a container's folder, DATA-ROOT/containers/ID (its first twelve digits, so that sockets find
 /// room for their names). Who writes what: the daemon config.json, run.json and the disk before a supervisor
 /// runs, and names while it does; the supervisor all else, while it runs.
@@ -84,6 +86,10 @@ struct RunState {
     [[nodiscard]] boost::json::object to_object() const;
     static RunState from_object(const boost::json::object& object);
 };
+
+/// A place on a bridge as one object, and the reverse, which throws Error (bad_file).
+boost::json::object endpoint_to_json(const Endpoint& endpoint);
+Endpoint endpoint_from(const JsonObject& object);
 
 /// RFC 3339 with nanoseconds in UTC, as Docker shows times; the year 1 for the epoch, which is no time.
 /// Nine digits behind the point.

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <ctime>
 #include <iterator>
+#include <memory>
 
 #include "base/printable.h"
 #include "base/signals.h"
@@ -212,24 +213,11 @@ void Supervisor::boot() {
     words_from_ = UniqueFd{ends[0]};
     words_to_ = UniqueFd{ends[1]};
     wait_for_disk();
-    const Endpoint* const out = run_.config.way_out();
-    const PortWays ways = PortWays::of(published_ports(run_.machine.ports), out);
-    run_.machine.ports.clear();
-    std::ranges::transform(ways.direct, std::back_inserter(run_.machine.ports), &PublishedPort::text);
-    if (!ways.relayed.empty()) {
-        relay_.emplace(ways.relayed);
-    }
     if (!run_.config.endpoints.empty()) {
         add_host_resolver(run_.config);
         firewall_.emplace();
     }
-    for (const Endpoint& endpoint : run_.config.endpoints) {
-        const bool is_out = &endpoint == out;
-        const ContainerLink& link =
-            links_.emplace_back(*firewall_, files_.folder.filename(), links_.size(), endpoint,
-                                is_out ? ways.direct : std::vector<PublishedPort>{});
-        run_.machine.words.insert(run_.machine.words.end(), {"--net", link.net_word()});
-    }
+    std::ranges::move(make_links(), std::back_inserter(run_.machine.words));
     machine_.emplace(run_.config, run_.machine, files_.folder, words_to_.get());
     words_to_.reset();
     if (relay_) {
@@ -248,8 +236,7 @@ void Supervisor::boot() {
                                 UniqueFd fd) { take_connection(kind, number, std::move(fd)); },
             .lost = [this](const std::string& why) { fail(why); }});
     if (run_.config.has_names && !run_.is_quiet) {
-        const bool is_inside = std::ranges::none_of(run_.config.endpoints, &Endpoint::is_way_out);
-        names_.emplace(loop_, files_.names(), run_.config.name_servers, is_inside);
+        serve_names();
     }
     guest_.emplace(run_.config, run_.machine.layers.size(), *client_);
     watched_.emplace(loop_, std::move(machine_->console), machine_->boot.pidfd(),
@@ -388,6 +375,24 @@ uint32_t Supervisor::ask(Question question) {
     return next_question_++;
 }
 
+/// Numbers for so many requests to the agent, which answers them only where they fail, and one for a question
+/// behind them: it does all in this order. `done` is called then, with whether all were done.
+std::vector<uint32_t> Supervisor::ask_in_turn(size_t count, const std::function<void(bool)>& done) {
+    const auto has_failed = std::make_shared<bool>(false);
+    std::vector<uint32_t> numbers;
+    for (size_t index = 0; index < count; ++index) {
+        numbers.push_back(ask([=](const std::string*) { *has_failed = true; }));
+    }
+    const std::vector<uint32_t> asked = numbers;
+    numbers.push_back(ask([this, asked, has_failed, done](const std::string* contents) {
+        for (const uint32_t each : asked) {
+            questions_.erase(each);
+        }
+        done(contents != nullptr && !*has_failed);
+    }));
+    return numbers;
+}
+
 void Supervisor::take_contents(uint32_t number, const std::string* contents) {
     if (auto question = questions_.extract(number); !question.empty()) {
         transfers_.erase(number);
@@ -407,6 +412,8 @@ void Supervisor::relay(const std::string& socket, UniqueFd connection) {
 void Supervisor::take_connection(agent::Type kind, uint32_t number, UniqueFd connection) {
     if (kind == agent::kTransfer) {
         take_transfer(number, connection);
+    } else if (kind == agent::kFrames) {
+        take_frames(number, std::move(connection));
     } else if (const SharedSocket* const socket = guest_->socket_of(number);
                kind == agent::kRelayed && socket != nullptr) {
         relay(socket->source, std::move(connection));
@@ -655,6 +662,10 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
         freeze(from, asked.flag("on"));
     } else if (what == "limit") {
         set_limits(from, message.what);
+    } else if (what == "plug") {
+        plug(from, message.what);
+    } else if (what == "unplug") {
+        unplug(from, message.what);
     } else if (what == "group") {
         tell_group(from);
     } else if (what == "processes") {
@@ -792,13 +803,9 @@ void Supervisor::resize(const Asker& asker, const json::object& what) {
     answer(asker, {{"is", "done"}});
 }
 
-/// What is written is read again: the agent does both in this order, and answers the second.
 void Supervisor::freeze(const Asker& asker, bool is_on) {
-    const auto has_failed = std::make_shared<bool>(false);
-    const uint32_t written = ask([=](const std::string*) { *has_failed = true; });
-    const uint32_t read = ask([this, asker, is_on, has_failed, written](const std::string* contents) {
-        questions_.erase(written);
-        if (*has_failed || contents == nullptr) {
+    const auto numbers = ask_in_turn(1, [this, asker, is_on](bool is_done) {
+        if (!is_done) {
             refuse(asker, "the guest cannot freeze its processes", kFailed);
             return;
         }
@@ -807,8 +814,8 @@ void Supervisor::freeze(const Asker& asker, bool is_on) {
         tell_state();
         answer(asker, {{"is", "done"}});
     });
-    guest_->write_group(written, "cgroup.freeze", is_on ? "1" : "0");
-    guest_->read_group(read, "cgroup.freeze");
+    guest_->write_group(numbers[0], "cgroup.freeze", is_on ? "1" : "0");
+    guest_->read_group(numbers[1], "cgroup.freeze");
 }
 
 void Supervisor::set_limits(const Asker& asker, const json::object& what) {
@@ -843,27 +850,18 @@ void Supervisor::set_limits(const Asker& asker, const json::object& what) {
                kFailed);
         return;
     }
-    // What is read last has come when all is written.
-    const auto has_failed = std::make_shared<bool>(false);
-    std::vector<uint32_t> written;
     const auto limits = group_limits(memory, cpus, pids);
-    for (size_t count = 0; count < limits.size(); ++count) {
-        written.push_back(ask([=](const std::string*) { *has_failed = true; }));
-    }
-    const uint32_t read = ask([this, asker, has_failed, written](const std::string* contents) {
-        for (const uint32_t each : written) {
-            questions_.erase(each);
-        }
-        if (*has_failed || contents == nullptr) {
-            refuse(asker, "the guest cannot set these limits", kFailed);
-        } else {
+    const auto numbers = ask_in_turn(limits.size(), [this, asker](bool is_done) {
+        if (is_done) {
             answer(asker, {{"is", "done"}});
+        } else {
+            refuse(asker, "the guest cannot set these limits", kFailed);
         }
     });
     for (size_t count = 0; count < limits.size(); ++count) {
-        guest_->write_group(written[count], limits[count].first, limits[count].second);
+        guest_->write_group(numbers[count], limits[count].first, limits[count].second);
     }
-    guest_->read_group(read, limits.back().first);
+    guest_->read_group(numbers.back(), limits.back().first);
 }
 
 void Supervisor::tell_group(const Asker& asker) {

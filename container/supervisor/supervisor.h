@@ -19,6 +19,7 @@
 #include "container/machine/container_guest.h"
 #include "container/machine/container_machine.h"
 #include "container/network/container_link.h"
+#include "container/network/frame_relay.h"
 #include "container/network/name_service.h"
 #include "container/network/port_relay.h"
 #include "container/supervisor/channel.h"
@@ -81,6 +82,22 @@ class Supervisor {
         size_t left = 0;
     };
 
+    /// A place on a bridge.
+    struct Link {
+        Link(Firewall& firewall, const std::string& id, size_t host_number, size_t guest_number,
+             const Endpoint& endpoint, const std::vector<PublishedPort>& ports)
+            : number(host_number),
+              interface(guest_number),
+              link(firewall, id, host_number, endpoint, ports) {}
+        [[nodiscard]] std::string guest_name() const { return "eth" + std::to_string(interface); }
+
+        size_t number;     // of the host's device
+        size_t interface;  // of the guest's
+        ContainerLink link;
+        uint32_t plug = 0;  // the agent's number of the request for it; 0: the machine has it
+        std::optional<FrameRelay> frames{};
+    };
+
     // The machine and its guest.
     void boot();
     void wait_for_disk() const;
@@ -108,6 +125,19 @@ class Supervisor {
     void take_transfer(uint32_t number, const UniqueFd& connection);
     void refuse_transfers();
     void rest();
+
+    // Its networks (supervisor_networks.cpp).
+    std::vector<std::string> make_links();
+    Link* find_link(const std::string& bridge);
+    void forget_link(const std::string& bridge);
+    void lead_ports();
+    void serve_names();
+    void begin_names();
+    [[nodiscard]] bool is_closed_in() const;
+    std::vector<uint32_t> ask_in_turn(size_t count, const std::function<void(bool)>& done);
+    void plug(const Asker& asker, const boost::json::object& what);
+    void unplug(const Asker& asker, const boost::json::object& what);
+    void take_frames(uint32_t number, UniqueFd connection);
 
     // Its health (supervisor_health.cpp).
     void begin_health();
@@ -188,7 +218,9 @@ class Supervisor {
     std::string words_;
     std::optional<PortRelay> relay_;
     std::optional<Firewall> firewall_;  // where it is on a bridge
-    std::list<ContainerLink> links_;
+    std::list<Link> links_;
+    size_t machines_links_ = 0;
+    std::vector<PublishedPort> published_;
     std::optional<StartedMachine> machine_;
     std::optional<AgentClient> client_;
     std::optional<ContainerGuest> guest_;

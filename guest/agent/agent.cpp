@@ -101,13 +101,16 @@ void Agent::wait() {
     }
     pollfd* const carried = entries_ + 2 + relays;
     datagrams_.wants(carried);
-    pollfd* const pumped = carried + Datagrams::kEntries;
+    pollfd* const plugged = carried + Datagrams::kEntries;
+    interfaces_.wants(plugged);
+    pollfd* const pumped = plugged + Interfaces::kEntries;
     const size_t count = pumps_.wants(pumped);
-    if (poll(entries_, 2 + relays + Datagrams::kEntries + count, -1) < 0) {
+    if (poll(entries_, static_cast<size_t>(pumped - entries_) + count, -1) < 0) {
         entries_[0].revents = entries_[1].revents = 0;
         return;
     }
     datagrams_.serve(carried);
+    interfaces_.serve(plugged);
     pumps_.serve(pumped, count);
     for (size_t index = 0; index < relays; ++index) {
         if (entries_[2 + index].revents != 0) {
@@ -168,6 +171,9 @@ bool Agent::take(const Frame& frame) {
             break;
         case kRelayPort:
             relay_port(frame.number, request);
+            break;
+        case kPlug:
+            plug(frame.number, request);
             break;
         default:
             if (const Failure failure = perform(frame.type, request); failure.error != 0) {
@@ -374,6 +380,22 @@ void Agent::relay_port(uint32_t number, const Request& request) {
     }
     relays_[relay_count_++] = {number, listener};
     datagrams_.begin(datagrams, stream);
+}
+
+void Agent::plug(uint32_t number, const Request& request) {
+    constexpr const char* kTried = "to make a network interface";
+    if (request.content.size != kMacSize || !interfaces_.has_room()) {
+        report_failure(number, {request.content.size != kMacSize ? EINVAL : EAGAIN, kTried});
+        return;
+    }
+    const int tap = make_interface(request.source, request.content.bytes);
+    const int stream = tap < 0 ? -1 : open_stream(kFrames, number);
+    if (stream < 0) {
+        report_failure(number, {errno, kTried});
+        close(tap);
+        return;
+    }
+    interfaces_.add(tap, stream);
 }
 
 void Agent::take_relayed(const Relay& relay) {

@@ -6,6 +6,7 @@
 
 #include "guest/agent/command.h"
 #include "guest/agent/datagrams.h"
+#include "guest/agent/interfaces.h"
 #include "guest/agent/protocol.h"
 #include "guest/agent/pump.h"
 #include "guest/agent/requests.h"
@@ -50,6 +51,7 @@ class Agent {
     void read_file(uint32_t number, const char* path);
     void relay(uint32_t number, const Request& request);
     void relay_port(uint32_t number, const Request& request);
+    void plug(uint32_t number, const Request& request);
     void take_relayed(const Relay& relay);
     bool connect_streams(uint32_t number, const CommandStreams& streams);
     int open_stream(Type type, uint32_t number);
@@ -70,7 +72,8 @@ class Agent {
     RunRequest request_;
     Pumps pumps_;
     Datagrams datagrams_;
-    pollfd entries_[2 + kMostRelays + Datagrams::kEntries + 2 * Pumps::kMost];
+    Interfaces interfaces_;
+    pollfd entries_[2 + kMostRelays + Datagrams::kEntries + Interfaces::kEntries + 2 * Pumps::kMost];
     uint8_t room_[kHeaderSize + kMostRequest];
     FrameReader reader_{room_, sizeof room_};
     uint8_t report_[kHeaderSize + 8 + kMostRead];

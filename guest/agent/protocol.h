@@ -23,13 +23,15 @@
 namespace hull::agent {
 
 constexpr uint32_t kPort = 1024;  ///< of the host's, that the agent connects to
-constexpr uint64_t kVersion = 6;  ///< of this protocol
+constexpr uint64_t kVersion = 7;  ///< of this protocol
 constexpr uint32_t kHeaderSize = 12;
 constexpr uint32_t kMostRequest = 256 << 10;     ///< the most bytes of payload that the host sends in a frame
 constexpr uint32_t kMostReport = 64 << 10;       ///< and that the agent sends
 constexpr uint32_t kMostRead = 16 << 10;         ///< bytes of a file that `read` tells
 constexpr uint32_t kMostDatagram = 4096;         ///< bytes of what a kDatagrams carries
 constexpr uint32_t kDatagramHeader = 8;          ///< bytes before each of those
+constexpr uint32_t kMostFrame = 1518;            ///< bytes of what a kFrames carries
+constexpr uint32_t kMacSize = 6;                 ///< bytes
 constexpr uint32_t kEveryCommand = 0xffff'ffff;  ///< the number of `signal` for all processes but the agent
 /// The text of kFailed where a command was made ready and its program could not be started.
 constexpr const char* kToRunIt = "to run it";
@@ -69,6 +71,9 @@ enum Type : uint32_t {
     kRelayPort = 21,  ///< listen at a port of an address for connections (kRelayed) and for datagrams
                       ///< (kDatagrams, at once), and carry both; once. With a group: at another port, to
                       ///< which that one leads who is in there: address, port, group
+    kPlug = 22,       ///< make a network interface, whose frames are carried (kFrames) until that connection
+                      ///< ends, which is the interface's end: source (its name), content (its MAC)
+    kUnplug = 23,     ///< take a network interface of the machine's out of the guest: source (its name)
 
     // From the agent, on the control connection.
     kHello = 64,     ///< the first frame: version
@@ -89,6 +94,9 @@ enum Type : uint32_t {
     kDatagrams = 87,  ///< what comes to the port of request `number` (kRelayPort), and answers to that: each
                       ///< behind its length (two bytes, the higher first, up to kMostDatagram), and whose it
                       ///< is in the guest: address (four) and port (two)
+    kFrames = 88,     ///< what the interface of request `number` (kPlug) sends, and what it is to receive:
+                      ///< each Ethernet frame, without its checksum, behind its length (two bytes, the higher
+                      ///< first, up to kMostFrame)
 
     // From the agent, behind kTree. A folder comes before what is in it.
     kEntry = 96,  ///< a file, folder or symbolic link: path (relative, without "." or ".."), mode, target

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest/agent/interfaces.h"
 #include "guest/agent/volume.h"
 
 namespace hull::agent {
@@ -41,6 +42,8 @@ constexpr Form kForms[] = {
     {kSendTree, bit(kPath), 0},
     {kRelay, bit(kIp) | bit(kPortNumber), 0},
     {kRelayPort, bit(kIp) | bit(kPortNumber), bit(kGroup)},
+    {kPlug, bit(kSource) | bit(kContent), 0},
+    {kUnplug, bit(kSource), 0},
     {kNode, bit(kPath) | bit(kMode) | bit(kDevice), bit(kRoot)},
     {kLink, bit(kPath) | bit(kTarget), bit(kRoot)},
     {kRead, bit(kPath), 0},
@@ -264,6 +267,8 @@ Failure perform_here(uint32_t type, const Request& asked) {
             return do_mount(asked);
         case kNode:
             return make_node(asked);
+        case kUnplug:
+            return take_interface_away(asked.source);
         case kLink:
             return symlink(asked.target, asked.path) == 0 ? kDone : failed("to make a link");
         default:

@@ -45,7 +45,7 @@ struct Request {
 /// Makes a folder and those above it, each that is missing. False with errno where it cannot.
 bool make_folders(const char* path);
 
-/// Does one of kFolder, kFile, kMount, kAddress, kNode, kLink, kBind and kCopyUp.
+/// Does one of kFolder, kFile, kMount, kAddress, kNode, kLink, kBind, kUnplug and kCopyUp.
 Failure perform(uint32_t type, const Request& request);
 
 }  // namespace hull::agent

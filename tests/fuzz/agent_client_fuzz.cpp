@@ -105,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                             },
                         .connected =
                             [&](agent::Type kind, uint32_t, UniqueFd fd) {
-                                require(kind >= agent::kInput && kind <= agent::kDatagrams && fd.valid());
+                                require(kind >= agent::kInput && kind <= agent::kFrames && fd.valid());
                                 connected.push_back(std::move(fd));
                             },
                         .lost =

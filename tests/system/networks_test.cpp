@@ -108,5 +108,50 @@ TEST_F(NetworkedDocker, AContainerReachesThoseOfItsNetworksAndNoOthers) {
     EXPECT_EQ(shell("docker rm -f alfa beta eta && docker network rm one").status, 0);
 }
 
+TEST_F(NetworkedDocker, ANetworkComesAndGoesWhileTheContainerRuns) {
+    EXPECT_EQ(shell("docker network create one && docker network create --internal inner").status, 0);
+    const Program at_host{{HULL_ANSWER, "host"}};
+    serve("alfa", "--network one");
+    serve("delta", "--network inner");
+    serve("moves", "-p 18081:80");
+    EXPECT_EQ(
+        shell("docker network connect --alias mobile one moves && docker network connect inner moves").out,
+        "");
+    EXPECT_THAT(docker("network connect one moves").out, HasSubstr("already exists in network one"));
+    EXPECT_EQ(from("moves", "alfa"), "alfa\n") << "by its name, which it could not ask for before";
+    EXPECT_EQ(from("moves", "delta"), "delta\n");
+    EXPECT_EQ(from("moves", "10.77.0.1"), "host\n") << "over the network that it has had";
+    EXPECT_EQ(from("alfa", "mobile"), "moves\n");
+    EXPECT_EQ(from("alfa", address_of("moves", "one")), "moves\n");
+    EXPECT_THAT(docker("exec moves cat /etc/hosts").out, HasSubstr(address_of("moves", "one")));
+    // Much goes over it whole.
+    EXPECT_EQ(docker("exec moves sh -c 'busybox yes | busybox head -c 3000000 >/tmp/big; "
+                     "busybox httpd -p 81 -h /tmp'")
+                  .out,
+              "");
+    EXPECT_EQ(docker("exec alfa sh -c 'busybox wget -q -O - http://mobile:81/big | busybox md5sum'").out,
+              "f30a749ec7a7b55d3a75349f242c4cd8  -\n");
+    // The way out goes, and the published port goes over to the one that is left.
+    EXPECT_EQ(docker("network disconnect bridge moves").out, "");
+    EXPECT_THAT(docker("exec moves busybox ip addr").out, Not(HasSubstr("172.17.0.")));
+    EXPECT_EQ(from("moves", "10.77.0.1"), "host\n");
+    EXPECT_EQ(from("alfa", "10.77.0.1", "18081"), "moves\n");
+    // Another daemon finds it as it is.
+    daemon_->end(SIGKILL);
+    start_daemon();
+    EXPECT_EQ(from("alfa", "mobile"), "moves\n");
+    EXPECT_EQ(docker("network disconnect one moves").out, "");
+    EXPECT_TRUE(is_cut_off("alfa", "10.77.0.1 18081"));
+    EXPECT_TRUE(is_cut_off("moves", "10.77.0.1")) << "it is in an internal one alone";
+    EXPECT_EQ(from("moves", "delta"), "delta\n");
+    EXPECT_EQ(docker("network connect bridge moves").out, "");
+    EXPECT_EQ(from("moves", "10.77.0.1"), "host\n");
+    EXPECT_EQ(from("alfa", "10.77.0.1", docker("port moves 80").out.substr(8, 5)), "moves\n");
+    EXPECT_EQ(docker("restart -t 0 moves").out, "moves\n");
+    EXPECT_EQ(from("moves", "delta"), "delta\n");
+    EXPECT_EQ(from("moves", "10.77.0.1"), "host\n");
+    EXPECT_EQ(shell("docker rm -f alfa moves && docker network rm one").status, 0);
+}
+
 }  // namespace
 }  // namespace hull::test

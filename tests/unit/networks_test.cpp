@@ -426,7 +426,7 @@ TEST_F(NetworkedTest, FindEachOtherByName) {
     EXPECT_THAT(names_of("web"), Not(HasSubstr("base"))) << "it has left what it could enter";
 }
 
-TEST_F(NetworkedTest, AreEnteredAndLeftByThoseThatDoNotRun) {
+TEST_F(NetworkedTest, AreEnteredAndLeftByThoseThatRunAndThatDoNot) {
     make("one");
     make("two", R"(,"IPAM":{"Config":[{"Subnet":"10.5.0.0/24"}]})");
     create("cc", "one", R"({"Aliases":["x"]})");
@@ -467,11 +467,21 @@ TEST_F(NetworkedTest, AreEnteredAndLeftByThoseThatDoNotRun) {
     EXPECT_THAT(post("/networks/two/connect", R"({"Container":"cc"})"),
                 AllOf(HasSubstr(" 403 "), HasSubstr("endpoint with name cc already exists in network two")));
     make("three");
-    EXPECT_THAT(post("/networks/three/connect", R"({"Container":"cc"})"),
-                AllOf(HasSubstr(" 501 "), HasSubstr("while it runs")));
-    EXPECT_THAT(post("/networks/two/disconnect", R"({"Container":"cc"})"), HasSubstr(" 501 "));
+    // One more while it runs, and one less.
+    EXPECT_THAT(post("/networks/three/connect", R"({"Container":"cc"})"), HasSubstr(" 200 "));
+    EXPECT_THAT(told(), ElementsAre("create three", "connect three cc"));
+    EXPECT_EQ(networks().at_pointer("/three/IPAddress"), "172.19.0.2");
+    begin();
+    EXPECT_EQ(networks().at_pointer("/three/IPAddress"), "172.19.0.2") << "another daemon finds it there";
+    EXPECT_THAT(post("/networks/three/disconnect", R"({"Container":"cc"})"), HasSubstr(" 200 "));
+    EXPECT_FALSE(networks().as_object().contains("three"));
+    EXPECT_THAT(post("/networks/two/disconnect", R"({"Container":"cc"})"), HasSubstr(" 200 "));
+    EXPECT_THAT(post("/networks/two/connect",
+                     R"({"Container":"cc","EndpointConfig":{"IPAMConfig":{"IPv4Address":"10.5.0.77"}}})"),
+                HasSubstr(" 200 "));
+    static_cast<void>(told());
     EXPECT_THAT(post("/containers/cc/stop"), HasSubstr(" 204 "));
-    EXPECT_THAT(told(), ElementsAre("create three", "disconnect one cc", "disconnect two cc"));
+    EXPECT_THAT(told(), ElementsAre("disconnect one cc", "disconnect two cc"));
     EXPECT_EQ(networks().at_pointer("/two/IPAddress"), "");
     begin();
     EXPECT_EQ(json::serialize(networks().at_pointer("/one/Aliases")), R"(["y",")" + short_id("cc") + "\"]");

@@ -129,7 +129,7 @@ void AgentClient::read_header(int fd) {
     const bool is_empty = agent::load_word(known.header.data() + 8) == 0;
     if (type == agent::kHello && !greeted_) {
         take_control(std::move(known.fd), known.header);
-    } else if (type >= agent::kInput && type <= agent::kDatagrams && is_empty) {
+    } else if (type >= agent::kInput && type <= agent::kFrames && is_empty) {
         events_.connected(static_cast<agent::Type>(type), agent::load_word(known.header.data() + 4),
                           std::move(known.fd));
     }

@@ -44,7 +44,7 @@ class AgentClient {
         std::function<void(uint32_t number)> started{};
         /// What request `number` (agent::kRead) has read: any bytes. May be left out.
         std::function<void(uint32_t number, const std::string& bytes)> contents{};
-        /// A connection that says it is of this kind (kInput to kDatagrams) and of this number, which may
+        /// A connection that says it is of this kind (kInput to kFrames) and of this number, which may
         /// both be invented: whoever is in the guest can connect. Not blocking.
         std::function<void(agent::Type kind, uint32_t number, UniqueFd connection)> connected;
         /// The control connection has ended, for a reason that is a clause ("the agent …"). Once; nothing
