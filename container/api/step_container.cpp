@@ -160,8 +160,9 @@ std::unique_ptr<StepContainer> create_step(Containers& containers, Events& event
                       {"AttachStderr", true},
                       {"Healthcheck", {{"Test", json::array{"NONE"}}}},
                       {"HostConfig", request.host_config}};
-    return std::make_unique<Step>(containers, events, call,
-                                  containers.create("", parse_create_body(body, request.image)));
+    ContainerSpec spec = parse_create_body(body, request.image);
+    spec.run.is_open_afterwards = true;
+    return std::make_unique<Step>(containers, events, call, containers.create("", std::move(spec)));
 }
 
 }  // namespace hull::container

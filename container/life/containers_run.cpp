@@ -140,6 +140,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     run.write(files);
     const system_clock::time_point begun = system_clock::now();
     start_supervisor_(files);
+    container->has_helper = run.is_open_afterwards;
     Channel watch = Channel::connect(files.socket());
     std::optional<json::object> answer;
     if (watch.valid() && watch.send({{"do", "watch"}})) {

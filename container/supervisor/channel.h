@@ -40,8 +40,8 @@
 //                               says: the container is to be started again
 //   contents                    {"is": "contents"} with a descriptor: the host's end of a transfer
 //                               (GuestContents) of what a ContentsQuestion says, which goes on as long as
-//                               this connection does. Of a quiet supervisor, too, and of that nothing else
-//                               but
+//                               this connection does. Of a quiet supervisor, too (RunFile: is_quiet, and
+//                               is_open_afterwards behind the command's end), and of that nothing else but
 //   settle                      it takes no more of them, and is gone when those that go on have ended, or in
 //                               half a minute
 //   end                         the machine, at once; the exit status is 137 unless there is one

@@ -254,6 +254,7 @@ json::object RunFile::to_json() const {
                                           {"most_files", log.most_files}}},
                      {"input_ends_with_client", input_ends_with_client},
                      {"is_thrown_away", is_thrown_away},
+                     {"is_open_afterwards", is_open_afterwards},
                      {"is_quiet", is_quiet}};
     if (health) {
         all["health"] = health->to_json();
@@ -271,6 +272,7 @@ RunFile RunFile::from_json(const json::object& object, const std::string& tried)
                          .most_files = small_number(log, "most_files")},
                  .input_ends_with_client = given.flag("input_ends_with_client"),
                  .is_thrown_away = given.flag("is_thrown_away"),
+                 .is_open_afterwards = given.flag("is_open_afterwards"),
                  .is_quiet = given.flag("is_quiet"),
                  .health = std::nullopt};
     if (given.has("health")) {

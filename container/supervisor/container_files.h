@@ -50,6 +50,7 @@ struct RunFile {
     LogConfig log;
     bool input_ends_with_client = false;  ///< Docker's StdinOnce: the first client's end is the input's end
     bool is_thrown_away = false;          ///< nobody will look at its disk: it need not be synced
+    bool is_open_afterwards = false;      ///< somebody wants to look into it as soon as the command has ended
     bool is_quiet = false;                ///< nothing is run: somebody wants to look into the container
     std::optional<HealthProbe> health;    ///< none: nobody probes it
 

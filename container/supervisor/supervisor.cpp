@@ -162,6 +162,12 @@ void Supervisor::run() {
     try {
         boot();
         loop_.run();
+        if (run_.is_open_afterwards && !run_.is_quiet && !is_to_be_killed_ && !has_machine_ended_) {
+            be_quiet_from_now_on();
+            if (!is_done_) {
+                loop_.run();
+            }
+        }
     } catch (const Error& error) {
         fail(error.what());
     }
@@ -171,12 +177,18 @@ void Supervisor::run() {
         log_->flush();
     }
     end_machine();
+    refuse_transfers();
+    tell_end();
+    end_clients();
+}
+
+/// So that its address and ports are free when that is told.
+void Supervisor::tell_end() {
     for (const auto& [number, exec] : execs_) {
         end_exec(number, kBySignal + SIGKILL);  // with the container
     }
     relay_.reset();
-    refuse_transfers();
-    links_.clear();  // so that its address and ports are free when that is told
+    links_.clear();
     state_.stage = RunState::Stage::ended;
     state_.is_paused = false;
     state_.supervisor = 0;
@@ -185,7 +197,6 @@ void Supervisor::run() {
     for (const Asker& asker : std::exchange(starters_, {})) {
         refuse(asker, state_.error.empty() ? "the container was ended" : state_.error, state_.exit_status);
     }
-    end_clients();
 }
 
 void Supervisor::boot() {

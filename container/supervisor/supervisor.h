@@ -117,6 +117,7 @@ class Supervisor {
 
     // Who looks into the container (supervisor_contents.cpp).
     void be_quiet();
+    void be_quiet_from_now_on();
     void perform_quietly(const std::shared_ptr<Connection>& from, const std::string& what,
                          const boost::json::object& question);
     void open_contents(const std::shared_ptr<Connection>& from, const boost::json::object& question);
@@ -148,6 +149,7 @@ class Supervisor {
 
     // How it ends.
     void finish(int status);
+    void tell_end();
     void fail(const std::string& why);
     void kill();
     void end_machine();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "container/network/links.h"
 #include "container/supervisor/supervisor.h"
 
 namespace hull::container {
@@ -25,6 +26,20 @@ void Supervisor::be_quiet() {
     run_.config.endpoints.clear();
     run_.machine.ports.clear();
     loop_.set_deadline(kForABoot, [this] { fail("its guest does not come up"); });
+}
+
+/// Tells of the command's end while its machine is there still, whose network goes.
+void Supervisor::be_quiet_from_now_on() {
+    end_health();
+    log_->flush();
+    for (const Link& each : links_) {
+        leave_bridge(each.link.tap(), each.link.endpoint().bridge);
+    }
+    tell_end();
+    run_.is_quiet = true;  // before anybody asks who was told that
+    is_done_ = false;
+    end_clients();
+    rest();
 }
 
 void Supervisor::perform_quietly(const std::shared_ptr<Connection>& from, const std::string& what,

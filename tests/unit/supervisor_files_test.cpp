@@ -75,6 +75,7 @@ RunFile full_run_file() {
     file.log = {.is_kept = false, .most_bytes = ~uint64_t{0}, .most_files = 5};
     file.input_ends_with_client = true;
     file.is_thrown_away = true;
+    file.is_open_afterwards = true;
     file.is_quiet = true;
     file.health = HealthProbe{.command = {"a"}, .retries = 5};
     return file;
@@ -90,6 +91,7 @@ TEST(RunFile, IsReadAsItWasWritten) {
     EXPECT_EQ(read.config.limits.at(0).hard, ~uint64_t{0});
     EXPECT_EQ(read.config.tmpfs.at(0).flags, uint64_t{1} << 63);
     EXPECT_EQ(read.config.shared.at(0).source, "/s,1");
+    EXPECT_TRUE(read.is_open_afterwards && read.is_quiet);
     EXPECT_TRUE(read.config.shared.at(0).is_read_only && read.config.shared.at(0).is_cached &&
                 read.config.shared.at(0).is_filled);
     EXPECT_EQ(read.config.sockets.at(0).mode, 0660U);

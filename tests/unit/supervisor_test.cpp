@@ -694,6 +694,36 @@ TEST_F(SupervisorTest, AQuietOneThatNobodyNeedsEnds) {
     EXPECT_EQ(running_->exit_status(), 0);
 }
 
+TEST_F(SupervisorTest, OneThatIsLookedIntoAfterwardsKeepsItsMachineForThat) {
+    run_.is_open_afterwards = true;
+    start();
+    Channel watch = Channel::connect(files_.socket());
+    ASSERT_TRUE(watch.send({{"do", "watch"}}));
+    Supervised::next(watch);
+    report(status(1, 3));
+    close_streams();
+    answer_read("oom_kill 0\n");
+    const object told = Supervised::next(watch);
+    EXPECT_EQ(told.at("state").at("exit_status"), 3);
+    EXPECT_EQ(running_->state().stage, RunState::Stage::ended);
+    EXPECT_EQ(running_->state().supervisor, 0);
+    Channel channel = Channel::connect(files_.socket());
+    object question =
+        ContentsQuestion{.what = ContentsQuestion::What::upper, .path = "/", .user = {}}.to_json();
+    question["do"] = "contents";
+    ASSERT_TRUE(channel.send(question));
+    const UniqueFd guest = open_stream(agent::kTransfer, wait_for(agent::kPack).number);
+    EXPECT_EQ(Supervised::kind(Supervised::next(channel)), "contents");
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "start"}})), "failed");
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "settle"}})), "done");
+    EXPECT_FALSE(is_readable(control_.get())) << "a transfer goes on";
+    channel = Channel{UniqueFd{}};
+    EXPECT_EQ(test::read_up_to(control_.get(), 1, kPatienceMs), "") << "it is to power off";
+    static_cast<void>(folder_.file("hull.off", ""));
+    running_->wait_for_end();
+    EXPECT_EQ(running_->state().exit_status, 3) << "it tells nothing new";
+}
+
 TEST_F(SupervisorTest, AQuietOneWhoseGuestFailsSaysWhy) {
     run_.is_quiet = true;
     machine_is("echo 'hull: cannot open a disk' >&2; exit 4");
