@@ -25,14 +25,14 @@
 //   signal                      "value", to the command, or to the command "number" where that is there
 //   resize                      "rows", "columns", of the command, or of the command "number"
 //   freeze                      all processes of the container ("on": true), or lets them run again
-//   limit                       what the container may use from now on: "memory" (bytes), "nano_cpus", "pids";
-//                               without limit where one is not there
-//   plug                        a further place on a bridge, while the command runs: "endpoint" (an Endpoint),
-//                               "names" (whether it is to find others by name), and "ports" (an array, as
-//                               ContainerMachine has them) where it has none at the host so far. What it has
-//                               lead to the endpoint by which the guest sends out
-//   unplug                      that place, by its "bridge"; "way_out" is the bridge over which the guest sends
-//                               out from then on, where that is another: empty: it is not
+//   limit                       what the container may use from now on: "memory" (bytes), "nano_cpus",
+//                               "pids"; without limit where one is not there
+//   plug                        a further place on a bridge, while the command runs: "endpoint" (an
+//                               Endpoint), "names" (whether it is to find others by name), and "ports" (an
+//                               array, as ContainerMachine has them) where it has none at the host so far.
+//                               They lead to the endpoint by which the guest sends out
+//   unplug                      that place, by its "bridge"; "way_out" is the bridge over which the guest
+//                               sends out from then on, where that is another; empty: it is not
 //   group                       {"is": "group", "files": {NAME: TEXT}}: what the container's control group
 //                               (cgroup-v2) says of itself
 //   processes                   {"is": "processes", …}: a ProcessList (guest_process.h)
