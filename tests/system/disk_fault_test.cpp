@@ -253,14 +253,18 @@ TEST_P(DiskVerify, FindsWhatItWroteOnEveryKindOfDisk) {
         HullProcess hull{words, HullProcess::Input::pipe};
         ASSERT_TRUE(hull.wait_for("hull#"));
         EXPECT_EQ(has_io_uring(hull.machine()), GetParam().io_uring);
+        // Many MiB take longer than a test waits for a word.
         hull.type(mount_programs("/dev/vda") +
-                  "chroot /programs fio --thread --ioengine=libaio --iodepth=8 --direct=1 --rw=randrw "
+                  "while sleep 20; do echo goes on; done & chroot /programs fio --thread --ioengine=libaio "
+                  "--iodepth=8 --direct=1 --rw=randrw "
                   "--bsrange=512-16k --bs_unaligned=0 --size=4M --io_size=" +
                   verified_mib() +
                   "M --fsync=64 --verify=crc32c "
                   "--verify_fatal=1 --do_verify=1 --output-format=terse" +
                   jobs +
-                  " >/tmp/fio 2>&1; echo fio $?; wc -l </tmp/fio; head -c 2000 /tmp/fio; poweroff -f\n");
+                  " >/tmp/fio 2>&1; echo fio $?; wc -l </tmp/fio; head -c 2000 /tmp/fio; "
+                  "echo verified $((40 + 2)); poweroff -f\n");
+        EXPECT_TRUE(hull.wait_for("verified 42"));
         EXPECT_EQ(hull.wait(), 0) << hull.err();
         EXPECT_THAT(hull.out(), HasSubstr("fio 0\r\n")) << hull.out();
         EXPECT_EQ(hull.err(), "");
