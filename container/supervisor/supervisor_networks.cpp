@@ -175,6 +175,7 @@ void Supervisor::unplug(const Asker& asker, const json::object& what) {
     const std::string interface = link->guest_name();
     const std::string tap = link->link.tap();
     forget_link(bridge);
+    run_.config.has_network = !run_.config.endpoints.empty();
     if (is_machines) {
         leave_bridge(tap, bridge);  // the machine has it still
     }

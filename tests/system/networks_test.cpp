@@ -144,7 +144,13 @@ TEST_F(NetworkedDocker, ANetworkComesAndGoesWhileTheContainerRuns) {
     EXPECT_TRUE(is_cut_off("alfa", "10.77.0.1 18081"));
     EXPECT_TRUE(is_cut_off("moves", "10.77.0.1")) << "it is in an internal one alone";
     EXPECT_EQ(from("moves", "delta"), "delta\n");
-    EXPECT_EQ(docker("network connect bridge moves").out, "");
+    EXPECT_EQ(docker("network disconnect inner moves").out, "");
+    EXPECT_EQ(
+        docker("exec moves sh -c 'busybox grep -c $(busybox hostname) /etc/hosts; busybox ls /sys/class/net'")
+            .out,
+        "0\nlo\n")
+        << "it is in none";
+    EXPECT_EQ(shell("docker network connect inner moves && docker network connect bridge moves").out, "");
     EXPECT_EQ(from("moves", "10.77.0.1"), "host\n");
     EXPECT_EQ(from("alfa", "10.77.0.1", docker("port moves 80").out.substr(8, 5)), "moves\n");
     EXPECT_EQ(docker("restart -t 0 moves").out, "moves\n");
