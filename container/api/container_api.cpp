@@ -289,6 +289,7 @@ void ContainerApi::rename(ApiCall& call, const std::string& name) {
 void ContainerApi::update(ApiCall& call, const std::string& name) {
     const json::value body = call.body();
     const std::string id = containers_.find(name).id;
+    check_update_body(body);
     try {
         containers_.update(name, [&](const ContainerSpec& spec) { return parse_update_body(body, spec); });
     } catch (const ApiError& error) {

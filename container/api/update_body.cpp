@@ -17,14 +17,15 @@ namespace json = boost::json;
 namespace {
 
 const std::string kTried = "cannot update the container";
+constexpr std::string_view kPolicy = "RestartPolicy";
 
 [[noreturn]] void refuse(const std::string& message) {
     throw ApiError{400, message};
 }
 
 /// What parse_limits() looks at and a container that is there can have otherwise.
-constexpr const char* kLimits[] = {"Memory",    "MemorySwap", "MemorySwappiness", "NanoCpus",
-                                   "CpuPeriod", "CpuQuota",   "PidsLimit"};
+constexpr const char* kLimits[] = {"Memory",   "MemoryReservation", "MemorySwap", "MemorySwappiness",
+                                   "NanoCpus", "CpuPeriod",         "CpuQuota",   "PidsLimit"};
 
 bool is_set(const JsonObject& object, const char* key) {
     return object.integer(key).value_or(0) != 0;
@@ -53,21 +54,16 @@ void refuse_conflicts(const JsonObject& wanted, const JsonObject& has) {
 SpecChange parse(const json::object& body, const ContainerSpec& spec) {
     const JsonObject wanted{body, kTried};
     refuse_conflicts(wanted, JsonObject{spec.host_config, kTried});
-    SpecChange change{
-        .host_config = spec.host_config, .restart = spec.restart, .memory = {}, .cpus = {}, .pids = {}};
-    constexpr std::string_view kPolicy = "RestartPolicy";
+    SpecChange change{.host_config = spec.host_config, .restart = spec.restart, .limits = {}};
     for (const char* const key : kLimits) {
         if (is_set(wanted, key)) {
             change.host_config[key] = body.at(key);
         }
     }
-    refuse_unsupported({}, body);
     const JsonObject host_config{change.host_config, kTried};
     ContainerConfig limited;
     parse_limits(host_config, limited);
-    change.memory = limited.memory;
-    change.cpus = limited.cpus;
-    change.pids = limited.pids;
+    change.limits = limited.group;
     if (const JsonObject policy = wanted.object(kPolicy); !policy.text("Name").empty()) {
         change.restart = parse_restart_policy(policy);
         if (spec.is_removed_at_end && change.restart.kind != RestartPolicy::Kind::no) {
@@ -79,17 +75,34 @@ SpecChange parse(const json::object& body, const ContainerSpec& spec) {
     return change;
 }
 
-}  // namespace
-
-SpecChange parse_update_body(const json::value& body, const ContainerSpec& spec) {
+template <class Parse>
+auto parse_object(const json::value& body, const Parse& parse_it) {
     if (!body.is_object()) {
         refuse("the body is no object");
     }
     try {
-        return parse(body.get_object(), spec);
+        return parse_it(body.get_object());
     } catch (const Error& error) {
         refuse(error.what());
     }
+}
+
+}  // namespace
+
+void check_update_body(const json::value& body) {
+    parse_object(body, [](const json::object& object) {
+        refuse_unsupported({}, object);
+        const JsonObject wanted{object, kTried};
+        ContainerConfig ignored;
+        parse_limits(wanted, ignored);
+        if (const JsonObject policy = wanted.object(kPolicy); !policy.text("Name").empty()) {
+            parse_restart_policy(policy);
+        }
+    });
+}
+
+SpecChange parse_update_body(const json::value& body, const ContainerSpec& spec) {
+    return parse_object(body, [&](const json::object& object) { return parse(object, spec); });
 }
 
 }  // namespace hull::container

@@ -64,6 +64,9 @@ class LayerPuller {
         TakenLayer layer = take_layer(store_, take, is_fetched);
         check_layer(layer.packed, job.packed.digest, "is not what its manifest says");
         check_layer(layer.unpacked, job.unpacked, "is, unpacked, not what the image's configuration says");
+        if (!is_fetched) {
+            say({.layer = job.packed.digest, .phase = Phase::downloaded});
+        }
         keep_layer(store_, std::move(layer));
         say({.layer = job.packed.digest, .phase = Phase::complete});
     }
@@ -123,6 +126,8 @@ const char* LayerProgress::words() const {
             return "Downloading";
         case Phase::converting:
             return "Extracting";
+        case Phase::downloaded:
+            return "Download complete";
         case Phase::complete:
             break;
     }

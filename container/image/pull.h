@@ -18,11 +18,12 @@ struct LayerProgress {
         there,        ///< it was in the store: the end
         downloading,  ///< and becoming a disk while it comes
         converting,   ///< what had come before
+        downloaded,   ///< whole, and what it is to be; kept next
         complete,     ///< the end
     };
     Digest layer;  ///< of the packed archive
     Phase phase;
-    uint64_t done = 0;   ///< bytes, in the middle two
+    uint64_t done = 0;   ///< bytes, while it is moving
     uint64_t total = 0;  ///< of these
 
     /// Whether it has these.

@@ -138,6 +138,7 @@ TEST_F(PullTest, AnImageComesWholeAndOnce) {
     }
     using Phase = LayerProgress::Phase;
     EXPECT_EQ(phases_[image_.packed[0]].front(), Phase::waiting);
+    EXPECT_EQ(phases_[image_.packed[0]].end()[-2], Phase::downloaded);
     EXPECT_EQ(phases_[image_.packed[0]].back(), Phase::complete);
 
     phases_.clear();
