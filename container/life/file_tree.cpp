@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "vmm/main/helper_process.h"
+#include "vmm/main/subordinate_ids.h"
 
 namespace hull::container {
 
@@ -123,6 +126,19 @@ class TreeRemover {
     uint64_t moved_ = 0;
 };
 
+/// An ordinary user's guests have files of users whom only their user namespaces have.
+void remove_as_its_users(const fs::path& folder) {
+    const HelperProcess rm{{.name = "rm",
+                            .file = "/bin/rm",
+                            .arguments = {"-rf", "--", folder},
+                            .descriptors = {},
+                            .is_apart = true,
+                            .has_users = true}};
+    pollfd end{rm.pidfd(), POLLIN, 0};
+    while (poll(&end, 1, -1) < 0 && errno == EINTR) {
+    }
+}
+
 }  // namespace
 
 uint64_t remove_tree(const fs::path& folder) {
@@ -139,7 +155,14 @@ uint64_t remove_tree(const fs::path& folder) {
     }
     TreeRemover remover{std::move(top)};
     if (!remover.remove_all() || rmdir(folder.c_str()) != 0) {
-        fail();
+        const int cause = errno;
+        if ((cause == EACCES || cause == EPERM) && SubordinateIds::of(geteuid())) {
+            remove_as_its_users(folder);
+        }
+        if (access(folder.c_str(), F_OK) == 0) {
+            errno = cause;
+            fail();
+        }
     }
     return remover.freed();
 }

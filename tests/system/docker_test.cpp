@@ -204,9 +204,17 @@ TEST_F(Docker, AnOrdinaryUserHasADaemonOfTheirOwn) {
     }
     user.give("run");
     user.give("home");
+    // A host that gives this user the ids from 200,000 on, as adduser does.
+    user.folder().file("passwd", "root:x:0:0::/root:/bin/sh\nuser:x:1234:1234::/:/bin/sh\n");
+    user.folder().file("ids", "user:200000:65536\n");
+    user.folder().file("with-ids",
+                       "#!/bin/sh\ncd '" + user.folder().path().string() +
+                           "' && mount --bind passwd /etc/passwd && touch /etc/subuid /etc/subgid && "
+                           "mount --bind ids /etc/subuid && mount --bind ids /etc/subgid && "
+                           "exec ./as-user \"$@\"\n");
     Program daemon{{"env", "HOME=" + user.path("home"), "XDG_RUNTIME_DIR=" + user.path("run"),
-                    "HULL_CACHE=" + user.folder().path().string(), user.path("as-user"), "daemon",
-                    "--rootless"}};
+                    "HULL_CACHE=" + user.folder().path().string(), "unshare", "--mount", "sh",
+                    user.path("with-ids"), "daemon", "--rootless"}};
     const std::string socket = user.path("run/hull.sock");
     for (int tries = 0; tries < 2000 && !connect_unix(socket).valid() && !daemon.has_ended(); ++tries) {
         std::this_thread::sleep_for(10ms);
@@ -214,6 +222,23 @@ TEST_F(Docker, AnOrdinaryUserHasADaemonOfTheirOwn) {
     const std::string docker = "docker -H unix://" + socket + " ";
     EXPECT_EQ(shell(docker + "run --rm -v kept:/v box sh -c 'id -u; echo kept >/v/file'").out, "0\n");
     EXPECT_EQ(contents_of(root / "volumes/kept/_data/file"), "kept\n");
+    // Its root is the user, and its other users are the host's further ones.
+    EXPECT_EQ(shell(docker + "run --rm -v kept:/v box sh -c 'mkdir -p -m 700 /v/own/deep; echo x "
+                             ">/v/own/deep/file; chown -R 999:33 /v/own; stat -c %u:%g /v/own/deep/file'")
+                  .out,
+              "999:33\n");
+    EXPECT_EQ(shell(docker + "run --rm -u 999:33 -v kept:/v box sh -c 'cat /v/own/deep/file; echo y "
+                             ">/v/own/new; touch /v/x'")
+                  .out,
+              "x\ntouch: /v/x: Permission denied\n");
+    struct stat own {};
+    EXPECT_EQ(stat((root / "volumes/kept/_data/own/new").c_str(), &own), 0);
+    EXPECT_EQ(own.st_uid, 200'998U);
+    EXPECT_EQ(own.st_gid, 200'032U);
+    EXPECT_EQ(stat((root / "volumes/kept/_data/file").c_str(), &own), 0);
+    EXPECT_EQ(own.st_uid, 1234U);
+    EXPECT_EQ(shell(docker + "volume rm kept").out, "kept\n");
+    EXPECT_TRUE(fs::is_empty(root / "volumes"));
     EXPECT_EQ(
         shell(docker + "run -d -p 127.0.0.1:18082:80 --name web box sh -c 'while :; do echo answer | nc -l "
                        "-p 80; done'")

@@ -10,12 +10,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/privileges.h"
 #include "base/small_file.h"
+#include "vmm/main/subordinate_ids.h"
 
 namespace hull {
 
@@ -26,6 +28,15 @@ constexpr int kFirstDescriptor = 3;
 /// As fork(), into these new namespaces.
 pid_t fork_into(unsigned long namespaces) {
     return static_cast<pid_t>(syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+}
+
+constexpr char kYes = 'y';
+constexpr char kNo = 'n';
+
+/// What the keeper says about the users of this process's namespace.
+bool is_told_yes(int fd) {
+    char answer = kNo;
+    return read(fd, &answer, 1) == 1 && answer == kYes;
 }
 
 /// In the new process, whose keeper has one thread: becomes the program, or says why not into `told`.
@@ -102,13 +113,22 @@ HelperProcess::HelperProcess(const Program& program) {
     }
     UniqueFd told{ends[0]};
     UniqueFd to_tell{ends[1]};
+    int go[2];
+    if (pipe2(go, O_CLOEXEC) != 0) {
+        throw Error{ExitStatus::no_resources, tried, errno_text(errno),
+                    "raise the limit of files (ulimit -n)"};
+    }
+    const UniqueFd wait_for_users{go[0]};
+    UniqueFd users_are_there{go[1]};
     const UniqueFd keeper = open_pidfd(getpid());
     const uid_t user = geteuid();
     const gid_t group = getegid();
     constexpr unsigned long kApart = CLONE_NEWPID | CLONE_NEWNS;
     pid_t pid = program.is_apart ? fork_into(kApart) : fork();
     const bool is_in_user_namespace = pid < 0 && program.is_apart && errno == EPERM;
+    std::optional<SubordinateIds> ids;
     if (is_in_user_namespace) {
+        ids = program.has_users ? SubordinateIds::of(user) : std::nullopt;
         pid = fork_into(kApart | CLONE_NEWUSER);
     }
     if (pid < 0 && program.is_apart && errno != EAGAIN && errno != ENOMEM) {
@@ -122,7 +142,8 @@ HelperProcess::HelperProcess(const Program& program) {
                     "raise the limit of processes (ulimit -u)"};
     }
     if (pid == 0) {
-        if (is_in_user_namespace && !map_user(0, user, group)) {
+        if (is_in_user_namespace && !(ids && is_told_yes(wait_for_users.get())) &&
+            !map_user(0, user, group)) {
             constexpr std::string_view kWhy = "its user namespace cannot be set up";
             [[maybe_unused]] const ssize_t written = write(to_tell.get(), kWhy.data(), kWhy.size());
             _exit(127);
@@ -131,6 +152,10 @@ HelperProcess::HelperProcess(const Program& program) {
     }
     pidfd_ = open_pidfd(pid);
     to_tell.reset();
+    if (ids) {
+        const char answer = ids->map(pid) ? kYes : kNo;
+        [[maybe_unused]] const ssize_t written = write(users_are_there.get(), &answer, 1);
+    }
     if (const std::string why = read_all(told.get()); !why.empty()) {
         end();
         throw Error{ExitStatus::host_unfit, tried, why};

@@ -30,6 +30,9 @@ class HelperProcess {
         /// it. Where the user may not make them, they are in a user namespace in which the user is root and
         /// nobody else exists.
         bool is_apart = false;
+        /// Of one that is apart: whether further users exist there, where the host has given the user their
+        /// ids (SubordinateIds).
+        bool has_users = false;
         const jail::Cgroup* group = nullptr;  ///< that it belongs to with all that it starts
         /// What the new process does before it becomes the program: it confines itself. Answers a clause
         /// that says what failed; empty where nothing did.

@@ -189,6 +189,7 @@ ShareServer start_share_server(const ShareConfig& share, const jail::Cgroup* gro
                            .arguments = std::move(arguments),
                            .descriptors = {listener.get()},
                            .is_apart = true,
+                           .has_users = true,
                            .group = group,
                            .prepare = [&] { return confine(share); }}};
     listener.reset();
