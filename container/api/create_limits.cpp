@@ -43,7 +43,7 @@ void parse_cpus(const JsonObject& host_config, ContainerConfig& config) {
     }
     if (cpus > 0) {
         // More than there are is no limit; less than what a control group's can be is the least.
-        config.cpus = std::clamp(cpus, 0.01, static_cast<double>(count));
+        config.group.cpus = std::clamp(cpus, 0.01, static_cast<double>(count));
     }
 }
 
@@ -60,7 +60,7 @@ void parse_limits(const JsonObject& host_config, ContainerConfig& config) {
         refuse("Maximum memory limit allowed is 16TB");
     }
     if (memory != 0) {
-        config.memory = static_cast<uint64_t>(memory);
+        config.group.memory = static_cast<uint64_t>(memory);
     }
     // There is no swap in the guest, so what it may have of it need not be kept from it.
     const int64_t swap = host_config.integer("MemorySwap").value_or(0);
@@ -74,11 +74,21 @@ void parse_limits(const JsonObject& host_config, ContainerConfig& config) {
     if (swappiness < -1 || swappiness > 100) {
         refuse("Invalid value: " + std::to_string(swappiness) + ", valid memory swappiness range is 0-100");
     }
+    const int64_t kept = host_config.integer("MemoryReservation").value_or(0);
+    if (kept > 0 && kept < kLeastMemory) {
+        refuse("Minimum memory reservation allowed is 6MB");
+    }
+    if (memory > 0 && kept > memory) {
+        refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if (kept > 0) {
+        config.group.kept_memory = static_cast<uint64_t>(kept);
+    }
     parse_cpus(host_config, config);
     constexpr int64_t kMostPids = int64_t{1} << 22;
     const int64_t pids = host_config.integer("PidsLimit").value_or(0);
     if (pids > 0 && pids <= kMostPids) {
-        config.pids = static_cast<uint32_t>(pids);
+        config.group.processes = static_cast<uint32_t>(pids);
     }
     const int64_t shm = host_config.integer("ShmSize").value_or(0);
     if (shm < 0) {

@@ -90,7 +90,7 @@ StatsSample StatsSample::take(const ContainerView& container, const Group& group
     sample.throttled_periods_ = of(cpu, "nr_throttled");
     sample.throttled_time_ = product(of(cpu, "throttled_usec"), kMicrosecond);
     sample.memory_ = number(file(group, "memory.current"));
-    const auto& limit = container.spec->run.config.memory;
+    const auto& limit = container.spec->run.config.group.memory;
     sample.memory_limit_ = limit.value_or(ContainerMachine::memory_of(limit));
     sample.memory_stats_ = numbers(file(group, "memory.stat"));
     sample.pids_ = number(file(group, "pids.current"));

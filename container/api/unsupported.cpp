@@ -31,7 +31,6 @@ constexpr Option kOfHost[] = {
     {"GroupAdd", "further groups of the command's (--group-add)"},
     {"OomKillDisable", "a container without an end for lack of memory (--oom-kill-disable)"},
     {"OomScoreAdj", "an adjusted score for lack of memory (--oom-score-adj)"},
-    {"MemoryReservation", "a soft limit of memory (--memory-reservation)"},
     {"KernelMemory", "a limit of the kernel's memory (--kernel-memory)"},
     {"KernelMemoryTCP", "a limit of the kernel's memory"},
     {"CpuShares", "a relative weight (--cpu-shares)"},

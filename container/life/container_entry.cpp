@@ -63,21 +63,6 @@ std::optional<RunState> state_in(const json::object& message) {
     return RunState::from_object(state->get_object());
 }
 
-json::object limits_message(const SpecChange& limits) {
-    json::object message{{"do", "limit"}};
-    if (limits.memory) {
-        message["memory"] = *limits.memory;
-    }
-    if (limits.cpus) {
-        constexpr double kNano = 1e9;
-        message["nano_cpus"] = std::llround(*limits.cpus * kNano);
-    }
-    if (limits.pids) {
-        message["pids"] = *limits.pids;
-    }
-    return message;
-}
-
 json::object client_message(const char* what, const AttachedClient& client) {
     json::array keys;
     for (const uint8_t key : client.detach_keys) {

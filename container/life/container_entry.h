@@ -82,8 +82,6 @@ std::optional<boost::json::object> ask(const ContainerFiles& files, const boost:
 bool is_done(const std::optional<boost::json::object>& answer);
 /// Of a message that tells one.
 std::optional<RunState> state_in(const boost::json::object& message);
-/// The question that limits what a container may use.
-boost::json::object limits_message(const SpecChange& limits);
 /// The question that gives a client to a command.
 boost::json::object client_message(const char* what, const AttachedClient& client);
 

@@ -90,9 +90,7 @@ struct ContainerSpec {
 struct SpecChange {
     boost::json::object host_config;
     RestartPolicy restart;
-    std::optional<uint64_t> memory;
-    std::optional<double> cpus;
-    std::optional<uint32_t> pids;
+    GroupLimits limits;
 };
 
 /// Where its user gave it no host name: the first twelve digits of its id, as Docker does.

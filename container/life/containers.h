@@ -188,6 +188,8 @@ class Containers {
     std::unique_ptr<GuestContents> open_at_rest(const std::shared_ptr<Container>& container,
                                                 const ContentsQuestion& question);
     static void end_helper(Container& container, const char* how);
+    static void end_quiet_supervisor(const ContainerFiles& files, const char* how);
+    void claim_disk(const Container& container, const Volume& volume);
     bool stop_now(const std::shared_ptr<Container>& container, std::optional<std::chrono::seconds> timeout,
                   std::optional<int> signal);
     void freeze(const std::string& name, bool is_on);

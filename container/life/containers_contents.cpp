@@ -133,10 +133,13 @@ std::unique_ptr<GuestContents> Containers::open_at_rest(const std::shared_ptr<Co
 /// Returns when no quiet supervisor is there: by "settle" it does its work first, by "end" it is killed. The
 /// caller has the container's `operation`.
 void Containers::end_helper(Container& container, const char* how) {
-    if (!std::exchange(container.has_helper, false)) {
-        return;
+    if (std::exchange(container.has_helper, false)) {
+        end_quiet_supervisor(container.files, how);
     }
-    Channel channel = Channel::connect(container.files.socket());
+}
+
+void Containers::end_quiet_supervisor(const ContainerFiles& files, const char* how) {
+    Channel channel = Channel::connect(files.socket());
     if (!channel.valid() || !channel.send({{"do", how}})) {
         return;
     }
@@ -145,10 +148,12 @@ void Containers::end_helper(Container& container, const char* how) {
         const auto left =
             std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
         if (left.count() <= 0 || !is_readable_within(channel, left)) {
-            log_warning("the machine that shows the container " + container.id + " does not end");
+            log_warning("the machine that shows what is in '" + files.folder.string() + "' does not end");
             return;
         }
-        channel.receive();
+        if (const auto said = channel.receive(); said && text_in(said->what, "is") == "failed") {
+            return;  // it is no quiet one any more
+        }
     }
 }
 

@@ -16,7 +16,9 @@
 namespace hull::container {
 
 namespace fs = std::filesystem;
+using By = SharedMount::By;
 using Kind = ContainerMount::Kind;
+using Stage = ContainerView::Stage;
 
 namespace {
 
@@ -97,6 +99,31 @@ void Containers::release_volumes(const ContainerSpec& spec, const std::string& i
     }
 }
 
+/// A disk is one machine's at a time: 409 where another container runs with it; a machine that only shows
+/// what another has in it gives it up.
+void Containers::claim_disk(const Container& container, const Volume& volume) {
+    const std::set<std::string> users = volumes_.users(volume.name);
+    std::vector<ContainerFiles> others;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [id, other] : containers_) {
+            if (id == container.id || !users.contains(id)) {
+                continue;
+            }
+            if (other->stage == Stage::running || other->stage == Stage::paused ||
+                other->stage == Stage::restarting) {
+                throw ApiError{409, "the volume " + volume.name +
+                                        " is a disk (type=block), which one container has at a time: stop " +
+                                        other->name + " first"};
+            }
+            others.push_back(other->files);
+        }
+    }
+    for (const ContainerFiles& files : others) {
+        end_quiet_supervisor(files, "settle");
+    }
+}
+
 /// Puts into `config` what its machine is to have of them. Makes what is missing and may be made.
 void Containers::share_with(const Container& container, bool is_first_start, ContainerConfig& config) {
     constexpr size_t kMostBytes = 96 << 10;  // of a word of a command line, with all commas doubled
@@ -107,10 +134,16 @@ void Containers::share_with(const Container& container, bool is_first_start, Con
     const auto spec = container.spec();
     for (const ContainerMount& mount : spec->mounts) {
         std::string source = mount.source;
-        bool is_alone = false;
+        bool is_cached = mount.is_cached.value_or(false);
+        By by = By::share;
         if (mount.kind == Kind::volume) {
-            source = volumes_.use(volume_for(mount), container.id).folder;
-            is_alone = volumes_.users(mount.volume).size() == 1;
+            const Volume volume = volumes_.use(volume_for(mount), container.id);
+            source = volume.folder;
+            is_cached = mount.is_cached.value_or(volumes_.users(mount.volume).size() == 1);
+            if (volume.is_disk()) {
+                claim_disk(container, volume);
+                by = By::disk;
+            }
         } else if (mount.makes_source && access(source.c_str(), F_OK) != 0) {
             make_source(source);
         }
@@ -122,15 +155,22 @@ void Containers::share_with(const Container& container, bool is_first_start, Con
         }
         constexpr size_t kForEach = 16;
         bytes += source.size() + static_cast<size_t>(std::ranges::count(source, ',')) + kForEach;
+        if (is_cached && by != By::disk) {
+            by = By::cached_share;
+        }
         all.push_back({.source = std::move(source),
                        .target = mount.target,
                        .is_read_only = mount.is_read_only,
-                       .is_cached = mount.is_cached.value_or(is_alone),
+                       .by = by,
                        .is_filled = mount.is_filled && is_first_start});
     }
     if (bytes > kMostBytes || all.size() > ShareConfig::kMostParts) {
         throw ApiError{400, "the container has more than " + std::to_string(ShareConfig::kMostParts) +
                                 " mounts, or their paths more than 96 KiB together"};
+    }
+    if (std::ranges::count(all, By::disk, &SharedMount::by) > std::ptrdiff_t{SharedMount::kMostDisks}) {
+        throw ApiError{400, "the container has more than " + std::to_string(SharedMount::kMostDisks) +
+                                " volumes that are disks (type=block)"};
     }
     if (config.sockets.size() > SharedSocket::kMost) {
         throw ApiError{

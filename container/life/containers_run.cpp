@@ -103,7 +103,7 @@ RunFile Containers::run_of(const Container& container, const StoredImage& image)
     run.machine.layers = image.layers;
     run.machine.writable = container.files.disk();
     run.machine.is_writable_kept = true;
-    run.machine.cpus = ContainerMachine::cpus_for(run.config.cpus);
+    run.machine.cpus = ContainerMachine::cpus_for(run.config.group.cpus);
     return run;
 }
 
@@ -443,12 +443,7 @@ void Containers::update(const std::string& name,
     const std::lock_guard operation{container->operation};
     ContainerSpec spec = *container->spec();
     SpecChange wanted = change(spec);
-    const auto limit = [&](ContainerConfig& config) {
-        config.memory = wanted.memory;
-        config.cpus = wanted.cpus;
-        config.pids = wanted.pids;
-    };
-    limit(spec.run.config);
+    spec.run.config.group = wanted.limits;
     spec.host_config = std::move(wanted.host_config);
     spec.restart = wanted.restart;
     bool is_running = false;
@@ -457,13 +452,15 @@ void Containers::update(const std::string& name,
         is_running = container->stage == Stage::running || container->stage == Stage::paused;
     }
     if (is_running) {
-        const auto answer = ask(container->files, limits_message(wanted));
+        json::object question = limits_to_json(wanted.limits);
+        question["do"] = "limit";
+        const auto answer = ask(container->files, question);
         if (!is_done(answer)) {
             throw ApiError{409, answer ? text_in(*answer, "why") : "its supervisor does not answer"};
         }
     }
     RunFile run = RunFile::read(container->files);  // with what is of this run, or was of the last
-    limit(run.config);
+    run.config.group = wanted.limits;
     run.write(container->files);
     container->set_spec(std::move(spec));
     write_record(*container);

@@ -18,6 +18,8 @@
 #include "container/image/json.h"
 #include "container/life/container_name.h"
 #include "container/life/file_tree.h"
+#include "container/machine/container_config.h"
+#include "container/machine/writable_disk.h"
 
 namespace hull::container {
 
@@ -29,6 +31,7 @@ using std::chrono::system_clock;
 namespace {
 
 constexpr const char* kFiles = "_data";
+constexpr const char* kDisk = "disk.ext4";
 constexpr const char* kRecord = "volume.json";
 // No name of a volume begins so.
 constexpr const char* kToBe = ".new-";
@@ -37,6 +40,31 @@ constexpr const char* kRemoved = ".removed-";
 std::string value_of(const std::map<std::string, std::string>& options, const char* key) {
     const auto found = options.find(key);
     return found == options.end() ? "" : found->second;
+}
+
+bool is_disk(const std::map<std::string, std::string>& options) {
+    return value_of(options, "type") == "block";
+}
+
+/// Of a disk. Throws ApiError (400).
+uint64_t size_of(const std::string& name, const std::map<std::string, std::string>& options) {
+    constexpr uint64_t kDefault = uint64_t{10} << 30;
+    constexpr uint64_t kLeast = uint64_t{64} << 20;
+    constexpr uint64_t kMost = uint64_t{1} << 44;
+    if (!options.contains("size")) {
+        return kDefault;
+    }
+    const std::string text = value_of(options, "size");
+    try {
+        const uint64_t size = parse_size(text, "--opt size");
+        if (size >= kLeast && size <= kMost) {
+            return size;
+        }
+    } catch (const Error&) {
+        throw ApiError{400, "create " + name + ": invalid size: '" + printable(text) + "'"};
+    }
+    throw ApiError{
+        400, "create " + name + ": a disk (type=block) may have from 64m to 16384g, not " + printable(text)};
 }
 
 void make_or_find(const fs::path& folder, mode_t mode) {
@@ -58,6 +86,10 @@ void sync_folder(const fs::path& folder) {
 }
 
 }  // namespace
+
+bool Volume::is_disk() const {
+    return container::is_disk(options);
+}
 
 void Volumes::check_name(const std::string& name) {
     constexpr size_t kMost = 255;
@@ -85,13 +117,18 @@ void Volumes::check_options(const std::string& name, const std::map<std::string,
     }
     const std::string kind = value_of(options, "type");
     const std::string device = value_of(options, "device");
+    if (is_disk(options) && device.empty() && value_of(options, "o").empty()) {
+        size_of(name, options);
+        return;
+    }
     const bool is_bind = (kind.empty() || kind == "none" || kind == "bind") &&
                          (value_of(options, "o") == "bind" || value_of(options, "o") == "rbind") &&
                          device.starts_with('/') && !options.contains("size");
     if (!is_bind) {
         throw ApiError{501, "create " + name +
                                 ": a volume with these options (--opt) is not supported: of the driver local "
-                                "Hull has plain volumes, and type=none,o=bind,device=/FOLDER"};
+                                "Hull has plain volumes, type=none,o=bind,device=/FOLDER, and disks that one "
+                                "container uses at a time, type=block with size=SIZE"};
     }
 }
 
@@ -131,7 +168,7 @@ void Volumes::load(const fs::path& folder) {
 
 fs::path Volumes::files_of(const Volume& volume) const {
     const std::string device = value_of(volume.options, "device");
-    return device.empty() ? root_ / volume.name / kFiles : fs::path{device};
+    return device.empty() ? root_ / volume.name / (volume.is_disk() ? kDisk : kFiles) : fs::path{device};
 }
 
 void Volumes::make_folder(const Volume& volume) const {
@@ -142,7 +179,11 @@ void Volumes::make_folder(const Volume& volume) const {
     remove_tree(made);
     make_or_find(made, kForEnterer);
     try {
-        make_or_find(made / kFiles, kForAll);
+        if (volume.is_disk()) {
+            make_volume_disk(made / kDisk, size_of(volume.name, volume.options));
+        } else {
+            make_or_find(made / kFiles, kForAll);
+        }
         replace_file(made / kRecord, json::serialize(json::object{
                                          {"Created", nanoseconds{volume.created.time_since_epoch()}.count()},
                                          {"Labels", members_of(volume.labels)},

@@ -19,11 +19,13 @@ struct Volume {
     std::chrono::system_clock::time_point created{};
     std::map<std::string, std::string> labels{};
     std::map<std::string, std::string> options{};  ///< of the driver local
-    std::filesystem::path folder{};                ///< what containers see
+    std::filesystem::path folder{};                ///< what containers see; of a disk: its file
 
     /// Docker's label of those that nobody gave a name.
     static constexpr const char* kAnonymous = "com.docker.volume.anonymous";
     [[nodiscard]] bool is_anonymous() const { return labels.contains(kAnonymous); }
+    /// Its files are on a disk that one machine has at a time (type=block).
+    [[nodiscard]] bool is_disk() const;
 };
 
 /// What a volume is to be. An empty name: one by chance.

@@ -172,6 +172,21 @@ uint64_t change_capabilities(uint64_t capabilities, const std::vector<std::strin
     return ((capabilities | all_added) & ~named_dropped) | named_added;
 }
 
+uint64_t parse_size(const std::string& text, const std::string& option) {
+    const bool is_bytes = !text.empty() && (text.back() == 'b' || text.back() == 'B' ||
+                                            (text.back() >= '0' && text.back() <= '9'));
+    const std::string digits = text.substr(0, text.find_last_of("0123456789") + 1);
+    if (!is_bytes || text.size() > digits.size() + 1) {
+        return parse_memory_size(text, option);
+    }
+    uint64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc{} || end != digits.data() + digits.size() || value == 0) {
+        refuse_option(option, text, "it is no size", "give one such as 512m");
+    }
+    return value;
+}
+
 ProcessLimit ProcessLimit::parse(const std::string& text) {
     const size_t equals = text.find('=');
     const std::string_view name = std::string_view{text}.substr(0, equals);

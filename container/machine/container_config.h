@@ -33,12 +33,17 @@ struct TmpfsMount {
     static TmpfsMount parse(const std::string& text);
 };
 
-/// A file or folder of the host's that is in the container, too.
+/// A file or folder of the host's that is in the container, too, or a disk that is in no other machine.
 struct SharedMount {
-    std::string source;  ///< absolute; a folder, or a regular file
+    /// How the machine has it. The guest may believe for a moment what it was told of files by a cached
+    /// share.
+    enum class By { share, cached_share, disk };
+    static constexpr size_t kMostDisks = 16;  ///< of a container
+
+    std::string source;  ///< absolute; a folder or a regular file; by disk: that, with an ext4 on it
     std::string target;  ///< absolute, without "..": in the container
     bool is_read_only = false;
-    bool is_cached = false;  ///< the guest may believe for a moment what it was told of files
+    By by = By::share;
     /// Where nothing is in the folder yet, what the image has at the target is copied into it first.
     bool is_filled = false;
 };
@@ -51,6 +56,18 @@ struct SharedSocket {
     std::string target;  ///< as SharedMount's
     uint32_t mode = 0;   ///< 0 to 0777; its owner is root
 };
+
+/// What the processes of a container may have together.
+struct GroupLimits {
+    std::optional<uint64_t> memory;       ///< bytes
+    std::optional<uint64_t> kept_memory;  ///< bytes of it that they keep while the guest is short of memory
+    std::optional<double> cpus;           ///< processors whose time they may use
+    std::optional<uint32_t> processes;
+};
+
+/// Docker's sizes: bytes where no unit is given, or digits with K, M or G (powers of 1024). Throws Error
+/// (usage), naming `option`.
+uint64_t parse_size(const std::string& text, const std::string& option);
 
 /// A plain value. The texts have no NUL.
 struct ContainerConfig {
@@ -70,9 +87,7 @@ struct ContainerConfig {
     std::vector<SharedMount> shared;
     std::vector<SharedSocket> sockets;
     uint64_t shm_size = uint64_t{64} << 20;  ///< bytes of /dev/shm
-    std::optional<uint64_t> memory;          ///< bytes that its processes may use
-    std::optional<double> cpus;              ///< processors whose time they may use
-    std::optional<uint32_t> pids;            ///< how many they may be
+    GroupLimits group;
     bool has_network = true;
     std::vector<Endpoint> endpoints;  ///< by its interfaces; none: the user network, where it has one
     /// Lines of /etc/hosts. Where one begins with kHostGateway, that is the host's address as the container's

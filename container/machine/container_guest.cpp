@@ -92,17 +92,25 @@ std::vector<uint8_t> bytes_of_mac(const std::string& text) {
     return bytes;
 }
 
+using By = SharedMount::By;
+
 /// Where the guest has what is shared with it.
-const char* share_folder(bool is_cached) {
-    return is_cached ? "/vc" : "/v";
+const char* share_folder(By by) {
+    constexpr std::array kFolders{"/v", "/vc", "/vd"};
+    return kFolders.at(static_cast<size_t>(by));
 }
 
-/// A part has the number that it has in its share.
+/// A part has the number that it has in its share, and so have disks.
 std::string place_of(const ContainerConfig& config, size_t shared) {
-    const bool is_cached = config.shared[shared].is_cached;
+    const By by = config.shared[shared].by;
     const auto before = std::span{config.shared}.first(shared);
-    return std::string{share_folder(is_cached)} + "/" +
-           std::to_string(1 + std::ranges::count(before, is_cached, &SharedMount::is_cached));
+    return std::string{share_folder(by)} + "/" +
+           std::to_string(1 + std::ranges::count(before, by, &SharedMount::by));
+}
+
+/// Where the files are that the container is to see: below the root of a disk there is more.
+std::string files_of(const ContainerConfig& config, size_t shared) {
+    return place_of(config, shared) + (config.shared[shared].by == By::disk ? "/files" : "");
 }
 
 }  // namespace
@@ -164,14 +172,13 @@ void ContainerGuest::set_address(const char* interface, uint64_t address, uint64
 }
 
 /// All in one go: what the agent has done it does not answer, and what it cannot do it tells.
-std::vector<std::pair<std::string, std::string>> group_limits(const std::optional<uint64_t>& memory,
-                                                              const std::optional<double>& cpus,
-                                                              const std::optional<uint32_t>& pids) {
+std::vector<std::pair<std::string, std::string>> group_limits(const GroupLimits& limits) {
     constexpr double kPeriod = 100'000;  // microseconds
-    const auto quota = [&] { return std::to_string(std::lround(*cpus * kPeriod)); };
-    return {{"memory.max", memory ? std::to_string(*memory) : kNoLimit},
-            {"cpu.max", cpus ? quota() + " " + std::to_string(std::lround(kPeriod)) : kNoLimit},
-            {"pids.max", pids ? std::to_string(*pids) : kNoLimit}};
+    const auto quota = [&] { return std::to_string(std::lround(*limits.cpus * kPeriod)); };
+    return {{"memory.max", limits.memory ? std::to_string(*limits.memory) : kNoLimit},
+            {"memory.low", std::to_string(limits.kept_memory.value_or(0))},
+            {"cpu.max", limits.cpus ? quota() + " " + std::to_string(std::lround(kPeriod)) : kNoLimit},
+            {"pids.max", limits.processes ? std::to_string(*limits.processes) : kNoLimit}};
 }
 
 std::string ContainerGuest::prepare() {
@@ -199,8 +206,8 @@ void ContainerGuest::limit_resources() {
     mount("cgroup2", "cgroup", kGroups, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
     write_to(std::string{kGroups} + "/cgroup.subtree_control", "+cpu +memory +pids");
     make_folder(kGroup);
-    for (const auto& [name, value] : group_limits(config_.memory, config_.cpus, config_.pids)) {
-        if (value != kNoLimit) {
+    for (const auto& [name, value] : group_limits(config_.group)) {
+        if (value != kNoLimit && value != "0") {  // as they are in a new group
             write_to(std::string{kGroup} + "/" + name, value);
         }
     }
@@ -226,16 +233,22 @@ void ContainerGuest::mount_layers() {
 /// Where the container does not see it; and what volumes get of the image before anything is mounted over
 /// that.
 void ContainerGuest::mount_shared() {
-    for (const bool is_cached : {false, true}) {
-        if (std::ranges::find(config_.shared, is_cached, &SharedMount::is_cached) != config_.shared.end()) {
-            mount("virtiofs", ContainerMachine::share_tag(is_cached), share_folder(is_cached), MS_NODEV, "");
+    for (const By by : {By::share, By::cached_share}) {
+        if (std::ranges::find(config_.shared, by, &SharedMount::by) != config_.shared.end()) {
+            mount("virtiofs", ContainerMachine::share_tag(by), share_folder(by), MS_NODEV, "");
         }
     }
     for (size_t index = 0; index < config_.shared.size(); ++index) {
         const SharedMount& shared = config_.shared[index];
+        if (shared.by == By::disk) {
+            // Its tables of inodes are holes, which are zeros already.
+            mount("ext4", "/dev/" + ContainerMachine::disk_name(config_, layers_, index),
+                  place_of(config_, index), MS_NODEV, "discard,noinit_itable");
+            make_folder(files_of(config_, index));
+        }
         if (shared.is_filled) {
             request(agent::kCopyUp, shared.target, [&](agent::FrameWriter& frame) {
-                frame.add_text(agent::kSource, place_of(config_, index).c_str());
+                frame.add_text(agent::kSource, files_of(config_, index).c_str());
                 frame.add_text(agent::kPath, shared.target.c_str());
                 frame.add_text(agent::kRoot, kRoot);
             });
@@ -307,7 +320,7 @@ void ContainerGuest::mount_users() {
             mount_tmpfs(*each.tmpfs);
         } else {
             const SharedMount& shared = config_.shared[each.shared];
-            bind(place_of(config_, each.shared), shared.target,
+            bind(files_of(config_, each.shared), shared.target,
                  MS_NODEV | (shared.is_read_only ? MS_RDONLY : 0));
         }
     }

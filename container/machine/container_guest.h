@@ -15,11 +15,8 @@
 
 namespace hull::container {
 
-/// Files of a control group's folder (cgroup-v2) with what they are to say, where the container may use no
-/// more memory, processors and processes than this; "max" for none.
-std::vector<std::pair<std::string, std::string>> group_limits(const std::optional<uint64_t>& memory,
-                                                              const std::optional<double>& cpus,
-                                                              const std::optional<uint32_t>& pids);
+/// Files of a control group's folder (cgroup-v2) with what they are to say for these limits.
+std::vector<std::pair<std::string, std::string>> group_limits(const GroupLimits& limits);
 
 /// Asks a guest's agent for all that a container needs. The guest has a writable disk (ext4) and, if the
 /// image has layers, a second one with them as partitions (EROFS), the lowest first. For the thread of the

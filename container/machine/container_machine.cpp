@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "container/machine/container_folder.h"
@@ -57,6 +58,13 @@ uint32_t ContainerMachine::cpus_for(const std::optional<double>& limit) {
     return std::clamp(std::min(wanted, static_cast<uint32_t>(allowed)), uint32_t{1}, kMost);
 }
 
+std::string ContainerMachine::disk_name(const ContainerConfig& config, size_t layers, size_t shared) {
+    const size_t before_all = layers == 0 ? 1 : 2;  // the writable disk, and the image's
+    const auto before = std::span{config.shared}.first(shared);
+    const auto disks = std::ranges::count(before, SharedMount::By::disk, &SharedMount::by);
+    return std::string{"vd"} + static_cast<char>('a' + before_all + static_cast<size_t>(disks));
+}
+
 std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& config, const fs::path& folder,
                                                       const fs::path& agent) const {
     std::vector<std::string> all{"boot", "--kernel", kernel};
@@ -72,7 +80,7 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
     add("--cmdline", "dummy.numdummies=0");
     add("--bus", "mmio");  // what is up sooner, and sooner gone
     add("--cpus", std::to_string(cpus));
-    add("--memory", memory_size_text(memory_of(config.memory)));
+    add("--memory", memory_size_text(memory_of(config.group.memory)));
     add("--disk", double_commas(writable) + (is_writable_kept ? "" : ",overlay"));
     if (!layers.empty()) {
         std::string disk;
@@ -81,15 +89,22 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
         }
         add("--disk", disk + "readonly");
     }
-    for (const bool is_cached : {false, true}) {
+    using By = SharedMount::By;
+    for (const By by : {By::share, By::cached_share}) {
         std::string parts;
         for (const SharedMount& mount : config.shared) {
-            if (mount.is_cached == is_cached) {
+            if (mount.by == by) {
                 parts += (mount.is_read_only ? ",readonly-part=" : ",part=") + double_commas(mount.source);
             }
         }
         if (!parts.empty()) {
-            add("--share", std::string{"tag="} + share_tag(is_cached) + parts + (is_cached ? ",cached" : ""));
+            add("--share",
+                std::string{"tag="} + share_tag(by) + parts + (by == By::cached_share ? ",cached" : ""));
+        }
+    }
+    for (const SharedMount& mount : config.shared) {
+        if (mount.by == By::disk) {
+            add("--disk", double_commas(mount.source));
         }
     }
     // Each machine has sockets of its own, so all may have the same number.

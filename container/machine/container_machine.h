@@ -33,7 +33,11 @@ struct ContainerMachine {
     static uint32_t cpus_for(const std::optional<double>& limit);
     /// By which its guest mounts what is shared with it, that which it may cache apart from the rest; each in
     /// the order of ContainerConfig::shared.
-    static constexpr const char* share_tag(bool is_cached) { return is_cached ? "hull-cached" : "hull"; }
+    static constexpr const char* share_tag(SharedMount::By by) {
+        return by == SharedMount::By::cached_share ? "hull-cached" : "hull";
+    }
+    /// As its guest calls the disk of the shared mount of this index.
+    [[nodiscard]] static std::string disk_name(const ContainerConfig& config, size_t layers, size_t shared);
     /// The words behind `hull` that boot it, with the agent's initramfs. What it meets this process at is in
     /// `folder`.
     [[nodiscard]] std::vector<std::string> boot_words(const ContainerConfig& config,

@@ -16,6 +16,23 @@ namespace hull::container {
 
 namespace {
 
+/// Makes the file. Nothing of it is written but what says how large it is: the tables of inodes and the
+/// journal are holes, as they are to be, and nobody grows it.
+void format(const std::string& path, const std::string& tried, const std::string& features,
+            const std::string& size) {
+    const std::string said =
+        output_of("mke2fs",
+                  "PATH=$PATH:/usr/sbin:/sbin; mke2fs -q -F -t ext4 " + features +
+                      " -m 0 -E lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0 \"$0\" " +
+                      size + " >/dev/null 2>&3 && sync \"$0\" || echo failed >&3",
+                  path);
+    if (!said.empty()) {
+        unlink(path.c_str());
+        throw Error{ExitStatus::bad_file, tried, "mke2fs says: " + said.substr(0, said.find('\n')),
+                    "install e2fsprogs, and give it room"};
+    }
+}
+
 std::filesystem::path find_or_make(const std::filesystem::path& root, bool has_journal) {
     std::filesystem::path disk = root / (has_journal ? "empty-10G-journal.ext4" : "empty-10G.ext4");
     if (access(disk.c_str(), R_OK) == 0) {
@@ -25,21 +42,8 @@ std::filesystem::path find_or_make(const std::filesystem::path& root, bool has_j
     // Whoever is quicker has made the same one.
     const std::string unfinished =
         disk.string() + "." + std::to_string(getpid()) + "." + std::to_string(gettid());
-    // Nothing of it is written but what says how large it is: the tables of inodes and the journal are holes,
-    // as they are to be, and nobody grows it.
-    const std::string features =
-        has_journal ? "-J size=16 -O ^resize_inode " : "-O ^has_journal,^resize_inode ";
-    const std::string said =
-        output_of("mke2fs",
-                  "PATH=$PATH:/usr/sbin:/sbin; mke2fs -q -F -t ext4 " + features +
-                      "-m 0 -E lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0 "
-                      "\"$0\" 10G >/dev/null 2>&3 && sync \"$0\" || echo failed >&3",
-                  unfinished);
-    if (!said.empty()) {
-        unlink(unfinished.c_str());
-        throw Error{ExitStatus::bad_file, tried, "mke2fs says: " + said.substr(0, said.find('\n')),
-                    "install e2fsprogs, and give it room"};
-    }
+    format(unfinished, tried, has_journal ? "-J size=16 -O ^resize_inode" : "-O ^has_journal,^resize_inode",
+           "10G");
     if (std::rename(unfinished.c_str(), disk.c_str()) != 0) {
         const int cause = errno;
         unlink(unfinished.c_str());
@@ -86,6 +90,12 @@ void make_disk(const std::filesystem::path& root, const std::filesystem::path& p
         throw Error{ExitStatus::no_resources, "cannot make the disk '" + path.string() + "'",
                     errno_text(cause), "make room, and check who may write there"};
     }
+}
+
+void make_volume_disk(const std::filesystem::path& path, uint64_t bytes) {
+    constexpr unsigned kKibibyte = 10;  // the bits of it
+    format(path, "cannot make the disk '" + path.string() + "'", "-b 4096 -O ^resize_inode",
+           std::to_string(bytes >> kKibibyte) + "k");
 }
 
 }  // namespace hull::container

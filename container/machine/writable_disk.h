@@ -1,6 +1,7 @@
 // The disk that a container writes to.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 namespace hull::container {
@@ -13,5 +14,9 @@ std::filesystem::path empty_disk(const std::filesystem::path& root);
 /// whenever its guest ends. A copy of one that is made in `root` where that has none yet. It is not synced.
 /// Throws Error (bad_file, no_resources), and leaves nothing then.
 void make_disk(const std::filesystem::path& root, const std::filesystem::path& path, bool has_journal);
+
+/// An empty ext4 disk of `bytes`, at least 64 MiB, with a journal at `path`, where nothing is: what a volume
+/// is whose files are on a disk. It is synced. Throws as make_disk().
+void make_volume_disk(const std::filesystem::path& path, uint64_t bytes);
 
 }  // namespace hull::container

@@ -61,7 +61,7 @@ int run(RunOptions& options) {
                                    .initramfs = kernel.initramfs,
                                    .layers = image.layers,
                                    .writable = empty_disk(root),
-                                   .cpus = ContainerMachine::cpus_for(options.config.cpus),
+                                   .cpus = ContainerMachine::cpus_for(options.config.group.cpus),
                                    .ports = options.ports,
                                    .words = options.jail_words};
     return run_container(options.config, machine, options.name.empty() ? id : options.name,

@@ -142,22 +142,6 @@ double parse_cpus(const std::string& text) {
     return value;
 }
 
-/// Docker's sizes are bytes where no unit is given.
-uint64_t parse_size(const std::string& text, const std::string& option) {
-    const bool is_bytes = !text.empty() && (text.back() == 'b' || text.back() == 'B' ||
-                                            (text.back() >= '0' && text.back() <= '9'));
-    const std::string digits = text.substr(0, text.find_last_of("0123456789") + 1);
-    if (!is_bytes || text.size() > digits.size() + 1) {
-        return parse_memory_size(text, option);
-    }
-    uint64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc{} || end != digits.data() + digits.size() || value == 0) {
-        refuse_option(option, text, "it is no size", "give one such as 512m");
-    }
-    return value;
-}
-
 /// As the user network takes it, which listens at 127.0.0.1 where nothing is said; docker at all addresses.
 std::string parse_port(std::string text) {
     const std::string given = text;
@@ -262,15 +246,15 @@ void apply(RunOptions& result, const std::string& key, const OptionValues& value
         check_host_name(value);
         config.host_name = value;
     } else if (key == "memory") {
-        config.memory = parse_size(value, "--memory");
-        if (*config.memory < kLeastMemory) {
+        config.group.memory = parse_size(value, "--memory");
+        if (*config.group.memory < kLeastMemory) {
             refuse_option("--memory", value, "it is less than 6m", "give more");
         }
     } else if (key == "cpus") {
-        config.cpus = parse_cpus(value);
+        config.group.cpus = parse_cpus(value);
     } else if (key == "pids-limit") {
         constexpr uint32_t kMost = uint32_t{1} << 22;
-        config.pids = parse_number(value, "--pids-limit", 1, kMost);
+        config.group.processes = parse_number(value, "--pids-limit", 1, kMost);
     } else if (key == "shm-size") {
         config.shm_size = parse_size(value, "--shm-size");
     } else if (key == "network" || key == "net") {

@@ -24,6 +24,7 @@ namespace {
 
 constexpr double kNano = 1e9;
 
+constexpr std::array<std::string_view, 3> kWays{"share", "cached share", "disk"};  // of SharedMount::By
 constexpr std::array<std::string_view, 3> kStages{"booting", "running", "ended"};
 
 /// All 64 bits of it: JSON's own numbers are for less.
@@ -57,6 +58,14 @@ std::vector<fs::path> paths(const JsonObject& object, std::string_view key) {
     return all;
 }
 
+SharedMount::By way_from(const JsonObject& object) {
+    const auto* const found = std::ranges::find(kWays, object.text("by"));
+    if (found == kWays.end()) {
+        object.refuse("'by' is no way to share");
+    }
+    return static_cast<SharedMount::By>(found - kWays.begin());
+}
+
 json::object to_json(const ContainerConfig& config) {
     json::array limits;
     for (const ProcessLimit& each : config.limits) {
@@ -73,7 +82,7 @@ json::object to_json(const ContainerConfig& config) {
         shared.push_back(json::object{{"source", each.source},
                                       {"target", each.target},
                                       {"is_read_only", each.is_read_only},
-                                      {"is_cached", each.is_cached},
+                                      {"by", kWays.at(static_cast<size_t>(each.by))},
                                       {"is_filled", each.is_filled}});
     }
     json::array sockets;
@@ -112,14 +121,8 @@ json::object to_json(const ContainerConfig& config) {
                      {"is_privileged", config.is_privileged},
                      {"rows", config.rows},
                      {"columns", config.columns}};
-    if (config.memory) {
-        all["memory"] = wide(*config.memory);
-    }
-    if (config.cpus) {
-        all["nano_cpus"] = std::llround(*config.cpus * kNano);
-    }
-    if (config.pids) {
-        all["pids"] = *config.pids;
+    for (auto& each : limits_to_json(config.group)) {
+        all[each.key()] = std::move(each.value());
     }
     return all;
 }
@@ -141,9 +144,7 @@ ContainerConfig config_from(const JsonObject& object) {
                            .shared = {},
                            .sockets = {},
                            .shm_size = wide_number(object, "shm_size"),
-                           .memory = std::nullopt,
-                           .cpus = std::nullopt,
-                           .pids = std::nullopt,
+                           .group = limits_from(object),
                            .has_network = object.flag("has_network"),
                            .endpoints = {},
                            .extra_hosts = object.texts("extra_hosts"),
@@ -169,7 +170,7 @@ ContainerConfig config_from(const JsonObject& object) {
         config.shared.push_back({.source = each.text("source"),
                                  .target = each.text("target"),
                                  .is_read_only = each.flag("is_read_only"),
-                                 .is_cached = each.flag("is_cached"),
+                                 .by = way_from(each),
                                  .is_filled = each.flag("is_filled")});
     }
     for (const JsonObject& each : object.objects("sockets")) {
@@ -182,15 +183,6 @@ ContainerConfig config_from(const JsonObject& object) {
     }
     if (config.endpoints.size() > ContainerLink::kMost) {
         object.refuse("it has too many interfaces");
-    }
-    if (object.has("memory")) {
-        config.memory = wide_number(object, "memory");
-    }
-    if (object.has("nano_cpus")) {
-        config.cpus = static_cast<double>(object.number("nano_cpus")) / kNano;
-    }
-    if (object.has("pids")) {
-        config.pids = small_number(object, "pids");
     }
     return config;
 }
@@ -231,6 +223,40 @@ std::chrono::system_clock::time_point time_from(const JsonObject& object, std::s
 }
 
 }  // namespace
+
+json::object limits_to_json(const GroupLimits& limits) {
+    json::object all;
+    if (limits.memory) {
+        all["memory"] = wide(*limits.memory);
+    }
+    if (limits.kept_memory) {
+        all["kept_memory"] = wide(*limits.kept_memory);
+    }
+    if (limits.cpus) {
+        all["nano_cpus"] = std::llround(*limits.cpus * kNano);
+    }
+    if (limits.processes) {
+        all["pids"] = *limits.processes;
+    }
+    return all;
+}
+
+GroupLimits limits_from(const JsonObject& object) {
+    GroupLimits limits;
+    if (object.has("memory")) {
+        limits.memory = wide_number(object, "memory");
+    }
+    if (object.has("kept_memory")) {
+        limits.kept_memory = wide_number(object, "kept_memory");
+    }
+    if (object.has("nano_cpus")) {
+        limits.cpus = static_cast<double>(object.number("nano_cpus")) / kNano;
+    }
+    if (object.has("pids")) {
+        limits.processes = small_number(object, "pids");
+    }
+    return limits;
+}
 
 json::object endpoint_to_json(const Endpoint& endpoint) {
     return {{"bridge", endpoint.bridge}, {"address", endpoint.address}, {"gateway", endpoint.gateway},

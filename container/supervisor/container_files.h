@@ -88,6 +88,10 @@ struct RunState {
     static RunState from_object(const boost::json::object& object);
 };
 
+/// What is limited, as members of one object, and the reverse, which throws Error (bad_file).
+boost::json::object limits_to_json(const GroupLimits& limits);
+GroupLimits limits_from(const JsonObject& object);
+
 /// A place on a bridge as one object, and the reverse, which throws Error (bad_file).
 boost::json::object endpoint_to_json(const Endpoint& endpoint);
 Endpoint endpoint_from(const JsonObject& object);

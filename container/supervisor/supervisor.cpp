@@ -477,9 +477,15 @@ void Supervisor::take_machines_end() {
 void Supervisor::finish(int status) {
     if (!std::exchange(is_done_, true)) {
         state_.exit_status = status;
-        is_to_be_killed_ = run_.is_thrown_away && !run_.is_quiet;
+        is_to_be_killed_ = run_.is_thrown_away && !run_.is_quiet && !has_disks();
         loop_.stop();
     }
+}
+
+/// What is on these outlives the container, so that no way to end it may lose what its command has written.
+bool Supervisor::has_disks() const {
+    return std::ranges::find(run_.config.shared, SharedMount::By::disk, &SharedMount::by) !=
+           run_.config.shared.end();
 }
 
 void Supervisor::fail(const std::string& why) {
@@ -632,7 +638,11 @@ void Supervisor::perform(const std::shared_ptr<Connection>& from, Channel::Messa
         from->watches = true;
         answer(from, {{"is", "state"}, {"state", state_.to_object()}, {"last_exec", last_exec_}});
     } else if (what == "end") {
-        kill();
+        if (has_disks() && !run_.is_quiet) {
+            finish(has_command_ended_ ? state_.exit_status : kBySignal + SIGKILL);
+        } else {
+            kill();
+        }
         answer(from, {{"is", "done"}});
     } else if (what == "state-of-exec") {
         tell_exec(from, number_up_to(asked, "number", 1, kMostExecNumber));
@@ -830,22 +840,9 @@ void Supervisor::freeze(const Asker& asker, bool is_on) {
 }
 
 void Supervisor::set_limits(const Asker& asker, const json::object& what) {
-    const JsonObject asked{what, kTried};
-    std::optional<uint64_t> memory;
-    std::optional<double> cpus;
-    std::optional<uint32_t> pids;
-    if (asked.has("memory")) {
-        memory = asked.number("memory");
-    }
-    if (asked.has("nano_cpus")) {
-        constexpr double kNano = 1e-9;
-        cpus = static_cast<double>(asked.number("nano_cpus")) * kNano;
-    }
-    if (asked.has("pids")) {
-        pids = number_up_to(asked, "pids", 1, UINT32_MAX);
-    }
-    const uint64_t has = ContainerMachine::memory_of(run_.config.memory);
-    if (ContainerMachine::memory_of(memory) > has) {
+    const GroupLimits wanted = limits_from(JsonObject{what, kTried});
+    const uint64_t has = ContainerMachine::memory_of(run_.config.group.memory);
+    if (ContainerMachine::memory_of(wanted.memory) > has) {
         refuse(
             asker,
             "its machine has " + std::to_string(has >> 20U) +
@@ -854,14 +851,14 @@ void Supervisor::set_limits(const Asker& asker, const json::object& what) {
             kFailed);
         return;
     }
-    if (ContainerMachine::cpus_for(cpus) > run_.machine.cpus) {
+    if (ContainerMachine::cpus_for(wanted.cpus) > run_.machine.cpus) {
         refuse(asker,
                "its machine has " + std::to_string(run_.machine.cpus) +
                    " processors while it runs: stop the container before it gets more",
                kFailed);
         return;
     }
-    const auto limits = group_limits(memory, cpus, pids);
+    const auto limits = group_limits(wanted);
     const auto numbers = ask_in_turn(limits.size(), [this, asker](bool is_done) {
         if (is_done) {
             answer(asker, {{"is", "done"}});

@@ -150,6 +150,7 @@ class Supervisor {
     // How it ends.
     void finish(int status);
     void tell_end();
+    [[nodiscard]] bool has_disks() const;
     void fail(const std::string& why);
     void kill();
     void end_machine();

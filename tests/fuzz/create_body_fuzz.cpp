@@ -81,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         require(std::ranges::all_of(spec.ports, [](const PortBinding& port) {
             return port.container_port != 0 && (port.protocol == "tcp" || port.protocol == "udp");
         }));
-        require(!config.cpus || *config.cpus > 0);
+        require(!config.group.cpus || *config.group.cpus > 0);
         require(std::ranges::all_of(spec.mounts, [](const ContainerMount& mount) {
             const bool is_bind = mount.kind == ContainerMount::Kind::bind;
             return mount.target.starts_with('/') && mount.target != "/" && !has_nul(mount.target) &&

@@ -219,7 +219,9 @@ class FakeSupervisor {
             }
             for (const char* const limit : {"memory", "nano_cpus", "pids"}) {
                 if (const boost::json::value* const value = message.what.if_contains(limit)) {
-                    words += " " + std::to_string(value->to_number<uint64_t>());
+                    words += " ";
+                    words += value->is_string() ? std::string{value->get_string()}
+                                                : std::to_string(value->to_number<uint64_t>());
                 }
             }
         }

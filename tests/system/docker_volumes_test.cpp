@@ -118,6 +118,33 @@ TEST_F(DockerVolumes, KeepWhatContainersShare) {
     EXPECT_THAT(docker("volume prune -f -a").out, HasSubstr("kept\n"));
 }
 
+TEST_F(DockerVolumes, MayBeADiskOfOneContainerAtATime) {
+    ASSERT_EQ(docker("volume create --opt type=block --opt size=100m disk").out, "disk\n");
+    EXPECT_EQ(docker("run --rm -v disk:/srv/data data").out, "1000:1001 750\n1000 640\nthe image's\n");
+    ASSERT_EQ(docker("run -d --name one -v disk:/v box sleep 1000").status, 0);
+    EXPECT_EQ(docker("exec one sh -c 'ls -A /v; echo first >/v/own; chown 7:8 /v/own'").out, "file\nlink\n");
+    EXPECT_THAT(docker("run --rm -v disk:/v box true").out,
+                HasSubstr("the volume disk is a disk (type=block), which one container has at a time: stop "
+                          "one first"));
+    // However it ends, what it has written is there, though it has synced nothing.
+    EXPECT_EQ(docker("rm -f one").out, "one\n");
+    EXPECT_EQ(docker("run --rm -v disk:/v:ro box sh -c 'cat /v/own; stat -c %u:%g /v/own; touch /v/x'").out,
+              "first\n7:8\ntouch: /v/x: Read-only file system\n");
+    EXPECT_EQ(docker("run --rm -v disk:/v box sh -c 'echo second >/v/own; dd if=/dev/zero of=/v/large "
+                     "bs=1M count=200 2>&1 | grep -o No.space.*; rm /v/large'")
+                  .out,
+              "No space left on device\n");
+    // One that was killed leaves it whole, and one that never ran shows it.
+    ASSERT_EQ(docker("run -d --name two -v disk:/v box sh -c 'while echo x >>/v/grows; do :; done'").status,
+              0);
+    EXPECT_EQ(shell("kill -9 $(docker inspect -f '{{.State.Pid}}' two); docker wait two").out, "137\n");
+    ASSERT_EQ(docker("create --name three -v disk:/v box").status, 0);
+    EXPECT_EQ(docker("cp three:/v/own - | tar -x -O").out, "second\n");
+    EXPECT_EQ(docker("run --rm -v disk:/v box cat /v/own").out, "second\n");
+    EXPECT_EQ(docker("rm two three").status, 0);
+    EXPECT_EQ(docker("volume rm disk").out, "disk\n");
+}
+
 TEST_F(DockerVolumes, BeginWithWhatTheImageHas) {
     const std::string whole = "1000:1001 750\n1000 640\nthe image's\n";
     EXPECT_EQ(docker("run --rm data").out, whole);

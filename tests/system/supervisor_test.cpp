@@ -248,7 +248,7 @@ TEST_F(SupervisedContainer, ATerminalIsDetachedByItsKeys) {
 }
 
 TEST_F(SupervisedContainer, FreezesAndTellsOfItsGroup) {
-    run_.config.memory = 64 << 20;
+    run_.config.group.memory = 64 << 20;
     Supervised& box = boot("i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done");
     ASSERT_EQ(box.start(), "done");
     const UniqueFd client = box.attach();
@@ -272,7 +272,7 @@ TEST_F(SupervisedContainer, FreezesAndTellsOfItsGroup) {
 }
 
 TEST_F(SupervisedContainer, TellsThatMemoryWasOut) {
-    run_.config.memory = 24 << 20;
+    run_.config.group.memory = 24 << 20;
     log_of("exec tail /dev/zero");
     EXPECT_EQ(state_.exit_status, 137);
     EXPECT_TRUE(state_.is_out_of_memory);

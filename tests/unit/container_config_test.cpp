@@ -131,7 +131,7 @@ TEST(ContainerMachine, IsBootedByWordsThatSayAllOfIt) {
     EXPECT_EQ(ContainerMachine::memory_of(128 * kMebibyte), 196 * kMebibyte);
     EXPECT_EQ(ContainerMachine::memory_of(128 * kMebibyte + 1), 197 * kMebibyte);
     ContainerConfig config;
-    config.memory = 64 * kMebibyte;
+    config.group.memory = 64 * kMebibyte;
     ContainerMachine machine{.kernel = "k",
                              .initramfs = "i",
                              .layers = {"/one,two", "/three"},
@@ -154,10 +154,18 @@ TEST(ContainerMachine, IsBootedByWordsThatSayAllOfIt) {
     config.shared = {{.source = "/a,b", .target = "/x"},
                      {.source = "/c", .target = "/y", .is_read_only = true}};
     EXPECT_THAT(machine.boot_words(config, "/f", "/agent"), Contains("tag=hull,part=/a,,b,readonly-part=/c"));
-    config.shared.insert(config.shared.begin() + 1, {.source = "/d", .target = "/z", .is_cached = true});
+    config.shared.insert(config.shared.begin() + 1,
+                         {.source = "/d", .target = "/z", .by = SharedMount::By::cached_share});
     EXPECT_THAT(machine.boot_words(config, "/f", "/agent"),
                 testing::AllOf(Contains("tag=hull,part=/a,,b,readonly-part=/c"),
                                Contains("tag=hull-cached,part=/d,cached")));
+    config.shared.push_back({.source = "/e,e", .target = "/zz", .by = SharedMount::By::disk});
+    EXPECT_THAT(machine.boot_words(config, "/f", "/agent"), Contains("/e,,e"));
+    EXPECT_EQ(ContainerMachine::disk_name(config, 0, 3), "vdb");
+    config.shared.insert(config.shared.begin(),
+                         {.source = "/f", .target = "/u", .by = SharedMount::By::disk});
+    EXPECT_EQ(ContainerMachine::disk_name(config, 2, 0), "vdc");
+    EXPECT_EQ(ContainerMachine::disk_name(config, 2, 4), "vdd");
 }
 
 TEST(ContainerFolder, IsItsContainersAlone) {

@@ -24,6 +24,7 @@ using test::FakeSupervisor;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using By = SharedMount::By;
 using Stage = ContainerView::Stage;
 
 class ContainersTest : public testing::Test {
@@ -390,25 +391,23 @@ TEST_F(ContainersTest, AreUpdatedWhereTheyRunAndWhereTheyDoNot) {
     const std::string id = started("one", spec());
     static_cast<void>(actions_up_to("start"));
     const auto change = [](const ContainerSpec& from) {
-        EXPECT_EQ(from.run.config.memory, std::nullopt);
+        EXPECT_EQ(from.run.config.group.memory, std::nullopt);
         return SpecChange{.host_config = {{"Memory", 7}},
                           .restart = {.kind = RestartPolicy::Kind::always},
-                          .memory = 7,
-                          .cpus = 0.5,
-                          .pids = {}};
+                          .limits = {.memory = 7, .cpus = 0.5}};
     };
     supervisors_.wait_for(1).refuses_limits = true;
     EXPECT_EQ(status_of([&] { containers_->update(id, change); }), 409U);
     EXPECT_EQ(told(), "its machine is too small");
-    EXPECT_EQ(containers_->find(id).spec->run.config.memory, std::nullopt);
+    EXPECT_EQ(containers_->find(id).spec->run.config.group.memory, std::nullopt);
     supervisors_.wait_for(1).refuses_limits = false;
     containers_->update(id, change);
     EXPECT_THAT(supervisors_.wait_for(1).asked(), Contains("limit 7 500000000"));
     EXPECT_THAT(actions(), ElementsAre("update"));
     const auto check = [&] {
         const ContainerView view = containers_->find(id);
-        EXPECT_EQ(view.spec->run.config.memory, 7U);
-        EXPECT_EQ(view.spec->run.config.cpus, 0.5);
+        EXPECT_EQ(view.spec->run.config.group.memory, 7U);
+        EXPECT_EQ(view.spec->run.config.group.cpus, 0.5);
         EXPECT_EQ(view.spec->host_config.at("Memory"), 7);
         EXPECT_EQ(view.spec->restart.kind, RestartPolicy::Kind::always);
     };
@@ -419,16 +418,15 @@ TEST_F(ContainersTest, AreUpdatedWhereTheyRunAndWhereTheyDoNot) {
     supervisors_.wait_for(1).end(0);
     static_cast<void>(supervisors_.wait_for(2));
     wait_for(id, Stage::running);
-    EXPECT_EQ(supervisors_.last_run().config.memory, 7U) << "and by its new policy it runs again";
+    EXPECT_EQ(supervisors_.last_run().config.group.memory, 7U) << "and by its new policy it runs again";
     containers_->stop(id, 0s);
     containers_->update(id, [](const ContainerSpec& from) {
-        return SpecChange{
-            .host_config = from.host_config, .restart = {}, .memory = {}, .cpus = {}, .pids = 9};
+        return SpecChange{.host_config = from.host_config, .restart = {}, .limits = {.processes = 9}};
     });
     containers_.reset();
     begin();
-    EXPECT_EQ(containers_->find(id).spec->run.config.pids, 9U);
-    EXPECT_EQ(containers_->find(id).spec->run.config.memory, std::nullopt);
+    EXPECT_EQ(containers_->find(id).spec->run.config.group.processes, 9U);
+    EXPECT_EQ(containers_->find(id).spec->run.config.group.memory, std::nullopt);
     EXPECT_EQ(status_of([&] { containers_->update("nobody", change); }), 404U);
 }
 
@@ -479,8 +477,9 @@ TEST_F(ContainersTest, HaveVolumesThatTheyUse) {
     EXPECT_EQ(shared()[1].target, "/named");
     EXPECT_TRUE(shared()[0].is_filled && shared()[1].is_filled && !shared()[2].is_filled);
     EXPECT_TRUE(!shared()[0].is_read_only && shared()[2].is_read_only);
-    EXPECT_TRUE(shared()[0].is_cached && shared()[1].is_cached) << "nobody else can change them";
-    EXPECT_FALSE(shared()[2].is_cached);
+    EXPECT_TRUE(shared()[0].by == By::cached_share && shared()[1].by == By::cached_share)
+        << "nobody else can change them";
+    EXPECT_EQ(shared()[2].by, By::share);
     const std::string anonymous = containers_->find(id).spec->mounts.at(0).volume;
     EXPECT_EQ(status_of([&] { containers_->volumes().remove(anonymous); }), 409U);
     EXPECT_THAT(actions(), ElementsAre("create", "create", "create", "mount", "mount", "start"));
@@ -502,6 +501,26 @@ TEST_F(ContainersTest, HaveVolumesThatTheyUse) {
     EXPECT_TRUE(std::filesystem::exists(made));
 }
 
+TEST_F(ContainersTest, HaveADiskOneAtATime) {
+    static_cast<void>(containers_->volumes().create({.name = "disk", .options = {{"type", "block"}}}));
+    ContainerSpec with = spec();
+    with.mounts = {{.kind = ContainerMount::Kind::volume,
+                    .source = {},
+                    .target = "/v",
+                    .volume = "disk",
+                    .mode = {},
+                    .is_cached = true}};
+    const std::string one = started("one", with);
+    EXPECT_EQ(supervisors_.last_run().config.shared.at(0).by, By::disk);
+    const std::string two = containers_->create("two", with);
+    EXPECT_EQ(status_of([&] { containers_->start(two); }), 409U);
+    EXPECT_THAT(told(), HasSubstr("stop one first"));
+    supervisors_.wait_for(1).end(0);
+    wait_for(one, Stage::exited);
+    containers_->start(two);
+    EXPECT_EQ(supervisors_.last_run().config.shared.at(0).source, folder_.path() / "volumes/disk/disk.ext4");
+}
+
 TEST_F(ContainersTest, LeaveAVolumeToWhoSharesIt) {
     ContainerSpec first = spec();
     first.mounts = {{.kind = ContainerMount::Kind::volume,
@@ -515,7 +534,7 @@ TEST_F(ContainersTest, LeaveAVolumeToWhoSharesIt) {
     second.mounts = containers_->find(one).spec->mounts;
     second.is_removed_at_end = true;
     const std::string two = started("two", second);
-    EXPECT_FALSE(supervisors_.last_run().config.shared.at(0).is_cached)
+    EXPECT_EQ(supervisors_.last_run().config.shared.at(0).by, By::share)
         << "the other container may change it";
     containers_->remove(one, false, true);
     EXPECT_EQ(containers_->volumes().list().size(), 1U);

@@ -91,9 +91,9 @@ TEST(CreateBody, WithoutOptionsIsTheImages) {
     EXPECT_TRUE(config.has_network);
     EXPECT_FALSE(config.tty || config.has_input || config.is_read_only || config.is_privileged);
     EXPECT_EQ(config.capabilities, kDefaultCapabilities);
-    EXPECT_EQ(config.memory, std::nullopt);
-    EXPECT_EQ(config.cpus, std::nullopt);
-    EXPECT_EQ(config.pids, std::nullopt);
+    EXPECT_EQ(config.group.memory, std::nullopt);
+    EXPECT_EQ(config.group.cpus, std::nullopt);
+    EXPECT_EQ(config.group.processes, std::nullopt);
     EXPECT_TRUE(spec.ports.empty());
     EXPECT_EQ(spec.stop_signal, 3);
     EXPECT_EQ(spec.stop_timeout.count(), 10);
@@ -216,13 +216,20 @@ TEST(CreateBody, HasWhatDockersOptionsSay) {
                     s.run.config.resolver_options == Words{"ndots:2"};
          }},
         {"-m", host(R"("Memory":6291456,"MemorySwap":-1,"MemorySwappiness":-1)"),
-         [](const auto& s) { return s.run.config.memory == uint64_t{6} << 20; }},
-        {"--cpus", host(R"("NanoCpus":10000000)"), [](const auto& s) { return s.run.config.cpus == 0.01; }},
+         [](const auto& s) { return s.run.config.group.memory == uint64_t{6} << 20; }},
+        {"--memory-reservation", host(R"("MemoryReservation":6291456)"),
+         [](const auto& s) {
+             return s.run.config.group.kept_memory == uint64_t{6} << 20 && !s.run.config.group.memory;
+         }},
+        {"--cpus", host(R"("NanoCpus":10000000)"),
+         [](const auto& s) { return s.run.config.group.cpus == 0.01; }},
         {"--cpu-quota", host(R"("CpuQuota":25000,"CpuPeriod":50000)"),
-         [](const auto& s) { return s.run.config.cpus == 0.5; }},
-        {"--cpu-quota -1", host(R"("CpuQuota":-1)"), [](const auto& s) { return !s.run.config.cpus; }},
-        {"--pids-limit", host(R"("PidsLimit":100)"), [](const auto& s) { return s.run.config.pids == 100U; }},
-        {"--pids-limit -1", host(R"("PidsLimit":-1)"), [](const auto& s) { return !s.run.config.pids; }},
+         [](const auto& s) { return s.run.config.group.cpus == 0.5; }},
+        {"--cpu-quota -1", host(R"("CpuQuota":-1)"), [](const auto& s) { return !s.run.config.group.cpus; }},
+        {"--pids-limit", host(R"("PidsLimit":100)"),
+         [](const auto& s) { return s.run.config.group.processes == 100U; }},
+        {"--pids-limit -1", host(R"("PidsLimit":-1)"),
+         [](const auto& s) { return !s.run.config.group.processes; }},
         {"--ulimit",
          host(R"("Ulimits":[{"Name":"nofile","Soft":10,"Hard":20},{"Name":"core","Soft":-1,"Hard":-1}])"),
          [](const auto& s) {
@@ -399,7 +406,7 @@ TEST(CreateBody, RefusesByNameWhatIsNotDone) {
         {R"("Mounts":[{"Type":"volume","Source":"vv","Target":"/b","VolumeOptions":{"Subpath":"x"}}])",
          "volume-subpath"},
         {R"("Mounts":[{"Type":"volume","Source":"vv","Target":"/b","VolumeOptions":{"DriverConfig":{"Options":)"
-         R"({"type":"block"}}}}])",
+         R"({"type":"nfs"}}}}])",
          "--opt"},
         {R"("Mounts":[{"Type":"image","Source":"x","Target":"/b"}])", "type 'image'"},
         {R"("Links":["a:b"])", "--link"},
@@ -411,7 +418,6 @@ TEST(CreateBody, RefusesByNameWhatIsNotDone) {
         {R"("CpusetCpus":"0")", "--cpuset-cpus"},
         {R"("BlkioWeight":10)", "--blkio-weight"},
         {R"("StorageOpt":{"size":"1G"})", "--storage-opt"},
-        {R"("MemoryReservation":1)", "--memory-reservation"},
         {R"("SecurityOpt":["seccomp={}"])", "--security-opt"},
         {R"("MaskedPaths":[])", "systempaths"},
         {R"("Sysctls":{"kernel.shmmax":"1"})", "kernel.shmmax"},
@@ -486,6 +492,9 @@ TEST(CreateBody, RefusesWrongFormsWithDockersWords) {
         {host(R"("DnsSearch":["a b"])"), "invalid word"},
         {host(R"("Memory":6291455)"), "Minimum memory limit allowed is 6MB"},
         {host(R"("Memory":-1)"), "Minimum memory limit allowed is 6MB"},
+        {host(R"("MemoryReservation":6291455)"), "Minimum memory reservation allowed is 6MB"},
+        {host(R"("Memory":7000000,"MemoryReservation":8000000)"),
+         "Minimum memory limit can not be less than memory reservation limit, see usage"},
         {host(R"("Memory":9223372036854775807)"), "Maximum memory limit"},
         {host(R"("Memory":99999999999999999999)"), "'Memory' is no whole number"},
         {host(R"("Memory":1e9)"), "'Memory' is no whole number"},

@@ -69,9 +69,9 @@ TEST(RunOptions, SayWhatDockersSay) {
                                               "strict",
                                               "image"});
     EXPECT_EQ(run.config.host_name, "name");
-    EXPECT_EQ(run.config.memory, uint64_t{64} << 20);
-    EXPECT_EQ(run.config.cpus, 1.5);
-    EXPECT_EQ(run.config.pids, 9U);
+    EXPECT_EQ(run.config.group.memory, uint64_t{64} << 20);
+    EXPECT_EQ(run.config.group.cpus, 1.5);
+    EXPECT_EQ(run.config.group.processes, 9U);
     EXPECT_THAT(run.ports, ElementsAre("0.0.0.0:8080:80", "127.0.0.1:5:6/udp", "0.0.0.0:1:2"));
     EXPECT_TRUE(run.config.has_init);
     EXPECT_TRUE(run.config.is_read_only);
@@ -83,8 +83,8 @@ TEST(RunOptions, SayWhatDockersSay) {
     EXPECT_EQ(run.overrides.entrypoint, std::vector<std::string>{""});
     EXPECT_THAT(run.config.extra_hosts, ElementsAre("10.0.0.1\tdb"));
     EXPECT_THAT(run.jail_words, ElementsAre("--jail", "strict"));
-    EXPECT_EQ(parse_run_options({"-m", "8388608", "i"}).config.memory, uint64_t{8} << 20) << "bytes";
-    EXPECT_EQ(parse_run_options({"-m", "8388608b", "i"}).config.memory, uint64_t{8} << 20);
+    EXPECT_EQ(parse_run_options({"-m", "8388608", "i"}).config.group.memory, uint64_t{8} << 20) << "bytes";
+    EXPECT_EQ(parse_run_options({"-m", "8388608b", "i"}).config.group.memory, uint64_t{8} << 20);
     EXPECT_FALSE(parse_run_options({"--network", "none", "i"}).config.has_network);
 }
 

@@ -26,44 +26,44 @@ using testing::HasSubstr;
 
 RunFile full_run_file() {
     RunFile file;
-    file.config = {
-        .host_name = "name",
-        .command = {"sh", "-c", "echo \"\xc3\xa4\""},
-        .environment = {"A=b"},
-        .user = "1:2",
-        .working_folder = "/w",
-        .tty = true,
-        .has_input = true,
-        .has_init = true,
-        .is_read_only = true,
-        .no_new_privileges = true,
-        .capabilities = ~uint64_t{0},
-        .limits = {{7, 1024, ~uint64_t{0}}},
-        .tmpfs = {{"/t", uint64_t{1} << 63, "size=1m"}},
-        .shared =
-            {{.source = "/s,1", .target = "/t", .is_read_only = true, .is_cached = true, .is_filled = true}},
-        .sockets = {{.source = "/run/x", .target = "/x", .mode = 0660}},
-        .shm_size = 1,
-        .memory = 2,
-        .cpus = 0.1,
-        .pids = 3,
-        .has_network = false,
-        .endpoints = {{.bridge = "b",
-                       .address = ~0U,
-                       .gateway = 1U << 31,
-                       .prefix = 16,
-                       .mac = "02:00:00:00:00:01",
-                       .is_way_out = true},
-                      {.bridge = "c", .address = 1, .gateway = 0, .prefix = 24, .mac = "m"}},
-        .extra_hosts = {"1.2.3.4\tx"},
-        .has_names = true,
-        .name_servers = {"9.9.9.9"},
-        .search_domains = {"example.org"},
-        .resolver_options = {"ndots:2"},
-        .sysctls = {"net.ipv4.ip_forward=1"},
-        .is_privileged = true,
-        .rows = 31,
-        .columns = 97};
+    file.config = {.host_name = "name",
+                   .command = {"sh", "-c", "echo \"\xc3\xa4\""},
+                   .environment = {"A=b"},
+                   .user = "1:2",
+                   .working_folder = "/w",
+                   .tty = true,
+                   .has_input = true,
+                   .has_init = true,
+                   .is_read_only = true,
+                   .no_new_privileges = true,
+                   .capabilities = ~uint64_t{0},
+                   .limits = {{7, 1024, ~uint64_t{0}}},
+                   .tmpfs = {{"/t", uint64_t{1} << 63, "size=1m"}},
+                   .shared = {{.source = "/s,1",
+                               .target = "/t",
+                               .is_read_only = true,
+                               .by = SharedMount::By::disk,
+                               .is_filled = true}},
+                   .sockets = {{.source = "/run/x", .target = "/x", .mode = 0660}},
+                   .shm_size = 1,
+                   .group = {.memory = 2, .kept_memory = 1, .cpus = 0.1, .processes = 3},
+                   .has_network = false,
+                   .endpoints = {{.bridge = "b",
+                                  .address = ~0U,
+                                  .gateway = 1U << 31,
+                                  .prefix = 16,
+                                  .mac = "02:00:00:00:00:01",
+                                  .is_way_out = true},
+                                 {.bridge = "c", .address = 1, .gateway = 0, .prefix = 24, .mac = "m"}},
+                   .extra_hosts = {"1.2.3.4\tx"},
+                   .has_names = true,
+                   .name_servers = {"9.9.9.9"},
+                   .search_domains = {"example.org"},
+                   .resolver_options = {"ndots:2"},
+                   .sysctls = {"net.ipv4.ip_forward=1"},
+                   .is_privileged = true,
+                   .rows = 31,
+                   .columns = 97};
     file.machine = {.kernel = "/k",
                     .initramfs = "/i",
                     .layers = {"/a", "/b"},
@@ -92,10 +92,10 @@ TEST(RunFile, IsReadAsItWasWritten) {
     EXPECT_EQ(read.config.tmpfs.at(0).flags, uint64_t{1} << 63);
     EXPECT_EQ(read.config.shared.at(0).source, "/s,1");
     EXPECT_TRUE(read.is_open_afterwards && read.is_quiet);
-    EXPECT_TRUE(read.config.shared.at(0).is_read_only && read.config.shared.at(0).is_cached &&
-                read.config.shared.at(0).is_filled);
+    EXPECT_TRUE(read.config.shared.at(0).is_read_only &&
+                read.config.shared.at(0).by == SharedMount::By::disk && read.config.shared.at(0).is_filled);
     EXPECT_EQ(read.config.sockets.at(0).mode, 0660U);
-    EXPECT_EQ(read.config.cpus, 0.1);
+    EXPECT_EQ(read.config.group.cpus, 0.1);
     EXPECT_EQ(read.config.command, file.config.command);
     EXPECT_EQ(read.config.endpoints, file.config.endpoints);
     EXPECT_EQ(read.machine.layers, file.machine.layers);
@@ -104,7 +104,8 @@ TEST(RunFile, IsReadAsItWasWritten) {
     plain.write(files);
     const RunFile plain_read = RunFile::read(files);
     EXPECT_TRUE(plain_read.config.endpoints.empty());
-    EXPECT_FALSE(plain_read.config.memory || plain_read.config.cpus || plain_read.config.pids);
+    EXPECT_FALSE(plain_read.config.group.memory || plain_read.config.group.cpus ||
+                 plain_read.config.group.processes);
     struct stat status {};
     ASSERT_EQ(stat(files.run().c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600U) << "variables may be secret";

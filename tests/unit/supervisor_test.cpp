@@ -254,14 +254,19 @@ TEST_F(SupervisorTest, EndsAProbeThatTakesTooLong) {
 }
 
 TEST_F(SupervisorTest, LimitsARunningContainer) {
-    run_.config.memory = 100'000'000;
+    run_.config.group.memory = 100'000'000;
     run_.machine.cpus = 1;
     start();
     const auto kind_of = [&](const object& question) { return Supervised::kind(running_->ask(question)); };
     std::thread asks{[&] {
-        EXPECT_EQ(kind_of({{"do", "limit"}, {"memory", 50'000'000}, {"nano_cpus", 250'000'000}}), "done");
+        EXPECT_EQ(kind_of({{"do", "limit"},
+                           {"memory", "50000000"},
+                           {"kept_memory", "40000000"},
+                           {"nano_cpus", 250'000'000}}),
+                  "done");
     }};
     for (const auto& [file, limit] : {std::pair{"/c/container/memory.max", "50000000"},
+                                      {"/c/container/memory.low", "40000000"},
                                       {"/c/container/cpu.max", "25000 100000"},
                                       {"/c/container/pids.max", "max"}}) {
         EXPECT_THAT(wait_for(agent::kFile).payload, testing::AllOf(HasSubstr(file), HasSubstr(limit)));
@@ -271,14 +276,14 @@ TEST_F(SupervisorTest, LimitsARunningContainer) {
     // A guest that cannot do it.
     std::thread asks_again{[&] {
         const object answer =
-            running_->ask({{"do", "limit"}, {"memory", 50'000'000}, {"nano_cpus", 250'000'000}});
+            running_->ask({{"do", "limit"}, {"memory", "50000000"}, {"nano_cpus", 250'000'000}});
         EXPECT_EQ(answer.at("why"), "the guest cannot set these limits");
     }};
     report(failure(wait_for(agent::kFile).number, EBUSY, "to write"));
     answer_read("max\n");
     asks_again.join();
     // A machine does not grow.
-    EXPECT_THAT(std::string{running_->ask({{"do", "limit"}, {"memory", 200'000'000}}).at("why").as_string()},
+    EXPECT_THAT(std::string{running_->ask({{"do", "limit"}, {"memory", "200000000"}}).at("why").as_string()},
                 HasSubstr("its machine has 163 MiB while it runs"));
     EXPECT_EQ(kind_of({{"do", "limit"}}), "failed") << "nor without a limit";
     EXPECT_EQ(end(0).exit_status, 0);
@@ -296,6 +301,17 @@ TEST_F(SupervisorTest, AThrownAwayGuestIsKilledAtOnce) {
     close_streams();
     answer_read("");
     EXPECT_EQ(running_->wait().exit_status, 0);
+}
+
+TEST_F(SupervisorTest, AGuestWithADiskThatIsKeptPowersOffHoweverItEnds) {
+    run_.is_thrown_away = true;
+    run_.config.shared = {{.source = "/v", .target = "/v", .by = SharedMount::By::disk}};
+    start();
+    EXPECT_EQ(Supervised::kind(running_->ask({{"do", "end"}})), "done");
+    running_->ask({{"do", "end"}});  // as docker rm -f has it
+    EXPECT_EQ(test::read_up_to(control_.get(), 1, kPatienceMs), "") << "it is to power off";
+    static_cast<void>(folder_.file("hull.off", ""));
+    EXPECT_EQ(running_->wait().exit_status, 137);
 }
 
 TEST_F(SupervisorTest, AGuestThatIsKeptPowersOff) {
@@ -596,8 +612,8 @@ TEST_F(SupervisorTest, RefusesWhatItDoesNotUnderstand) {
         {{"do", "resize"}, {"rows", 65536}, {"columns", 1}},
         {{"do", "resize"}, {"rows", 1}},
         {{"do", "freeze"}, {"on", 1}},
-        {{"do", "limit"}, {"memory", -1}},
-        {{"do", "limit"}, {"pids", 0}},
+        {{"do", "limit"}, {"memory", "-1"}},
+        {{"do", "limit"}, {"pids", -1}},
         {{"do", "state-of-exec"}},
     };
     for (const object& row : rows) {

@@ -20,6 +20,7 @@ using testing::HasSubstr;
 /// Of a container with this HostConfig.
 SpecChange update(const std::string& host_config, const std::string& body) {
     const std::string made = R"({"Image":"box","Cmd":["x"],"HostConfig":)" + host_config + "}";
+    check_update_body(json::parse(body));
     return parse_update_body(json::parse(body), parse_create_body(json::parse(made), test::plain_image()));
 }
 
@@ -29,9 +30,9 @@ TEST(UpdateBody, ChangesWhatIsSaid) {
         update(R"({"Memory":100000000,"NanoCpus":500000000,"Ulimits":[{"Name":"nofile","Soft":9,"Hard":9}]})",
                R"({"CpuShares":0,"Memory":0,"NanoCpus":0,"PidsLimit":50,"CgroupParent":"","Devices":null,
             "OomKillDisable":null,"Binds":["/:/x"],"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}})");
-    EXPECT_EQ(change.memory, 100'000'000U);
-    EXPECT_EQ(change.cpus, 0.5);
-    EXPECT_EQ(change.pids, 50U);
+    EXPECT_EQ(change.limits.memory, 100'000'000U);
+    EXPECT_EQ(change.limits.cpus, 0.5);
+    EXPECT_EQ(change.limits.processes, 50U);
     EXPECT_EQ(change.restart.kind, RestartPolicy::Kind::on_failure);
     EXPECT_EQ(change.restart.most, 3U);
     EXPECT_EQ(change.host_config.at("PidsLimit"), 50);
@@ -40,9 +41,17 @@ TEST(UpdateBody, ChangesWhatIsSaid) {
     EXPECT_EQ(change.host_config.at("RestartPolicy").at("Name"), "on-failure");
     const SpecChange other = update(R"({"PidsLimit":50,"RestartPolicy":{"Name":"always"}})",
                                     R"({"Memory":200000000,"PidsLimit":-1,"RestartPolicy":{"Name":""}})");
-    EXPECT_EQ(other.memory, 200'000'000U);
-    EXPECT_EQ(other.pids, std::nullopt) << "-1 is no limit";
+    EXPECT_EQ(other.limits.memory, 200'000'000U);
+    EXPECT_EQ(other.limits.processes, std::nullopt) << "-1 is no limit";
     EXPECT_EQ(other.restart.kind, RestartPolicy::Kind::always);
+}
+
+TEST(UpdateBody, RefusesWhateverTheContainerIs) {
+    for (const char* const body :
+         {R"({"Memory":1000})", R"({"CpuShares":5})", R"({"RestartPolicy":{"Name":"sometimes"}})", "[]"}) {
+        EXPECT_THROW(check_update_body(json::parse(body)), ApiError) << body;
+    }
+    EXPECT_NO_THROW(check_update_body(json::parse(R"({"Memory":30000000,"CpuQuota":5000})")));
 }
 
 TEST(UpdateBody, RefusesWithDockersWords) {

@@ -139,11 +139,39 @@ TEST_F(VolumesTest, HaveNamesAsDockersHave) {
                 HasSubstr("--opt"));
     EXPECT_THAT(refusal_of(
                     [&] {
-                        volumes_->create({.name = "one", .options = {{"type", "block"}}});
+                        volumes_->create({.name = "one", .options = {{"type", "tmpfs"}}});
                     },
                     501),
                 HasSubstr("--opt"));
     EXPECT_TRUE(names().empty());
+}
+
+TEST_F(VolumesTest, MayBeDisks) {
+    const Volume volume =
+        volumes_->create({.name = "disk", .options = {{"type", "block"}, {"size", "100m"}}});
+    EXPECT_TRUE(volume.is_disk());
+    EXPECT_EQ(fs::file_size(volume.folder), 100U << 20);
+    begin();
+    EXPECT_EQ(volumes_->find("disk").folder, volume.folder);
+    volumes_->remove("disk");
+    EXPECT_FALSE(fs::exists(volume.folder));
+    struct Row {
+        const char* size;
+        const char* why;
+    };
+    for (const Row& row : {Row{"63m", "may have from 64m to 16384g, not 63m"},
+                           {"16385g", "may have from 64m"},
+                           {"large", "invalid size: 'large'"},
+                           {"", "invalid size"}}) {
+        const VolumeSpec wanted{.name = "disk", .options = {{"type", "block"}, {"size", row.size}}};
+        EXPECT_THAT(refusal_of([&] { volumes_->create(wanted); }, 400), HasSubstr(row.why));
+    }
+    EXPECT_THAT(refusal_of(
+                    [&] {
+                        volumes_->create({.name = "disk", .options = {{"type", "block"}, {"o", "noatime"}}});
+                    },
+                    501),
+                HasSubstr("type=block with size=SIZE"));
 }
 
 TEST_F(VolumesTest, MayBeAFolderOfTheHosts) {
