@@ -68,7 +68,19 @@ TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
         "back",
         "docker run -d --name back box sleep 1000; docker exec back true; docker rm -f back",
         "docker run -d --name back box sleep 1000; docker restart -t 0 back; docker kill back; docker start "
-        "back"};
+        "back",
+        "docker run --rm -v kept:/v -v disk:/d box sh -c 'echo x >/v/new; echo x >/d/new; sync; rm /v/new "
+        "/d/new'; docker volume create other; docker volume rm other",
+        "docker create --name made -v disk:/d box true; docker cp /etc/passwd made:/d/copy; docker cp "
+        "made:/d/copy - >copy; docker diff made; docker rm made",
+        "docker run -d --name back -v kept:/v box sleep 1000; docker cp /etc/passwd back:/v/copy; docker "
+        "commit back made:1; docker export back | tar -t; docker rm -f back; docker rmi made:1",
+        "mkdir -p context; printf 'FROM box\\nCOPY . /context\\nRUN echo x >/x\\n' >context/Dockerfile; "
+        "docker build --no-cache -q -t built context; docker run --rm built cat /x; docker rmi built"};
+    ASSERT_EQ(docker("volume create --opt type=block disk").status, 0);
+    ASSERT_EQ(
+        docker("run --rm -v kept:/v -v disk:/d box sh -c 'echo kept >/v/file; echo disk >/d/file'").status,
+        0);
     ASSERT_EQ(
         docker("run -d --name stays --restart always box sh -c 'echo up; while :; do sleep 1; done'").status,
         0);
@@ -94,7 +106,8 @@ TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
             shell("for n in $(docker ps -a --format '{{.Names}}' | grep -v stays); do docker rm -f $n; done");
         EXPECT_EQ(removed.status, 0) << removed.out;
         EXPECT_TRUE(comes_true("[ \"$(docker ps -aq | wc -l)\" = 1 ]")) << docker("ps -a").out;
-        EXPECT_EQ(docker("run --rm box echo whole").out, "whole\n");
+        docker("rmi -f made:1 built");
+        EXPECT_EQ(docker("run --rm -v kept:/v -v disk:/d box cat /v/file /d/file").out, "kept\ndisk\n");
         const Ran pulled = shell("docker pull -q " + image + " && docker run --rm " + image +
                                  " echo whole && docker rmi -f " + image + " >/dev/null");
         EXPECT_EQ(pulled.out, image + "\nwhole\n");
@@ -102,6 +115,9 @@ TEST_F(DockerKills, LoseNothingAndLeaveNothing) {
             break;
         }
     }
+    EXPECT_EQ(docker("rm -f stays").status, 0);
+    EXPECT_EQ(docker("volume rm kept disk").out, "kept\ndisk\n");
+    docker("volume rm other");
 }
 
 }  // namespace
