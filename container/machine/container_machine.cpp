@@ -78,7 +78,7 @@ std::vector<std::string> ContainerMachine::boot_words(const ContainerConfig& con
     add("--initramfs", agent);
     // No interface but those that the container is to have.
     add("--cmdline", "dummy.numdummies=0");
-    add("--bus", "mmio");  // what is up sooner, and sooner gone
+    add("--bus", "pci");  // up a millisecond later than mmio; each request takes three exits less
     add("--cpus", std::to_string(cpus));
     add("--memory", memory_size_text(memory_of(config.group.memory)));
     add("--disk", double_commas(writable) + (is_writable_kept ? "" : ",overlay"));

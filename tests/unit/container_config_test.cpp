@@ -142,7 +142,7 @@ TEST(ContainerMachine, IsBootedByWordsThatSayAllOfIt) {
     const Words words = machine.boot_words(config, "/f,g", "/agent");
     EXPECT_THAT(
         words, ElementsAre("boot", "--kernel", "k", "--initramfs", "i", "--initramfs", "/agent", "--cmdline",
-                           "dummy.numdummies=0", "--bus", "mmio", "--cpus", "3", "--memory", "130M", "--disk",
+                           "dummy.numdummies=0", "--bus", "pci", "--cpus", "3", "--memory", "130M", "--disk",
                            "/w,overlay", "--disk", "part=/one,,two,part=/three,readonly", "--vsock",
                            "cid=3,socket=/f,,g/vsock", "--net",
                            "user,forward=0.0.0.0:80:81,forward=127.0.0.1:5:6/udp", "--console",
