@@ -19,14 +19,18 @@
 
 namespace hull::test {
 
-/// Debian's registry on a free port of the loopback, with nothing in it.
+/// Debian's registry on a free port of the loopback.
 class DebiansRegistry {
   public:
-    /// `users`: lines of htpasswd's, of bcrypt, who alone may do anything; empty: everybody may.
-    explicit DebiansRegistry(const std::string& users = "") : port_{free_port()} {
+    /// `users`: lines of htpasswd's, of bcrypt, who alone may do anything; empty: everybody may. `images`:
+    /// what is in it, which nobody changes; empty: nothing.
+    explicit DebiansRegistry(const std::string& users = "", const std::string& images = "")
+        : port_{free_port()} {
         std::string text = "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: " +
-                           (folder_.path() / "data").string() +
-                           "}}\nhttp: {addr: 127.0.0.1:" + std::to_string(port_) + "}\n";
+                           (images.empty() ? (folder_.path() / "data").string() : images) +
+                           "}, maintenance: {uploadpurging: {enabled: false}, readonly: {enabled: " +
+                           (images.empty() ? "false" : "true") +
+                           "}}}\nhttp: {addr: 127.0.0.1:" + std::to_string(port_) + "}\n";
         if (!users.empty()) {
             text += "auth: {htpasswd: {realm: here, path: " + folder_.file("users", users).string() + "}}\n";
         }
