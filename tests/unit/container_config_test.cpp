@@ -140,13 +140,13 @@ TEST(ContainerMachine, IsBootedByWordsThatSayAllOfIt) {
                              .ports = {"0.0.0.0:80:81", "127.0.0.1:5:6/udp"},
                              .words = {"--jail", "strict"}};
     const Words words = machine.boot_words(config, "/f,g", "/agent");
-    EXPECT_THAT(
-        words, ElementsAre("boot", "--kernel", "k", "--initramfs", "i", "--initramfs", "/agent", "--cmdline",
-                           "dummy.numdummies=0", "--bus", "pci", "--cpus", "3", "--memory", "130M", "--disk",
-                           "/w,overlay", "--disk", "part=/one,,two,part=/three,readonly", "--vsock",
-                           "cid=3,socket=/f,,g/vsock", "--net",
-                           "user,forward=0.0.0.0:80:81,forward=127.0.0.1:5:6/udp", "--console",
-                           "file:/f,g/console", "--stop-timeout", "0", "--jail", "strict"));
+    EXPECT_THAT(words,
+                ElementsAre("boot", "--kernel", "k", "--initramfs", "i", "--initramfs", "/agent", "--cmdline",
+                            "dummy.numdummies=0", "--bus", "pci", "--cpus", "3", "--memory", "130M", "--disk",
+                            "/w,overlay", "--disk", "part=/one,,two,part=/three,readonly", "--vsock",
+                            "cid=3,socket=/f,,g/vsock", "--net",
+                            "user,forward=0.0.0.0:80:81,forward=127.0.0.1:5:6/udp", "--console",
+                            "file:/f,g/console", "--stop-timeout", "0", "--jail", "strict"));
     config.has_network = false;
     machine.layers.clear();
     EXPECT_THAT(machine.boot_words(config, "/f", "/agent"), testing::Not(Contains("--net")));
