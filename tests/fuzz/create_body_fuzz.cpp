@@ -64,9 +64,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     static const ContainerSpec updated = parse_create_body({{"Image", "box"}}, image);
     try {
+        check_update_body(body);
         const SpecChange change = parse_update_body(body, updated);
-        require(!change.cpus || *change.cpus > 0);
-        require(change.memory.value_or(1) > 0 && change.pids.value_or(1) > 0);
+        require(!change.limits.cpus || *change.limits.cpus > 0);
+        require(change.limits.memory.value_or(1) > 0 && change.limits.processes.value_or(1) > 0);
     } catch (const ApiError&) {
     }
     try {
