@@ -140,7 +140,9 @@ tl::expected<void, QueueError> VirtQueue::collect(uint16_t head) {
     uint64_t total = 0;
     uint32_t index = head;
     // 2.7.5.3.1: a chain is not longer than the queue, an indirect table included; so a loop ends here too.
-    for (uint32_t count = 0; count < size_; ++count) {
+    // The descriptor that leads to the table is not one of the chain's: a disk's driver makes a request of as
+    // many segments as it may, and of header and answer, behind it.
+    for (uint32_t count = 0; count < size_;) {
         const vring_desc descriptor = descriptor_at(table, static_cast<uint16_t>(index));
         if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
             const auto range = GuestRange::make(GuestAddress{descriptor.addr}, descriptor.len);
@@ -155,6 +157,7 @@ tl::expected<void, QueueError> VirtQueue::collect(uint16_t head) {
             index = 0;
             continue;
         }
+        ++count;
         total += descriptor.len;
         if (total > std::numeric_limits<uint32_t>::max()) {
             return tl::unexpected{QueueError{"a chain is longer than 4 GiB"}};

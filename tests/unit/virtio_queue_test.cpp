@@ -325,6 +325,25 @@ TEST_F(VirtQueueTest, AChainInFlightCannotComeAgain) {
     queue.push(std::move(chain), 0);
 }
 
+TEST_F(VirtQueueTest, AChainIsAsLongAsTheQueueAndNotLonger) {
+    for (const bool indirect : {false, true}) {
+        VirtQueue queue = make(kIndirect);
+        test::DriverQueue driver{memory_, kRings, kSize};
+        driver.set_available_index(0);
+        const std::vector<Buffer> longest(kSize, Buffer{kData, 4, true});
+        indirect ? driver.add_indirect(longest) : driver.add(longest);
+        DescriptorChain chain = pop(queue);
+        EXPECT_EQ(chain.writable().size(), kSize);
+        queue.push(std::move(chain), 0);
+    }
+    VirtQueue queue = make(kIndirect);
+    test::DriverQueue driver{memory_, kRings, kSize};
+    driver.set_available_index(0);
+    const std::vector<Buffer> longer(kSize + 1, Buffer{kData, 4, true});
+    driver.add_indirect(longer);
+    EXPECT_STREQ(queue.pop().error().what, "a chain does not end");
+}
+
 TEST_F(VirtQueueTest, AnIndirectTableIsRefusedWhereItWasNotNegotiated) {
     VirtQueue queue = make();
     const Buffer buffer{kData, 4, true};
