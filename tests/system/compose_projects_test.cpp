@@ -3,13 +3,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 
+#include "tests/support/compose.h"
 #include "tests/support/debians_registry.h"
-#include "tests/support/docker.h"
 
 namespace hull::test {
 namespace {
@@ -18,7 +16,7 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 
 /// With the images of scripts/example-images behind a mirror.
-class ComposeProjects : public Docker {
+class ComposeProjects : public ComposeProject {
   protected:
     static void SetUpTestSuite() {
         Docker::SetUpTestSuite();
@@ -30,33 +28,13 @@ class ComposeProjects : public Docker {
         Docker::TearDownTestSuite();
     }
     void SetUp() override {
-        if (run_command("docker-compose version").status != 0) {
-            GTEST_SKIP() << "there is no docker-compose";
+        ComposeProject::SetUp();
+        if (!IsSkipped()) {
+            daemon_->end(SIGTERM);
+            start_daemon({"--registry-mirror", "http://" + registry_->host()});
         }
-        rules_ = run_command("ip link set lo up; nft list ruleset").out;
-        Docker::SetUp();
-        daemon_->end(SIGTERM);
-        start_daemon({"--registry-mirror", "http://" + registry_->host()});
-    }
-    void TearDown() override {
-        if (IsSkipped()) {
-            return;
-        }
-        shell("docker rm -f $(docker ps -aq); docker network prune -f; docker volume prune -f -a");
-        Docker::TearDown();
-        EXPECT_EQ(run_command("nft list ruleset").out, rules_);
-        run_command("nft flush ruleset");
     }
 
-    /// A file of the project's, which is called "site".
-    static void write(const std::string& name, const std::string& text) {
-        std::filesystem::create_directories(project());
-        std::ofstream{project() / name} << text;
-    }
-    static std::filesystem::path project() { return folder->path() / "site"; }
-    static Ran compose(const std::string& words) {
-        return shell("cd " + project().string() + " && docker-compose --ansi never " + words);
-    }
     /// What a page says in the end: its services need their time.
     static std::string page(const std::string& wanted, const std::string& path = "") {
         const std::string fetch = "curl -s http://127.0.0.1:8082/" + path;
@@ -76,7 +54,6 @@ class ComposeProjects : public Docker {
 
   private:
     static inline std::optional<DebiansRegistry> registry_;
-    std::string rules_;
 };
 
 /// Those that show little that the others do not, and take minutes in the test host.

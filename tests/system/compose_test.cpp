@@ -1,12 +1,11 @@
 // Debian's docker-compose, unchanged, with projects of several services.
+#include "tests/support/compose.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <fstream>
 #include <string>
-
-#include "tests/support/docker.h"
 
 namespace hull::test {
 namespace {
@@ -15,41 +14,10 @@ using testing::AllOf;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 
-class Compose : public Docker {
-  protected:
-    void SetUp() override {
-        if (run_command("docker-compose version").status != 0) {
-            GTEST_SKIP() << "there is no docker-compose";
-        }
-        rules_ = run_command("ip link set lo up; nft list ruleset").out;
-        Docker::SetUp();
-    }
-    void TearDown() override {
-        if (IsSkipped()) {
-            return;
-        }
-        shell("docker rm -f $(docker ps -aq); docker network prune -f; docker volume prune -f");
-        Docker::TearDown();
-        EXPECT_EQ(run_command("nft list ruleset").out, rules_);
-        run_command("nft flush ruleset");
-    }
-
-    /// The project is called after its folder, "site".
-    static void write_project(const std::string& text) {
-        std::filesystem::create_directories(project());
-        std::ofstream{project() / "docker-compose.yml"} << text;
-    }
-    static std::filesystem::path project() { return folder->path() / "site"; }
-    static Ran compose(const std::string& words) {
-        return shell("cd " + project().string() + " && docker-compose --ansi never " + words);
-    }
-
-  private:
-    std::string rules_;
-};
+class Compose : public ComposeProject {};
 
 TEST_F(Compose, BringsAProjectUpScalesItAndTakesItDown) {
-    write_project(R"(version: "2.4"
+    write("docker-compose.yml", R"(version: "2.4"
 services:
   web:
     image: box
@@ -100,7 +68,7 @@ volumes:
 }
 
 TEST_F(Compose, TellsWhatAServiceCannotHave) {
-    write_project(R"(version: "2.4"
+    write("docker-compose.yml", R"(version: "2.4"
 services:
   web:
     image: box
