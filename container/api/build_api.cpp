@@ -1,27 +1,22 @@
 #include "container/api/build_api.h"
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
-#include "base/printable.h"
+#include "container/api/build_host.h"
 #include "container/api/build_query.h"
 #include "container/api/progress_lines.h"
 #include "container/api/registry_login.h"
-#include "container/api/step_container.h"
 #include "container/api/transfer_api.h"
-#include "container/build/glob.h"
-#include "container/image/exchange.h"
-#include "container/image/pull.h"
 
 namespace hull::container {
 
 namespace {
 
 /// What a build tells, line by line; of a quiet one nothing but its image, or, where it fails, all at once.
-class Lines : public BuildOutput {
+class Lines : public BuildClient {
   public:
     Lines(ApiCall& call, bool is_quiet) : call_{call}, lines_{call}, is_quiet_{is_quiet} {}
 
@@ -43,8 +38,28 @@ class Lines : public BuildOutput {
         return lines_.is_vain() ||
                call_.wait_for(never_.get(), Connection::Clock::now()) == Connection::Wake::ended;
     }
-    ProgressLines& progress() { return lines_; }
-    [[nodiscard]] bool is_quiet() const { return is_quiet_; }
+    void wait_for(int fd) override {
+        if (call_.wait_for(fd) == Connection::Wake::ended) {
+            throw ApiError{400, "Build cancelled"};
+        }
+    }
+    void tell(const std::string& status, const std::string& id) override {
+        if (!is_quiet_) {
+            lines_.tell(status, id);
+        }
+    }
+    void tell_layer(const LayerProgress& layer) override {
+        if (!is_quiet_) {
+            lines_.tell(layer);
+        }
+    }
+    void tell_download(uint64_t done, uint64_t total) override {
+        if (!is_quiet_) {
+            lines_.tell_progress("Downloading", done, total);
+        }
+    }
+    /// Though it be a quiet one.
+    void print_anyway(const std::string& text) { lines_.print(text); }
     void fail(const std::string& why, int code = 0) {
         if (!kept_.empty()) {
             lines_.print(kept_);
@@ -59,126 +74,6 @@ class Lines : public BuildOutput {
     std::string kept_;
     UniqueFd never_ = make_eventfd();  // nobody signals it
 };
-
-/// A build's host, for one call.
-class Host : public BuildHost {
-  public:
-    Host(Store& store, const RegistryOptions& registries, Containers& containers, Events& events,
-         ApiCall& call, Lines& lines, const boost::json::object& host_config)
-        : store_{store},
-          registries_{registries},
-          containers_{containers},
-          events_{events},
-          call_{call},
-          lines_{lines},
-          host_config_{host_config} {}
-
-    void pull(const std::string& name) override {
-        const Reference reference = Reference::parse(name);
-        RegistryOptions registries = registries_;
-        registries.login = parse_registry_logins(call_.header("X-Registry-Config"), reference.domain);
-        const auto begin = [&, has_begun = false]() mutable {
-            if (!std::exchange(has_begun, true) && !lines_.is_quiet()) {
-                lines_.progress().tell("Pulling from " + reference.path, reference.tag);
-            }
-        };
-        const Pulled pulled = container::pull(store_, reference, registries,
-                                              [&, begin = begin](const LayerProgress& layer) mutable {
-                                                  begin();
-                                                  if (!lines_.is_quiet()) {
-                                                      lines_.progress().tell(layer);
-                                                  }
-                                              });
-        tell_of_image(events_, "pull", reference.familiar_text());
-        if (!lines_.is_quiet()) {
-            lines_.progress().tell("Digest: " + pulled.manifest.text());
-            lines_.progress().tell(
-                "Status: " + std::string{pulled.is_new ? "Downloaded newer image" : "Image is up to date"} +
-                " for " + reference.familiar_text());
-        }
-    }
-
-    Fetched fetch(const std::string& url) override {
-        auto exchange = std::make_unique<Exchange>(
-            connections_,
-            Exchange::Request{.url = url, .headers = {}, .tried = "cannot fetch '" + printable(url) + "'"});
-        constexpr long kFirstFailure = 400;
-        if (exchange->status() >= kFirstFailure) {
-            throw ApiError{400,
-                           "failed to GET " + url + " with status " + std::to_string(exchange->status())};
-        }
-        const int64_t modified = exchange->modified();
-        return {
-            .modified = modified,
-            .content = [this, exchange = std::shared_ptr<Exchange>{std::move(exchange)}, done = uint64_t{0},
-                        told = std::chrono::steady_clock::time_point{}](std::span<std::byte> room) mutable {
-                constexpr std::chrono::milliseconds kOften{200};
-                const size_t got = exchange->read(room);
-                done += got;
-                if (const auto now = std::chrono::steady_clock::now(); got == 0 || now - told > kOften) {
-                    told = now;
-                    if (lines_.is_given_up()) {
-                        throw ApiError{400, "Build cancelled"};
-                    }
-                    if (!lines_.is_quiet()) {
-                        lines_.progress().tell_progress("Downloading", done, exchange->content_length());
-                    }
-                }
-                return got;
-            }};
-    }
-
-    std::unique_ptr<StepContainer> create(const StoredImage& image, const std::vector<std::string>& command,
-                                          const std::vector<std::string>& environment) override {
-        return create_step(
-            containers_, events_, call_,
-            {.image = image, .command = command, .environment = environment, .host_config = host_config_});
-    }
-
-  private:
-    Store& store_;
-    const RegistryOptions& registries_;
-    Containers& containers_;
-    Events& events_;
-    ApiCall& call_;
-    Lines& lines_;
-    const boost::json::object& host_config_;
-    Connections connections_;
-};
-
-/// The file that says what is to be done, parsed; files that the context is to be without are taken away.
-Dockerfile take_dockerfile(BuildContext& context, std::string name) {
-    const auto missing = [&]() -> ApiError {
-        return {400, "Cannot locate specified Dockerfile: " + printable(name)};
-    };
-    constexpr const char* kUsual = "Dockerfile";
-    if (!context.look(resolve_path(context, name)) && name == kUsual &&
-        context.look(to_lower(name)).has_value()) {
-        name = to_lower(name);
-    }
-    const auto text = context.text(name, kMostDockerfileBytes);
-    if (!text) {
-        throw missing();
-    }
-    if (text->empty()) {
-        throw ApiError{400, "the Dockerfile (" + name + ") cannot be empty"};
-    }
-    Dockerfile file;
-    try {
-        file = parse_dockerfile(*text);
-    } catch (const ApiError& error) {
-        throw ApiError{400, "failed to parse " + name + ": " + error.what()};
-    }
-    if (const auto ignored = context.text(".dockerignore", kMostDockerfileBytes)) {
-        const std::vector<std::string> lines = ignore_lines(*ignored);
-        for (const std::string& each : {std::string{".dockerignore"}, clean_path(name)}) {
-            if (is_ignored(each, lines)) {
-                context.remove(each);
-            }
-        }
-    }
-    return file;
-}
 
 }  // namespace
 
@@ -207,7 +102,12 @@ void BuildApi::build(ApiCall& call) {
                              store_.root() / "tmp"};
         const Dockerfile file = take_dockerfile(context, query.file);
         const Store::Hold hold = store_.hold();
-        Host host{store_, registries_, containers_, events_, call, lines, query.host_config};
+        const auto find_registry = [&](const std::string& domain) {
+            RegistryOptions registries = registries_;
+            registries.login = parse_registry_logins(call.header("X-Registry-Config"), domain);
+            return registries;
+        };
+        ContainersBuildHost host{store_, find_registry, containers_, events_, lines, query.host_config};
         const Digest image = Build{store_, host, lines, context, query.options}.run(file);
         lines.print("Successfully built " + image.short_digits() + "\n");
         for (const Reference& name : query.names) {
@@ -216,7 +116,7 @@ void BuildApi::build(ApiCall& call) {
             lines.print("Successfully tagged " + name.familiar_text() + "\n");
         }
         if (query.is_quiet) {
-            lines.progress().print(image.text() + "\n");
+            lines.print_anyway(image.text() + "\n");
         }
     } catch (const RunFailed& error) {
         lines.fail(error.what(), error.status());

@@ -82,8 +82,8 @@ class FrameReader {
 
 class Step : public StepContainer {
   public:
-    Step(Containers& containers, Events& events, ApiCall& call, std::string id)
-        : containers_{containers}, events_{events}, call_{call}, id_{std::move(id)} {}
+    Step(Containers& containers, Events& events, std::function<void(int fd)> wait_for, std::string id)
+        : containers_{containers}, events_{events}, wait_for_{std::move(wait_for)}, id_{std::move(id)} {}
 
     [[nodiscard]] const std::string& id() const override { return id_; }
 
@@ -99,7 +99,7 @@ class Step : public StepContainer {
         FrameReader frames{output};
         std::array<char, size_t{16} << 10> room{};
         for (;;) {
-            wait_for(ours.get());
+            wait_for_(ours.get());
             const ssize_t got = read(ours.get(), room.data(), room.size());
             if (got < 0 && errno == EINTR) {
                 continue;
@@ -111,7 +111,7 @@ class Step : public StepContainer {
         }
         frames.end();
         for (;;) {
-            wait_for(listener->fd());
+            wait_for_(listener->fd());
             for (const Event& event : listener->take()) {
                 if (event.type == "container" && event.id == id_ && event.action == "die") {
                     return containers_.find(id_).state.exit_status;
@@ -136,22 +136,16 @@ class Step : public StepContainer {
     void remove() override { containers_.remove(id_, true); }
 
   private:
-    void wait_for(int fd) const {
-        if (call_.wait_for(fd) == Connection::Wake::ended) {
-            throw ApiError{400, "Build cancelled"};
-        }
-    }
-
     Containers& containers_;
     Events& events_;
-    ApiCall& call_;
+    std::function<void(int fd)> wait_for_;
     std::string id_;
 };
 
 }  // namespace
 
-std::unique_ptr<StepContainer> create_step(Containers& containers, Events& events, ApiCall& call,
-                                           const StepRequest& request) {
+std::unique_ptr<StepContainer> create_step(Containers& containers, Events& events,
+                                           std::function<void(int fd)> wait_for, const StepRequest& request) {
     json::object body{{"Image", request.image.id.text()},
                       {"Cmd", array_of(request.command)},
                       {"Entrypoint", json::array{""}},
@@ -162,7 +156,8 @@ std::unique_ptr<StepContainer> create_step(Containers& containers, Events& event
                       {"HostConfig", request.host_config}};
     ContainerSpec spec = parse_create_body(body, request.image);
     spec.run.is_open_afterwards = true;
-    return std::make_unique<Step>(containers, events, call, containers.create("", std::move(spec)));
+    return std::make_unique<Step>(containers, events, std::move(wait_for),
+                                  containers.create("", std::move(spec)));
 }
 
 }  // namespace hull::container

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <boost/json/object.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "container/api/http_server.h"
 #include "container/build/build.h"
 #include "container/life/containers.h"
 #include "container/life/events.h"
@@ -21,9 +21,10 @@ struct StepRequest {
 };
 
 /// Makes one of the daemon's own, which is removed by its remove() alone. All but the request outlive it;
-/// `call` is the client's, whose going ends the command. Throws ApiError, as a client's creation of a
-/// container does, and Error.
-std::unique_ptr<StepContainer> create_step(Containers& containers, Events& events, ApiCall& call,
-                                           const StepRequest& request);
+/// `wait_for` returns when there is something to read from a descriptor, and throws where nobody waits for
+/// the build any more, which ends the command. Throws ApiError, as a client's creation of a container does,
+/// and Error.
+std::unique_ptr<StepContainer> create_step(Containers& containers, Events& events,
+                                           std::function<void(int fd)> wait_for, const StepRequest& request);
 
 }  // namespace hull::container

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "container/api/api_error.h"
+#include "container/build/glob.h"
 #include "container/image/config_change.h"
 #include "container/image/made_image.h"
 #include "container/supervisor/container_files.h"
@@ -320,6 +321,39 @@ std::string list_in_quotes(const std::vector<std::string>& texts) {
         list += (list.empty() ? "" : " ") + in_quotes(text);
     }
     return "[" + list + "]";
+}
+
+Dockerfile take_dockerfile(BuildContext& context, std::string name) {
+    const auto missing = [&]() -> ApiError {
+        return {400, "Cannot locate specified Dockerfile: " + printable(name)};
+    };
+    constexpr const char* kUsual = "Dockerfile";
+    if (!context.look(resolve_path(context, name)) && name == kUsual &&
+        context.look(to_lower(name)).has_value()) {
+        name = to_lower(name);
+    }
+    const auto text = context.text(name, kMostDockerfileBytes);
+    if (!text) {
+        throw missing();
+    }
+    if (text->empty()) {
+        throw ApiError{400, "the Dockerfile (" + name + ") cannot be empty"};
+    }
+    Dockerfile file;
+    try {
+        file = parse_dockerfile(*text);
+    } catch (const ApiError& error) {
+        throw ApiError{400, "failed to parse " + name + ": " + error.what()};
+    }
+    if (const auto ignored = context.text(".dockerignore", kMostDockerfileBytes)) {
+        const std::vector<std::string> lines = ignore_lines(*ignored);
+        for (const std::string& each : {std::string{".dockerignore"}, clean_path(name)}) {
+            if (is_ignored(each, lines)) {
+                context.remove(each);
+            }
+        }
+    }
+    return file;
 }
 
 }  // namespace hull::container

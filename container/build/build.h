@@ -177,6 +177,10 @@ class Build {
     Stage stage_;
 };
 
+/// The context's file of this name, parsed; a `Dockerfile` that is written small is taken, too. It and
+/// `.dockerignore` are taken away from the context where the latter leaves them out. Throws ApiError (400).
+Dockerfile take_dockerfile(BuildContext& context, std::string name);
+
 /// As Go prints a list of texts with %q: ["a" "b"].
 std::string list_in_quotes(const std::vector<std::string>& texts);
 

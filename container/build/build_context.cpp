@@ -85,6 +85,17 @@ void BuildContext::put(TarEntry entry, const ByteSource& content) {
     add(std::move(entry), begin);
 }
 
+void BuildContext::put_text(const std::string& path, std::string_view text) {
+    constexpr uint32_t kMode = 0644;
+    put({.path = path, .link = "", .mode = kMode},
+        [rest = std::as_bytes(std::span{text})](std::span<std::byte> room) mutable {
+            const auto part = rest.first(std::min(rest.size(), room.size()));
+            std::ranges::copy(part, room.begin());
+            rest = rest.subspan(part.size());
+            return part.size();
+        });
+}
+
 BuildContext::Node& BuildContext::make(const std::string& path) {
     if (path.empty()) {
         return root_;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -38,6 +39,8 @@ class BuildContext : public FileTree {
     /// Puts a file there, to the source's end: its entry's size is that, at most Manifest::kMostLayerBytes.
     /// Throws Error (no_resources, bad_file where it is larger), and what the source throws.
     void put(TarEntry entry, const ByteSource& content);
+    /// Puts a file with this text there.
+    void put_text(const std::string& path, std::string_view text);
     /// Where its file was made.
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
     /// Takes something away.

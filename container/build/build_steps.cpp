@@ -78,16 +78,6 @@ std::string file_name_in(const std::string& url) {
     return name_of(path);
 }
 
-/// Valid as long as the text is.
-ByteSource text_source(std::string_view text) {
-    return [rest = std::as_bytes(std::span{text})](std::span<std::byte> room) mutable {
-        const auto part = rest.first(std::min(rest.size(), room.size()));
-        std::ranges::copy(part, room.begin());
-        rest = rest.subspan(part.size());
-        return part.size();
-    };
-}
-
 std::string in_shell_quotes(std::string_view text) {
     std::string quoted = "'";
     for (const char byte : text) {
@@ -442,11 +432,6 @@ void Build::copy(const Instruction& instruction) {
 
 void Build::add_made_sources(const Instruction& instruction, const std::vector<std::string>& urls,
                              std::vector<CopySource>& sources, BuildContext& made) {
-    const auto put = [&](TarEntry entry, const ByteSource& content) {
-        const std::string name = entry.path;
-        made.put(std::move(entry), content);
-        sources.push_back(find_source(made, name, false));
-    };
     for (const std::string& url : urls) {
         const std::string name = file_name_in(url);
         if (name.empty()) {
@@ -454,14 +439,15 @@ void Build::add_made_sources(const Instruction& instruction, const std::vector<s
         }
         constexpr uint32_t kMode = 0600;
         const BuildHost::Fetched fetched = host_.fetch(url);
-        put({.path = name, .link = "", .mode = kMode, .mtime = fetched.modified}, fetched.content);
+        made.put({.path = name, .link = "", .mode = kMode, .mtime = fetched.modified}, fetched.content);
+        sources.push_back(find_source(made, name, false));
         output_.print("\n");
     }
     for (const HereDocument& document : instruction.documents) {
-        constexpr uint32_t kMode = 0644;
-        const std::string content =
-            document.is_literal ? document.content() : expand_text(document.content(), escape_, lookup());
-        put({.path = document.name, .link = "", .mode = kMode}, text_source(content));
+        made.put_text(document.name, document.is_literal
+                                         ? document.content()
+                                         : expand_text(document.content(), escape_, lookup()));
+        sources.push_back(find_source(made, document.name, false));
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,9 +57,7 @@ int become(char* const* words, int listener) {
     return errno;
 }
 
-}  // namespace
-
-void start_supervisor(const ContainerFiles& files) {
+void start(const ContainerFiles& files, bool is_own) {
     const std::string tried = "cannot start a container's supervisor";
     const UniqueFd listener = listen_for(files.socket());
     std::string program = own_file("hull-supervisor");
@@ -70,11 +69,17 @@ void start_supervisor(const ContainerFiles& files) {
     }
     const UniqueFd read_end{ends[0]};
     UniqueFd write_end{ends[1]};
+    const pid_t parent = getpid();
     const pid_t child = fork();
     if (child == 0) {
         // From here on only what a handler of signals may call: other threads' locks are as they were.
         setsid();
-        if (const pid_t grandchild = fork(); grandchild != 0) {
+        if (is_own) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != parent) {
+                _exit(1);
+            }
+        } else if (const pid_t grandchild = fork(); grandchild != 0) {
             _exit(grandchild > 0 ? 0 : errno);
         }
         const int cause = become(words.data(), listener.get());
@@ -83,13 +88,23 @@ void start_supervisor(const ContainerFiles& files) {
     }
     write_end.reset();
     int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+    if (child < 0 || (!is_own && (waitpid(child, &status, 0) != child || status != 0))) {
         throw Error{ExitStatus::no_resources, tried, errno_text(child < 0 ? errno : EAGAIN)};
     }
     int cause = 0;
     if (read(read_end.get(), &cause, sizeof cause) == sizeof cause) {
         throw Error{ExitStatus::bad_file, tried, "'" + program + "': " + errno_text(cause)};
     }
+}
+
+}  // namespace
+
+void start_supervisor(const ContainerFiles& files) {
+    start(files, false);
+}
+
+void start_own_supervisor(const ContainerFiles& files) {
+    start(files, true);
 }
 
 }  // namespace hull::container

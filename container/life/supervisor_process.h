@@ -10,4 +10,7 @@ namespace hull::container {
 /// has left is replaced. Throws Error (no_resources, bad_file). Any thread.
 void start_supervisor(const ContainerFiles& files);
 
+/// The same, but that it is this process's child, which dies with the thread that calls this.
+void start_own_supervisor(const ContainerFiles& files);
+
 }  // namespace hull::container

@@ -122,6 +122,9 @@ ExitStatus run_images(const std::vector<std::string>& arguments) {
     std::vector<Row> rows{{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"}};
     const bool is_quiet = values->count("quiet") > 0;
     for (const StoredImage& image : open_store(*values, Store::Use::shared).list()) {
+        if (image.is_parent && image.names.empty()) {
+            continue;  // a step of a build's
+        }
         const std::string id = image.id.short_digits();
         if (is_quiet) {
             std::puts(id.c_str());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "container/main/build_command.h"
 #include "container/main/daemon.h"
 #include "container/main/image_commands.h"
 #include "container/main/run_command.h"
@@ -26,8 +27,8 @@ struct Command {
 };
 
 constexpr std::array kCommands{
-    Command{"daemon", run_daemon}, Command{"images", run_images}, Command{"pull", run_pull},
-    Command{"rmi", run_rmi},       Command{"run", run_run},
+    Command{"build", run_build}, Command{"daemon", run_daemon}, Command{"images", run_images},
+    Command{"pull", run_pull},   Command{"rmi", run_rmi},       Command{"run", run_run},
 };
 
 ExitStatus run(const std::vector<std::string>& arguments) {

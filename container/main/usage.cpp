@@ -23,8 +23,7 @@ std::optional<options::variables_map> Usage::read(const std::vector<std::string>
     }
     if (words != nullptr && (words->size() < least || words->size() > most)) {
         throw Error{ExitStatus::usage, std::string{"cannot do 'hull "} + name + "'",
-                    words->size() < least ? "no image is named" : "'" + words->at(most) + "' is too much",
-                    advice};
+                    words->size() < least ? missing : "'" + words->at(most) + "' is too much", advice};
     }
     return values;
 }

@@ -14,7 +14,8 @@ namespace hull::container {
 /// A command's options and words, and what its --help says.
 struct Usage {
     const char* name;
-    const char* text;  ///< with a line's end
+    const char* missing = "no image is named";  ///< what is wrong where words are
+    const char* text;                           ///< with a line's end
     boost::program_options::options_description known{"Options", 100, 50};
 
     /// Takes a command line apart. Where `words` is null no word is known; otherwise `least` to `most` are.

@@ -91,15 +91,19 @@ class Run : public testing::Test {
                                    guest_file("small/bzImage")});
         return more;
     }
-    /// Runs a line of shell, in which $R stands for `hull run …`.
+    /// Runs a line of shell, in which $R stands for `hull run …`, $B for `hull build …`, $H for hull, and $O
+    /// for where it has its images.
     static Ended shell(const std::string& line) {
         const char* given = std::getenv("HULL_TEST_BINARY");
-        std::string prefix = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
+        const std::string hull = given == nullptr ? HULL_SOURCE_DIR "/build/release/hull" : given;
+        std::string options;
         for (const std::string& word : words({})) {
-            prefix += " " + word;
+            options += word == "run" ? "" : " " + word;
         }
         const std::filesystem::path script = folder->path() / "script";
-        std::ofstream{script} << ("cd " + folder->path().string() + "; R='" + prefix + "'\n" + line + "\n");
+        std::ofstream{script} << ("cd " + folder->path().string() + "; H='" + hull + "' R='" + hull + " run" +
+                                  options + "' B='" + hull + " build" + options +
+                                  "' O='--data-root store'\n" + line + "\n");
         const std::unique_ptr<FILE, void (*)(FILE*)> pipe{popen(("sh " + script.string()).c_str(), "re"),
                                                           [](FILE*) {}};
         Ended ended;
@@ -144,6 +148,34 @@ TEST_F(Run, TheImageAndTheOptionsSayWhatTheCommandGets) {
               "/job/deep\nnamed\n1 yes:by option:own:/root\nof the second layer\n"
               "ls: /etc/old: No such file or directory\n99\n100\nnamed\n67108864\n50000 100000\n50\n"
               "10.0.2.15\tnamed\nnameserver 10.0.2.3\n");
+}
+
+TEST_F(Run, WhatIsBuiltWithoutADaemonIsRun) {
+    const Ended ended = shell(
+        "mkdir c; echo page >c/page; printf 'FROM box\\nCOPY page /\\nRUN cat /page /page >/two; echo told "
+        ">&2; "
+        "ip link | grep -c eth0\\nRUN wc -l </two >/lines; rm /page\\nCMD cat /lines /two; ls /page\\n' "
+        ">c/Dockerfile; $B -t made c 2>err; echo $? $(cat err); $R --network none made 2>&1; "
+        "$B -t again c | grep -c 'Using cache'; printf 'FROM box\\nRUN exit 7\\n' | $B -q - 2>&1; echo $?; "
+        "printf 'FROM box\\nRUN ! ip link | grep eth\\n' | $B -t third --network none - 2>&1 | tail -n 1; "
+        "$H rmi $O made again third >out; grep -c Deleted out; rm -r c err out");
+    EXPECT_THAT(ended.out, testing::ContainsRegex(
+                               "Step 1/5 : FROM box\n.*\n1\nRemoving.*Successfully tagged made:latest\n"
+                               "0 told\n2\npage\npage\nls: /page: No such file or directory\n"
+                               "4\n"));
+    EXPECT_THAT(ended.out,
+                HasSubstr("hull: cannot build '-': The command '/bin/sh -c exit 7' returned a non-zero "
+                          "code: 7\n7\nSuccessfully tagged third:latest\n2\n"));
+}
+
+TEST_F(Run, ABuildThatIsKilledTakesItsMachineAlong) {
+    const Ended ended = shell(
+        "printf 'FROM box\\nRUN echo begun; sleep 1000\\n' >file; $B - <file >out 2>&1 & "
+        "for i in $(seq 600); do grep -q ^begun out && break; sleep 0.1; done; kill -KILL $!; wait $!; "
+        "grep -c ^begun out; printf 'FROM scratch\\nLABEL a=b\\n' | $B -q -t b - >out; $H rmi $O b >out; ls "
+        "store/tmp; "
+        "rm file out");
+    EXPECT_EQ(ended.out, "1\n") << "and the next one sweeps";
 }
 
 TEST_F(Run, ItSeesItselfOnly) {

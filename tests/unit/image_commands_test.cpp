@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "container/image/store.h"
+#include "container/layer/merged_layers.h"
 #include "container/main/human.h"
 #include "tests/support/command.h"
 #include "tests/support/debians_registry.h"
@@ -58,7 +59,7 @@ TEST(ImageCommands, HelpManualAndCompletionKnowTheSameOptions) {
     const std::string source = HULL_SOURCE_DIR;
     const std::string manual = test::contents_of(source + "/vmm/main/hull.1");
     const std::string completion = test::contents_of(source + "/vmm/main/completion.bash");
-    for (const std::string command : {"pull", "images", "rmi", "daemon"}) {
+    for (const std::string command : {"pull", "build", "images", "rmi", "daemon"}) {
         const Ran help = run_command(std::string{HULL_PROGRAM} + " " + command + " --help");
         EXPECT_EQ(help.status, 0) << help.out;
         EXPECT_THAT(help.out, HasSubstr("Usage: hull " + command));
@@ -85,6 +86,11 @@ TEST(ImageCommands, WrongUseIsToldInALine) {
              {"pull --data-root= a", "--data-root"},
              {"images a", "'a' is too much"},
              {"rmi", "no image is named"},
+             {"build", "no folder is named; see 'hull build --help'"},
+             {"build --network bridge .", "cannot use --network 'bridge'"},
+             {"build --tag A .", "repository name must be lowercase"},
+             {"build --label =x .", "it has no name"},
+             {"build -f - -", "it can be read once"},
              {"daemon a", "it belongs to no option"},
          }) {
         const Ran ran = run_command(std::string{HULL_PROGRAM} + " " + words);
@@ -92,6 +98,70 @@ TEST(ImageCommands, WrongUseIsToldInALine) {
         EXPECT_THAT(ran.out, HasSubstr(said)) << words;
         EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1) << ran.out;
     }
+}
+
+/// Builds without commands, which need no machine.
+TEST(ImageCommands, BuildsAnImageOfAFolder) {
+    const test::TemporaryFolder root;
+    const test::TemporaryFolder context;
+    const auto hull = [&](const std::string& command, const std::string& words) {
+        return run_command("cd " + context.path().string() + " && " + HULL_PROGRAM + " " + command +
+                           " --data-root " + root.path().string() + " " + words);
+    };
+    static_cast<void>(
+        run_command("cd " + context.path().string() +
+                    " && mkdir -p out/deep sub && echo page >sub/page && ln -s sub/page link && mkfifo pipe "
+                    "&& echo x >out/no && echo y >out/deep/yes && ln sub/page sub/other "
+                    "&& printf 'out\\n!out/deep\\nDockerfile\\n' >.dockerignore "
+                    "&& printf 'FROM scratch\\nARG word=none\\nLABEL got=$word\\nCOPY . /\\n' >Dockerfile"));
+    const Ran built = hull("build", "-t a:1 -t b --build-arg word=given --label more=x .");
+    EXPECT_EQ(built.status, 0) << built.out;
+    EXPECT_THAT(built.out,
+                ContainsRegex("Step 1/5 : FROM scratch\n.*\nStep 5/5 : LABEL more=x\n ---> [0-9a-f]{12}\n"
+                              "Successfully built [0-9a-f]{12}\nSuccessfully tagged a:1\n"
+                              "Successfully tagged b:latest\n$"));
+    const Ran listed = hull("images", "");
+    EXPECT_EQ(std::ranges::count(listed.out, '\n'), 3) << listed.out << "steps are not shown";
+    Store store{root.path(), Store::Use::shared};
+    const StoredImage image = store.find("a:1").value();
+    EXPECT_EQ(image.config.labels.at("got"), "given");
+    const MergedLayers files{image.layers};
+    EXPECT_EQ(files.names(""), (std::vector<std::string>{".dockerignore", "link", "out", "pipe", "sub"}));
+    EXPECT_EQ(files.names("out"), std::vector<std::string>{"deep"});
+    EXPECT_EQ(files.look("link")->entry.link, "sub/page");
+    EXPECT_EQ(files.look("sub/page")->entry.size, 5U);
+    EXPECT_EQ(files.look("sub/page")->entry.uid, 0U);
+
+    // The same again, by a variable of the caller's, a file that is elsewhere, an archive, and a file alone.
+    const std::string id = image.id.text() + "\n";
+    EXPECT_EQ(run_command("cd / && word=given " HULL_PROGRAM " build -q --build-arg word --label more=x "
+                          "--data-root " +
+                          root.path().string() + " " + context.path().string())
+                  .out,
+              id);
+    EXPECT_EQ(hull("build", "-q --build-arg word=given --label more=x -f - . <Dockerfile").out, id);
+    EXPECT_EQ(hull("build", "-q --build-arg word=given --label more=x -f Dockerfile .").out, id);
+    const Ran packed =
+        run_command("tar czC " + context.path().string() + " . | " HULL_PROGRAM " build -q --data-root " +
+                    root.path().string() + " -");
+    EXPECT_THAT(packed.out, ContainsRegex("^sha256:[0-9a-f]{64}\n$"));
+    const Ran alone =
+        run_command("printf 'FROM a:1\nCMD [\"/x\"]\n' | " HULL_PROGRAM " build -q --data-root " +
+                    root.path().string() + " -");
+    EXPECT_THAT(alone.out, ContainsRegex("^sha256:[0-9a-f]{64}\n$"));
+
+    for (const auto& [file, said] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"FROM scratch\nCOPY out/no /", "COPY failed: file not found in build context"},
+             {"FROM scratch\nCOPPY a b", "unknown instruction: COPPY"},
+             {"", "cannot be empty"}}) {
+        const Ran wrong =
+            run_command("printf '" + std::string{file} + "' | " HULL_PROGRAM " build --data-root " +
+                        root.path().string() + " -f - " + context.path().string());
+        EXPECT_EQ(wrong.status, 4) << wrong.out;
+        EXPECT_THAT(wrong.out, ContainsRegex("hull: cannot build '.*': .*" + std::string{said})) << wrong.out;
+    }
+    EXPECT_THAT(hull("build", "nowhere").out, HasSubstr("it is not a folder"));
+    EXPECT_TRUE(std::filesystem::is_empty(root.path() / "tmp"));
 }
 
 TEST(ImageCommands, DebiansRegistryServesAnImageThatIsListedAndRemoved) {

@@ -2,11 +2,11 @@
 _hull() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check run pull images rmi daemon --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check run build pull images rmi daemon --help --version' -- "$word")
         return
     fi
     case $before in
-        --kernel | --initramfs | --env-file | --disk | --config | --in | --out | --image)
+        --kernel | --initramfs | --file | --env-file | --disk | --config | --in | --out | --image)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
@@ -32,7 +32,7 @@ _hull() {
         --network) mapfile -t COMPREPLY < <(compgen -W 'none user' -- "$word"); return ;;
         --security-opt) mapfile -t COMPREPLY < <(compgen -W 'no-new-privileges' -- "$word"); return ;;
         --console) mapfile -t COMPREPLY < <(compgen -W 'stdio none file: virtio virtio:file:' -- "$word"); return ;;
-        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow | --insecure-registry | --registry-mirror | --env | --workdir | --user | --entrypoint | --name | --hostname | --shm-size | --publish | --add-host | --tmpfs | --ulimit | --cap-add | --cap-drop) return ;;
+        --cmdline | --cmdline-raw | --cpus | --memory | --vsock | --port | --cpu-quota | --memory-limit | --pids-limit | --io-limit | --stop-timeout | --timeout | --out-limit | --allow | --insecure-registry | --registry-mirror | --env | --workdir | --user | --entrypoint | --name | --hostname | --shm-size | --publish | --add-host | --tmpfs | --ulimit | --cap-add | --cap-drop | --tag | --build-arg | --target | --label) return ;;
     esac
     case ${COMP_WORDS[1]} in
         boot)
@@ -46,6 +46,9 @@ _hull() {
                 --init --rm --memory --cpus --pids-limit --shm-size --network --net --publish --add-host --read-only --tmpfs --ulimit
                 --cap-add --cap-drop --security-opt --kernel --initramfs --jail --jail-without --jail-user --data-root
                 --insecure-registry --registry-mirror --help' -- "$word") ;;
+        build)
+            mapfile -t COMPREPLY < <(compgen -d -W '--tag --file --build-arg --target --label --no-cache --pull --network --add-host --memory
+                --quiet --kernel --initramfs --data-root --insecure-registry --registry-mirror --help' -- "$word") ;;
         pull) mapfile -t COMPREPLY < <(compgen -W '--data-root --insecure-registry --registry-mirror --quiet --help' -- "$word") ;;
         images) mapfile -t COMPREPLY < <(compgen -W '--data-root --quiet --help' -- "$word") ;;
         rmi) mapfile -t COMPREPLY < <(compgen -W '--data-root --force --help' -- "$word") ;;

@@ -57,6 +57,7 @@ void print_help() {
         "  check    look whether this host can run guests\n"
         "  run      run a command in a container with a virtual machine of its own ('hull run --help')\n"
         "  pull     get an image of a container from a registry ('hull pull --help')\n"
+        "  build    make an image of what a Dockerfile says ('hull build --help')\n"
         "  images   list the images that are here\n"
         "  rmi      remove images\n"
         "  daemon   serve docker's clients ('hull daemon --help')\n\n"
@@ -340,7 +341,7 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
 }
 
 /// What hulld does, a program of its own that links what a machine's process must not hold.
-constexpr std::array<std::string_view, 5> kCommandsOfHulld{"daemon", "images", "pull", "rmi", "run"};
+constexpr std::array<std::string_view, 6> kCommandsOfHulld{"build", "daemon", "images", "pull", "rmi", "run"};
 
 /// Becomes hulld. Throws Error (bad_file) where it cannot.
 [[noreturn]] void become_hulld(const std::vector<std::string>& arguments) {
