@@ -298,8 +298,7 @@ void Build::expose(const Instruction& instruction) {
 
 void Build::set_health(const Instruction& instruction) {
     const std::optional<HealthCheck>& before = stage_.config.health;
-    if (before && !before->test.empty() && before->test.front() != "NONE" &&
-        instruction.health->test.front() != "NONE") {
+    if (before && !before->test.empty() && before->test.front() != "NONE") {
         output_.print("Note: overriding previous HEALTHCHECK: [" + joined(before->test) + "]\n");
     }
     stage_.config.health = instruction.health;

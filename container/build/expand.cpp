@@ -169,7 +169,7 @@ class Expander {
         }
         const std::string name = take_name();
         if (rest_.empty()) {
-            refuse("syntax error: missing '}'");
+            refuse("missing ':' in substitution");
         }
         const std::optional<std::string> value = look_up_(name);
         const char sign = take();

@@ -254,7 +254,7 @@ TEST(Expansion, LeavesAHereDocumentsQuotesAlone) {
     EXPECT_EQ(expand_text("'$a' \"${none:-d}\" it's \\$a \\\\ \\d+ $\n", '\\', look_up),
               "'1 2' \"d\" it's $a \\ \\d+ $\n");
     EXPECT_EQ(refusal([] { expand_text("${a", '\\', look_up); }),
-              "failed to process \"a here-document\": syntax error: missing '}'");
+              "failed to process \"a here-document\": missing ':' in substitution");
 }
 
 TEST(Expansion, PartsWordsAtSpacesThatAreNotQuoted) {
@@ -265,7 +265,7 @@ TEST(Expansion, PartsWordsAtSpacesThatAreNotQuoted) {
 
 TEST(Expansion, RefusesWithDockersWords) {
     const std::pair<const char*, const char*> rows[] = {
-        {"${a", "syntax error: missing '}'"},
+        {"${a", "missing ':' in substitution"},
         {"${", "syntax error: missing '}'"},
         {"${}", "syntax error: bad substitution"},
         {"${a-x}", "missing ':' in substitution"},
