@@ -118,7 +118,6 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         clients = std::exchange(container->waiting, {});
         name = container->name;
         is_first_start = container->state.started == system_clock::time_point{};
-        container->state = {};
     }
     const ContainerFiles& files = container->files;
     const std::shared_ptr<const ContainerSpec> spec = container->spec();
@@ -157,6 +156,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
         const std::string why = answer ? text_in(*answer, "why") : why_it_ended(files, begun);
         const int64_t status = answer ? number_in(*answer, "status") : kKilled;
         const std::lock_guard lock{mutex_};
+        container->state = {};
         container->state.stage = RunState::Stage::ended;
         container->state.exit_status = static_cast<int>(status);
         container->state.error = why;
@@ -170,6 +170,7 @@ Channel Containers::launch(const std::shared_ptr<Container>& container) {
     {
         const std::lock_guard lock{mutex_};
         container->stage = Stage::running;
+        container->state = {};  // until then it is how it ended before
         container->state.stage = RunState::Stage::running;
         container->state.started = system_clock::now();  // until it says so itself
         if (spec->run.health) {

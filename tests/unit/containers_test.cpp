@@ -8,7 +8,9 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include "tests/support/fake_supervisor.h"
@@ -38,7 +40,12 @@ class ContainersTest : public testing::Test {
     /// A daemon that finds what another has left.
     void begin() {
         containers_.emplace(folder_.path(), store_, GuestKernel{"/kernel", {}}, events_,
-                            [this](const ContainerFiles& files) { supervisors_.start(files); });
+                            [this](const ContainerFiles& files) {
+                                if (before_start_) {
+                                    before_start_();
+                                }
+                                supervisors_.start(files);
+                            });
     }
 
     static ExecConfig exec_of(const char* program) {
@@ -110,6 +117,7 @@ class ContainersTest : public testing::Test {
     Store store_{folder_.path(), Store::Use::shared};
     Events events_;
     std::shared_ptr<Events::Listener> listener_ = events_.listen();
+    std::function<void()> before_start_;  // of a supervisor, where it is set
     test::FakeSupervisors supervisors_;
     std::optional<Containers> containers_;
 };
@@ -205,10 +213,20 @@ TEST_F(ContainersTest, StartAgainByTheirPolicy) {
     ContainerSpec trying = spec();
     trying.restart = {RestartPolicy::Kind::on_failure, 2};
     const std::string id = started("one", trying);
+    std::atomic<int> shown{0};
+    before_start_ = [&] {
+        const ContainerView view = containers_->find(id);
+        shown += view.stage == Stage::restarting && view.state.exit_status == 1 &&
+                         view.state.finished > view.state.started
+                     ? 1
+                     : 0;
+    };
     for (size_t run = 1; run <= 3; ++run) {
         supervisors_.wait_for(run).end(1);
     }
     EXPECT_EQ(wait_for(id, Stage::exited).restarts, 2U);
+    EXPECT_EQ(shown, 2) << "until it runs again it is shown how it ended";
+    before_start_ = nullptr;
     std::this_thread::sleep_for(300ms);
     EXPECT_EQ(supervisors_.count(), 3U);
 
