@@ -208,7 +208,7 @@ TEST_F(Run, NoOpenFolderOfTheAgentsLeadsOutOfTheRoot) {
 TEST_F(Run, LargeFilesAreWrittenAndReadAgain) {
     const Ended ended = shell(
         "$R --network none --shm-size 100m box sh -c 'cd /dev/shm; head -c 96000000 /dev/urandom >f; "
-        "for i in 1 2 3; do cat f >/one; rm -f /two; cat f >/two; done; sync; cmp f /one && cmp f /two && "
+        "for i in 1 2; do cat f >/one; rm -f /two; cat f >/two; done; sync; cmp f /one && cmp f /two && "
         "echo same' 2>&1");
     EXPECT_EQ(ended.out, "same\n");
 }
