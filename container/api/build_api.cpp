@@ -1,6 +1,5 @@
 #include "container/api/build_api.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,7 +8,6 @@
 #include "container/api/build_query.h"
 #include "container/api/progress_lines.h"
 #include "container/api/registry_login.h"
-#include "container/api/transfer_api.h"
 
 namespace hull::container {
 
@@ -24,9 +22,7 @@ class Lines : public BuildClient {
         if (!is_quiet_) {
             return lines_.print(text);
         }
-        constexpr size_t kMost = size_t{1} << 20;
-        kept_ += text;
-        kept_.erase(0, kept_.size() - std::min(kept_.size(), kMost));
+        kept_.add(text);
     }
     void print_error(const std::string& text) override { print("\x1b[91m" + text + "\x1b[0m"); }
     void tell_image(const Digest& image) override {
@@ -61,8 +57,8 @@ class Lines : public BuildClient {
     /// Though it be a quiet one.
     void print_anyway(const std::string& text) { lines_.print(text); }
     void fail(const std::string& why, int code = 0) {
-        if (!kept_.empty()) {
-            lines_.print(kept_);
+        if (!kept_.text().empty()) {
+            lines_.print(kept_.text());
         }
         lines_.fail(why, code);
     }
@@ -71,7 +67,7 @@ class Lines : public BuildClient {
     ApiCall& call_;
     ProgressLines lines_;
     bool is_quiet_;
-    std::string kept_;
+    KeptText kept_;
     UniqueFd never_ = make_eventfd();  // nobody signals it
 };
 
@@ -109,12 +105,7 @@ void BuildApi::build(ApiCall& call) {
         };
         ContainersBuildHost host{store_, find_registry, containers_, events_, lines, query.host_config};
         const Digest image = Build{store_, host, lines, context, query.options}.run(file);
-        lines.print("Successfully built " + image.short_digits() + "\n");
-        for (const Reference& name : query.names) {
-            store_.tag(image.text(), name);
-            tell_of_image(events_, "tag", name.familiar_text());
-            lines.print("Successfully tagged " + name.familiar_text() + "\n");
-        }
+        finish_build(store_, events_, lines, image, query.names);
         if (query.is_quiet) {
             lines.print_anyway(image.text() + "\n");
         }

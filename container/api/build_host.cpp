@@ -9,6 +9,16 @@
 
 namespace hull::container {
 
+void finish_build(Store& store, Events& events, BuildOutput& output, const Digest& image,
+                  const std::vector<Reference>& names) {
+    output.print("Successfully built " + image.short_digits() + "\n");
+    for (const Reference& name : names) {
+        store.tag(image.text(), name);
+        tell_of_image(events, "tag", name.familiar_text());
+        output.print("Successfully tagged " + name.familiar_text() + "\n");
+    }
+}
+
 void ContainersBuildHost::pull(const std::string& name) {
     const Reference reference = Reference::parse(name);
     const auto begin = [&, has_begun = false]() mutable {

@@ -1,6 +1,7 @@
 // What a build needs of Hull: images, files of the web's, and containers for its commands.
 #pragma once
 
+#include <algorithm>
 #include <boost/json/object.hpp>
 #include <memory>
 #include <string>
@@ -28,6 +29,24 @@ class BuildClient : public BuildOutput {
     /// How far a file of the web's has come, of `total` bytes (0: nobody knows); several times a second.
     virtual void tell_download(uint64_t done, uint64_t total) = 0;
 };
+
+/// What a quiet build would have said, for when it fails: the last MiB of it. One thread.
+class KeptText {
+  public:
+    void add(const std::string& text) {
+        constexpr size_t kMost = size_t{1} << 20;
+        text_ += text;
+        text_.erase(0, text_.size() - std::min(text_.size(), kMost));
+    }
+    [[nodiscard]] const std::string& text() const { return text_; }
+
+  private:
+    std::string text_;
+};
+
+/// Gives an image that was built its names, and says so.
+void finish_build(Store& store, Events& events, BuildOutput& output, const Digest& image,
+                  const std::vector<Reference>& names);
 
 /// One build's, over a store and containers. One thread.
 class ContainersBuildHost : public BuildHost {

@@ -139,14 +139,12 @@ class Terminal : public BuildClient {
         }
     }
     /// What was kept back, since all has failed.
-    void tell_all() { std::fputs(kept_.c_str(), stderr); }
+    void tell_all() { std::fputs(kept_.text().c_str(), stderr); }
 
   private:
     void write(std::FILE* out, const std::string& text) {
         if (is_quiet_) {
-            constexpr size_t kMost = size_t{1} << 20;
-            kept_ += text;
-            kept_.erase(0, kept_.size() - std::min(kept_.size(), kMost));
+            kept_.add(text);
             return;
         }
         std::fwrite(text.data(), 1, text.size(), out);
@@ -156,7 +154,7 @@ class Terminal : public BuildClient {
     bool is_quiet_;
     bool is_terminal_ = isatty(STDOUT_FILENO) == 1;
     PullProgress progress_{stdout, is_terminal_};
-    std::string kept_;
+    KeptText kept_;
 };
 
 /// Containers of this process's, which go with it; what is left by one that was killed, the store sweeps.
@@ -289,11 +287,7 @@ ExitStatus build(const BuildWords& words, const options::variables_map& values) 
                                  terminal,
                                  words.host_config};
         const Digest image = Build{store, host, terminal, *context, words.build}.run(file);
-        terminal.print("Successfully built " + image.short_digits() + "\n");
-        for (const Reference& each : words.names) {
-            store.tag(image.text(), each);
-            terminal.print("Successfully tagged " + each.familiar_text() + "\n");
-        }
+        finish_build(store, events, terminal, image, words.names);
         if (words.is_quiet) {
             std::puts(image.text().c_str());
         }
