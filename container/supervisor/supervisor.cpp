@@ -468,7 +468,12 @@ void Supervisor::take_machines_end() {
     } while (words_.size() > had);
     std::string why = last_line(words_);
     if (!watched_->could_not_start()) {
-        const std::string console = last_line(watched_->last_words());
+        const std::string words = watched_->last_words();
+        if (!words.empty()) {
+            std::fprintf(stderr, "hull-supervisor: the last words of the guest of %s:\n%s\n",
+                         files_.folder.filename().c_str(), words.c_str());
+        }
+        const std::string console = last_line(words);
         why = "the guest has ended by itself" + (console.empty() ? "" : "; its last words: " + console);
     }
     fail(why.empty() ? "the machine could not start" : why);

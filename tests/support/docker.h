@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -66,9 +67,14 @@ class Docker : public testing::Test {
         EXPECT_EQ(after.interfaces, before_.interfaces);
         EXPECT_TRUE(!std::filesystem::exists(root() / "containers") ||
                     std::filesystem::is_empty(root() / "containers"));
+        if (HasFailure()) {
+            std::printf("the daemon and its supervisors said:\n%s\n", contents_of(log()).c_str());
+        }
+        std::filesystem::remove(log());
     }
 
     static std::filesystem::path root() { return folder->path() / "root"; }
+    static std::string log() { return folder->path() / "log"; }
     static std::string socket() { return folder->path() / "sock"; }
     static Remains look() {
         Remains found = Remains::look();
@@ -85,7 +91,7 @@ class Docker : public testing::Test {
                                        "--data-root",
                                        root()};
         words.insert(words.end(), options.begin(), options.end());
-        daemon_ = std::make_unique<Program>(words);
+        daemon_ = std::make_unique<Program>(words, log());
         for (int tries = 0; tries < 2000 && !connect_unix(socket()).valid(); ++tries) {
             std::this_thread::sleep_for(std::chrono::milliseconds{10});
         }

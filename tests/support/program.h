@@ -16,17 +16,18 @@
 namespace hull::test {
 
 /// Runs until it is ended, or this is destroyed. Its standard input is a pipe that nobody writes to; what it
-/// says is thrown away.
+/// says is added to `log`.
 class Program {
   public:
-    explicit Program(std::vector<std::string> words) {
+    explicit Program(std::vector<std::string> words, const std::string& log = "/dev/null") {
         Pipe input = make_pipe();
         pid_ = fork();
         if (pid_ == 0) {
-            const UniqueFd nowhere{open("/dev/null", O_WRONLY | O_CLOEXEC)};
+            constexpr mode_t kMode = 0600;
+            const UniqueFd said{open(log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kMode)};
             dup2(input.read_end.get(), STDIN_FILENO);
-            dup2(nowhere.get(), STDOUT_FILENO);
-            dup2(nowhere.get(), STDERR_FILENO);
+            dup2(said.get(), STDOUT_FILENO);
+            dup2(said.get(), STDERR_FILENO);
             std::vector<char*> arguments;
             for (std::string& word : words) {
                 arguments.push_back(word.data());

@@ -44,7 +44,7 @@ void WatchedMachine::fail(ExitStatus status, const std::string& tried, const std
 }
 
 void WatchedMachine::take_console() {
-    constexpr size_t kMost = 2000;
+    constexpr size_t kMost = 8000;  // a panic with its registers and where it came from
     std::array<char, 4096> part{};
     const ssize_t got = read(console_.get(), part.data(), part.size());
     if (got > 0) {
