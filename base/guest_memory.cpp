@@ -12,15 +12,8 @@ namespace hull {
 
 GuestMemory::GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages, Sharing sharing)
     : page_size_{pages == Mapping::Pages::huge ? uint64_t{2} << 20 : 4096}, sharing_{sharing} {
+    check(ranges);
     for (const GuestRange& range : ranges) {
-        if (raw(range.start()) % page_size_ != 0 || range.size() % page_size_ != 0) {
-            throw std::invalid_argument{"a guest memory region is not made of whole pages"};
-        }
-        for (const Region& other : regions_) {
-            if (other.range.overlaps(range)) {
-                throw std::invalid_argument{"two guest memory regions overlap"};
-            }
-        }
         UniqueFd fd;
         Mapping mapping = sharing == Sharing::shareable ? Mapping::shareable(range.size(), pages, fd)
                                                         : Mapping::anonymous(range.size(), pages);
@@ -28,6 +21,39 @@ GuestMemory::GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages page
     }
     std::sort(regions_.begin(), regions_.end(),
               [](const Region& a, const Region& b) { return a.range.start() < b.range.start(); });
+}
+
+GuestMemory::GuestMemory(std::span<const GuestRange> ranges, const InputFile& image, Sharing sharing)
+    : page_size_{kLogPage}, sharing_{sharing}, is_of_file_{sharing == Sharing::none} {
+    check(ranges);
+    uint64_t offset = 0;
+    for (const GuestRange& range : ranges) {
+        if (image.size < range.size() || offset > image.size - range.size()) {
+            throw std::invalid_argument{"a guest's memory is longer than its image"};
+        }
+        UniqueFd fd;
+        Mapping mapping = is_of_file_ ? Mapping::private_copy(image, offset, range.size())
+                                      : Mapping::shareable(range.size(), Mapping::Pages::transparent, fd);
+        if (!is_of_file_) {
+            read_exactly(image, "the guest's memory", offset, mapping.data(), mapping.size());
+        }
+        regions_.push_back({range, std::move(mapping), std::move(fd)});
+        offset += range.size();
+    }
+}
+
+void GuestMemory::check(std::span<const GuestRange> ranges) const {
+    for (size_t number = 0; number < ranges.size(); ++number) {
+        const GuestRange& range = ranges[number];
+        if (raw(range.start()) % page_size_ != 0 || range.size() % page_size_ != 0) {
+            throw std::invalid_argument{"a guest memory region is not made of whole pages"};
+        }
+        for (const GuestRange& other : ranges.first(number)) {
+            if (other.overlaps(range)) {
+                throw std::invalid_argument{"two guest memory regions overlap"};
+            }
+        }
+    }
 }
 
 uint64_t GuestMemory::size() const {
@@ -53,9 +79,18 @@ bool GuestMemory::discard(const GuestRange& range) {
     const auto memory = slice(range);
     // Checked here, since madvise() rounds sizes, each kind of page its own way.
     const bool whole_pages = raw(range.start()) % page_size_ == 0 && range.size() % page_size_ == 0;
-    // Of a memfd the mapping alone would be given up, and the pages kept.
-    const int how = sharing_ == Sharing::shareable ? MADV_REMOVE : MADV_DONTNEED;
-    if (!memory || !whole_pages || madvise(memory->data(), memory->size(), how) != 0) {
+    if (!memory || !whole_pages) {
+        return false;
+    }
+    if (is_of_file_) {
+        // Given up, they would have the file's contents again.
+        if (mmap(memory->data(), memory->size(), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) {
+            return false;
+        }
+    } else if (const int how = sharing_ == Sharing::shareable ? MADV_REMOVE : MADV_DONTNEED;
+               // Of a memfd the mapping alone would be given up otherwise, and the pages kept.
+               madvise(memory->data(), memory->size(), how) != 0) {
         return false;
     }
     mark_written(*memory);

@@ -88,6 +88,12 @@ class GuestMemory {
     /// (no_resources) as Mapping does.
     GuestMemory(std::span<const GuestRange> ranges, Mapping::Pages pages, Sharing sharing = Sharing::none);
 
+    /// Regions that begin with the contents of `image`, one behind the other by address: copies where they
+    /// are shareable, else this memory's own view of the file (Mapping::private_copy()). `ranges` are sorted,
+    /// made of whole pages of 4 KiB and not longer together than the file; std::invalid_argument otherwise.
+    /// Throws Error (no_resources, or bad_file where the file cannot be read).
+    GuestMemory(std::span<const GuestRange> ranges, const InputFile& image, Sharing sharing = Sharing::none);
+
     [[nodiscard]] const std::vector<Region>& regions() const { return regions_; }
     /// The sum of all regions in bytes.
     [[nodiscard]] uint64_t size() const;
@@ -152,10 +158,12 @@ class GuestMemory {
     [[nodiscard]] bool discard(const GuestRange& range);
 
   private:
+    void check(std::span<const GuestRange> ranges) const;
     void mark_pages(std::span<const std::byte> memory) const;
 
     uint64_t page_size_;  // of the backing, in bytes
     Sharing sharing_;
+    bool is_of_file_ = false;      // pages that are given up would have the file's contents again
     std::vector<Region> regions_;  // by address
     std::atomic<bool> is_logged_{false};
     Mapping log_;  // once it has begun, for good, since other threads may be about to mark a page

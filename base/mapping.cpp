@@ -98,8 +98,12 @@ Mapping Mapping::shareable(size_t size, Pages pages, UniqueFd& fd) {
     return {address, size};
 }
 
+Mapping Mapping::private_copy(const InputFile& file, uint64_t offset, size_t size) {
+    return aligned(size, MAP_PRIVATE | MAP_NORESERVE, file.fd.get(), offset);
+}
+
 /// Ordinary pages from a huge page's border on.
-Mapping Mapping::aligned(size_t size, int flags, int fd) {
+Mapping Mapping::aligned(size_t size, int flags, int fd, uint64_t offset) {
     // More is reserved than is used, and the rest trimmed.
     const size_t padded = size + kHugePage;
     errno = ENOMEM;  // for a size that wraps
@@ -123,7 +127,8 @@ Mapping Mapping::aligned(size_t size, int flags, int fd) {
         munmap(reserved + front + size, kHugePage - front);
     }
     Mapping mapping{reserved + front, size};
-    if (mmap(mapping.data(), size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) == MAP_FAILED) {
+    if (mmap(mapping.data(), size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
+             static_cast<off_t>(offset)) == MAP_FAILED) {
         fail();
     }
     // Both are advice: a kernel without transparent huge pages refuses the second, and nothing is lost.

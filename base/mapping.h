@@ -40,13 +40,18 @@ class Mapping {
     /// the whole of it. Its size is sealed, so that nobody can cut it off under the guest.
     static Mapping shareable(size_t size, Pages pages, UniqueFd& fd);
 
+    /// `size` bytes of a file from `offset` on, a multiple of the page size, that can be written: the writes
+    /// are this process's alone, and pages come in as they are touched. The file must not change, nor shrink,
+    /// meanwhile. Otherwise as anonymous(), for transparent pages.
+    static Mapping private_copy(const InputFile& file, uint64_t offset, size_t size);
+
     [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(address_); }
     [[nodiscard]] size_t size() const { return size_; }
     [[nodiscard]] std::span<std::byte> bytes() const { return {data(), size_}; }
 
   private:
     Mapping(void* address, size_t size) : address_{address}, size_{size} {}
-    static Mapping aligned(size_t size, int flags, int fd);
+    static Mapping aligned(size_t size, int flags, int fd, uint64_t offset = 0);
     void reset();
 
     void* address_ = nullptr;
