@@ -7,8 +7,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -45,7 +48,7 @@ class MachineTest : public KvmTest {
         config_.memory = uint64_t{64} << 20;
         config_.cmdline_raw = "nokaslr";
         int ends[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
             throw std::runtime_error{"socketpair"};
         }
         keepers_end_ = UniqueFd{ends[0]};
@@ -75,7 +78,7 @@ class MachineTest : public KvmTest {
         {
             Machine machine{config_, std::move(files), timeline_};
             machine_ = &machine;
-            reader = std::thread{[&] { printed_ = read_up_to(output_.read_end.get(), SIZE_MAX, -1); }};
+            reader = std::thread{[&] { read_output(); }};
             std::thread beside{[&] { meanwhile(); }};
             status = machine.run(machines_end_.get());
             keeper_was_gone_ = machine.keeper_is_gone();
@@ -85,10 +88,37 @@ class MachineTest : public KvmTest {
         took_ = std::chrono::steady_clock::now() - start;
         return status;
     }
+    /// Waits until it has printed so many characters; false where it does not.
+    bool wait_for_output(size_t count) {
+        std::unique_lock lock{mutex_};
+        return has_printed_.wait_for(lock, std::chrono::seconds{60},
+                                     [&] { return printed_.size() >= count; });
+    }
     void tell_machine(KeeperMessage message) {
         write_all(keepers_end_.get(), std::string(1, static_cast<char>(message)));
     }
 
+    /// What the machine answers: why it did not, or nothing.
+    std::string ask_machine(KeeperMessage message, std::span<const int> descriptors = {}) {
+        EXPECT_TRUE(send_request(keepers_end_.get(), message, descriptors));
+        return receive_answer(keepers_end_.get()).value_or("it is gone");
+    }
+
+  private:
+    void read_output() {
+        std::array<char, 4096> part{};
+        ssize_t got = 0;
+        while ((got = read(output_.read_end.get(), part.data(), part.size())) > 0) {
+            const std::lock_guard lock{mutex_};
+            printed_.append(part.data(), static_cast<size_t>(got));
+            has_printed_.notify_all();
+        }
+    }
+
+    std::mutex mutex_;  // printed_, while the machine runs
+    std::condition_variable has_printed_;
+
+  protected:
     MachineConfig config_;
     Timeline timeline_;
     UniqueFd keepers_end_;

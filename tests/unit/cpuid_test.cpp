@@ -295,6 +295,36 @@ TEST(Cpuid, TopologyIsToldAlsoWhereTheHostHasNoSuchLeaf) {
     EXPECT_EQ(place->cpus, 3U);
 }
 
+/// The entry to change.
+kvm_cpuid_entry2& entry(Table& table, uint32_t leaf, uint32_t subleaf = 0) {
+    return *std::ranges::find_if(
+        table, [&](const kvm_cpuid_entry2& each) { return each.function == leaf && each.index == subleaf; });
+}
+
+TEST(Cpuid, AGuestGoesOnWhereAllThatItHasSeenIs) {
+    const std::string data = HULL_SOURCE_DIR "/tests/unit/data/";
+    const Table amd = make_cpuid(test::read_cpuid_table(data + "amd-epyc-emulated.cpuid"), {});
+    const Table intel = make_cpuid(test::read_cpuid_table(data + "intel-ice-lake.cpuid"), {});
+    EXPECT_EQ(why_not_on(amd, amd), "");
+    EXPECT_EQ(why_not_on(intel, intel), "");
+    EXPECT_EQ(why_not_on(amd, intel), "this host's processor is another maker's");
+    // What it has switched on itself is no feature of its host's.
+    Table running = intel;
+    entry(running, 1).ecx |= 1U << 27;
+    entry(running, 7).ecx |= 1U << 4;
+    EXPECT_EQ(why_not_on(running, intel), "");
+    // A host with more will do, one with less will not.
+    Table less = intel;
+    entry(less, 7).ebx &= ~(1U << 5);
+    EXPECT_EQ(why_not_on(less, intel), "");
+    EXPECT_EQ(why_not_on(intel, less),
+              "this host's processor, or its KVM, lacks features (CPUID 0x7.0: 0x20)");
+    Table moved = intel;
+    entry(moved, 0xd, 2).ebx += 64;
+    EXPECT_EQ(why_not_on(intel, moved), "this host's processor keeps its registers otherwise (CPUID 0xd.2)");
+    EXPECT_NE(why_not_on(intel, Table{}), "");
+}
+
 TEST(Msrs, SayThatThereIsNoDebugStore) {
     const std::vector<InitialMsr> msrs = initial_msrs();
     const auto misc_enable =

@@ -14,6 +14,9 @@
 #include <thread>
 
 #include "tests/support/files.h"
+#include "tests/support/sockets.h"
+#include "vmm/api/http_client.h"
+#include "vmm/machine/keeper_message.h"
 #include "vmm/machine/machine.h"
 
 namespace hull {
@@ -86,6 +89,8 @@ class KeeperTest : public testing::Test {
                 return keep_machine({.terminal = terminal_,
                                      .stop_timeout = stop_timeout_,
                                      .broker = broker_,
+                                     .config = config_,
+                                     .api = api_.get(),
                                      .fork = fork,
                                      .run = machine});
             });
@@ -114,6 +119,8 @@ class KeeperTest : public testing::Test {
     RawTerminal terminal_{pair_.program.get()};
     std::chrono::milliseconds stop_timeout_{3'600'000};
     jail::Broker broker_;
+    MachineConfig config_;
+    UniqueFd api_;  // where it is to have one
     test::Pipe reports_ = test::make_pipe();
     test::Pipe errors_ = test::make_pipe();
     pid_t keeper_ = -1;
@@ -281,6 +288,97 @@ TEST(ReportErrors, PrintsOneLineAndGivesTheStatus) {
         EXPECT_EQ(report_errors(row.body), row.status);
         EXPECT_EQ(testing::internal::GetCapturedStderr(), row.printed);
     }
+}
+
+class KeeperApiTest : public KeeperTest {
+  protected:
+    KeeperApiTest() { api_ = test::listen_unix(path_, SOCK_NONBLOCK); }
+
+    HttpAnswer change(const std::string& state) {
+        return ask_machine(path_, {"PATCH", "/vm", R"({"state":")" + state + R"("})"});
+    }
+    HttpAnswer freeze() {
+        const SnapshotFiles files = SnapshotFiles::in(folder_.path());
+        return ask_machine(path_, {"PUT", "/snapshot/create",
+                                   R"({"snapshot_path":")" + files.state.string() + R"(","mem_file_path":")" +
+                                       files.memory.string() + R"("})"});
+    }
+    std::string state() { return test::contents_of(folder_.path() / "state"); }
+    void stop() {
+        signal_keeper(SIGTERM);
+        EXPECT_EQ(wait_for_keeper(), 0);
+    }
+    /// A machine that does all with `answer`, until its button is pressed.
+    static ExitStatus serve(int control, const std::function<std::string(const KeeperRequest&)>& answer) {
+        for (;;) {
+            const std::optional<KeeperRequest> request = receive_request(control);
+            if (!request || request->message == KeeperMessage::press_power_button) {
+                return ExitStatus::success;
+            }
+            send_answer(control, answer(*request));
+        }
+    }
+
+    const test::TemporaryFolder folder_;
+    const std::string path_ = (folder_.path() / "api").string();
+};
+
+TEST_F(KeeperApiTest, HasTheMachineDoWhatItsClientsAsk) {
+    start([](int control) {
+        return serve(control, [](const KeeperRequest& request) {
+            if (request.message == KeeperMessage::save) {
+                test::write_all(request.descriptors.at(0).get(), "state");
+                test::write_all(request.descriptors.at(1).get(), "memory");
+            }
+            return "";
+        });
+    });
+    EXPECT_EQ(change("Paused").status, 204U);
+    EXPECT_NE(ask_machine(path_, {"GET", "/", ""}).body.find("Paused"), std::string::npos);
+    EXPECT_EQ(freeze().status, 204U);
+    EXPECT_EQ(state(), "state");
+    EXPECT_EQ(test::contents_of(folder_.path() / "memory"), "memory");
+    EXPECT_EQ(change("Resumed").status, 204U);
+    EXPECT_NE(ask_machine(path_, {"GET", "/", ""}).body.find("Running"), std::string::npos);
+    stop();
+}
+
+TEST_F(KeeperApiTest, LeavesTheEarlierSnapshotWhereTheMachineCannot) {
+    folder_.file("state", "earlier");
+    start([](int control) {
+        return serve(control, [](const KeeperRequest& request) {
+            return request.message == KeeperMessage::save ? "cannot write: \x1b[31mno room" : "";
+        });
+    });
+    EXPECT_EQ(change("Paused").status, 204U);
+    const HttpAnswer answer = freeze();
+    EXPECT_EQ(answer.status, 400U);
+    EXPECT_EQ(answer.body, R"({"fault_message":"cannot write: ?[31mno room"})")
+        << "a guest may have broken out there";
+    EXPECT_EQ(state(), "earlier");
+    EXPECT_FALSE(std::filesystem::exists(folder_.path() / "state.new"));
+    stop();
+}
+
+TEST_F(KeeperApiTest, OutlivesAMachineThatAnswersWhatNobodyAsked) {
+    start([](int control) {
+        for (int number = 0; number < 20; ++number) {
+            send_answer(control, std::string(10'000, 'x'));
+        }
+        return serve(control, [](const KeeperRequest&) { return ""; });
+    });
+    change("Paused");
+    EXPECT_EQ(ask_machine(path_, {"GET", "/", ""}).status, 200U);
+    stop();
+}
+
+TEST_F(KeeperApiTest, EndsItsClientsWithTheMachine) {
+    start([](int control) {
+        static_cast<void>(receive_request(control));
+        return ExitStatus::guest_panic;
+    });
+    EXPECT_THROW(change("Paused"), Error);
+    EXPECT_EQ(wait_for_keeper(), static_cast<int>(ExitStatus::guest_panic));
 }
 
 }  // namespace

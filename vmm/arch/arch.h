@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/guest_memory.h"
+#include "base/state.h"
 #include "base/unique_fd.h"
 #include "boot/platform.h"
 #include "vmm/kvm/kvm.h"
@@ -79,6 +80,22 @@ struct BootFiles {
 /// is the kernel's first. Throws Error as boot's loader does.
 void load_guest(BootFiles files, boot::PlatformTables tables, const boot::Platform& platform,
                 GuestMemory& memory, Vcpu& boot_vcpu);
+
+/// What KVM keeps of a machine beside its vCPUs: interrupt controllers, timers, the guest's clock. No vCPU
+/// runs meanwhile. Throws Error (host_unfit) where KVM refuses, and load_vm() as StateReader does.
+void save_vm(Vm& vm, StateWriter& state);
+/// Into a VM behind prepare_vm(). The guest's clock goes on from where it stood.
+void load_vm(Vm& vm, StateReader& state);
+
+/// Everything of one vCPU that stands between two instructions, its processor's features among it. As
+/// save_vm().
+void save_vcpu(const Kvm& kvm, Vcpu& vcpu, StateWriter& state);
+/// Into one behind prepare_vcpu(), its machine's memory mapped and load_vm() done. Throws Error (host_unfit)
+/// naming what this host's processors lack.
+void load_vcpu(Vcpu& vcpu, StateReader& state);
+/// Tells the guest that `vcpu` was stopped for a while, so that it does not take its own processors for
+/// stuck. To be called before it runs again; a guest that has no such clock is told nothing.
+void tell_of_pause(Vcpu& vcpu);
 
 /// In the handler of a signal that seccomp(2) sent for a system call: what the call is to return. Any thread.
 void set_system_call_result(ucontext_t& context, int64_t result);

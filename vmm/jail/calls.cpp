@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "devices/virtio/ring_layout.h"  // what linux/vhost.h includes, made fit for C++
+#include "vmm/arch/state_requests.h"
 #include "vmm/kvm/interrupt_routes.h"
 //
 #include <linux/vhost.h>
@@ -174,9 +175,9 @@ Calls rng_calls() {
     });
 }
 
-/// Waits, and takes the machine down.
+/// Waits, writes the machine down, and takes it down.
 Calls main_calls() {
-    return with_common({
+    Calls calls = with_common({
         {"poll", "waits for the keeper, the console's input, and the guest's end"},
         {"restart_syscall", "goes on with poll() behind a stop of the process"},
         {"read", "the keeper's messages, and the console's input"},
@@ -184,11 +185,16 @@ Calls main_calls() {
         request(TIOCGWINSZ, "the terminal's size when that has changed"),
         request(TCGETS, "the terminal as it was, where the keeper is gone: looks"),
         request(TCSETS, "the same: sets"),
-        // What follows is for the end.
-        {"tgkill", "interrupts the vCPUs", {is(2, static_cast<uint64_t>(SIGRTMIN))}},
+        {"recvmsg", "what the keeper asks"},
+        {"sendto", "the answer; at the end the rest of what the guest sent to a port"},
+        {"tgkill", "interrupts the vCPUs, for a pause or the end", {is(2, static_cast<uint64_t>(SIGRTMIN))}},
         {"getpid", "of which process they are"},
         {"rt_sigprocmask", "the same without being interrupted itself"},
-        {"sendto", "the rest of what the guest sent to a port"},
+        {"pwrite64", "a snapshot: writes it"},
+        {"fdatasync", "the same: has it on the disk"},
+        {"getrandom", "the same: its memory's identity"},
+        request(KVM_KVMCLOCK_CTRL, "tells the guest of a pause"),
+        // What follows is for the end.
         {"recvfrom", "whether somebody is there for it"},
         {"accept4", "who comes for it"},
         request(KVM_IOEVENTFD, "takes a doorbell away"),
@@ -199,6 +205,10 @@ Calls main_calls() {
         {"close", "closes what it had open"},
         {"exit_group", "the end"},
     });
+    for (const arch::StateRequest& each : arch::state_requests()) {
+        calls.push_back(request(each.number, each.why));
+    }
+    return calls;
 }
 
 }  // namespace

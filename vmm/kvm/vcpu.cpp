@@ -82,6 +82,10 @@ void Vcpu::request_exit() {
     __atomic_store_n(&run_->immediate_exit, uint8_t{1}, __ATOMIC_RELEASE);
 }
 
+void Vcpu::withdraw_exit_request() {
+    __atomic_store_n(&run_->immediate_exit, uint8_t{0}, __ATOMIC_RELEASE);
+}
+
 bool Vcpu::try_request(unsigned long number, const void* argument) {
     return ioctl(fd_.get(), number, argument) >= 0;
 }

@@ -68,6 +68,8 @@ class Vcpu {
     /// Makes a run() that is about to start come back at once as Interrupted. One that is under way needs a
     /// signal to its thread as well (4.10, immediate_exit).
     void request_exit();
+    /// Takes that back: run() runs the guest again. For the thread that calls run().
+    void withdraw_exit_request();
 
     /// An ioctl on the vCPU. Throws Error (host_unfit) naming `request_name` where KVM refuses.
     int request(unsigned long number, const void* argument, const char* request_name);

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/random.h"
 #include "base/thread_guard.h"
 #include "devices/block/block.h"
 #include "devices/block/file_backend.h"
@@ -34,12 +33,22 @@ Mapping::Pages pages_of(const MachineConfig& config) {
     return config.hugepages ? Mapping::Pages::huge : Mapping::Pages::transparent;
 }
 
-/// An address that was given to nobody (IEEE 802: locally administered), by chance.
-virtio::MacAddress random_mac() {
-    virtio::MacAddress mac{};
-    take_random(std::as_writable_bytes(std::span{mac}));
-    mac[0] = 0x02;
-    return mac;
+GuestMemory make_memory(const MachineConfig& config, const MachineFiles& files) {
+    const std::vector<GuestRange> layout = arch::memory_layout(config.memory);
+    const auto sharing =
+        config.shares_memory() ? GuestMemory::Sharing::shareable : GuestMemory::Sharing::none;
+    if (!files.frozen) {
+        return GuestMemory{layout, pages_of(config), sharing};
+    }
+    const SnapshotMemory saved = SnapshotMemory::parse(files.frozen->state.section("memory"));
+    if (saved.regions() != layout) {
+        throw Error{
+            ExitStatus::bad_file, "cannot restore the snapshot",
+            "its memory does not lie where a guest with " + memory_size_text(config.memory) + " has it",
+            "use another snapshot"};
+    }
+    saved.check(files.frozen->memory);
+    return GuestMemory{layout, files.frozen->memory, sharing};
 }
 
 virtio::NetOffloads offloads_of(const NetConfig& net) {
@@ -115,8 +124,7 @@ Machine::Machine(const MachineConfig& config, MachineFiles files, Timeline& time
     : config_{config},
       timeline_{timeline},
       kvm_{std::move(files.kvm)},
-      memory_{arch::memory_layout(config.memory), pages_of(config),
-              config.shares_memory() ? GuestMemory::Sharing::shareable : GuestMemory::Sharing::none},
+      memory_{make_memory(config, files)},
       vm_{kvm_},
       platform_{.cpus = config.cpus, .memory = arch::memory_layout(config.memory), .devices = {}},
       surroundings_{ports_, memory_bus_,
@@ -129,6 +137,11 @@ Machine::Machine(const MachineConfig& config, MachineFiles files, Timeline& time
     for (uint32_t index = 0; index < config_.cpus; ++index) {
         vcpus_.emplace_back(vm_, index);
         arch::prepare_vcpu(kvm_, vcpus_.back(), config_.cpus);
+    }
+    if (files.frozen) {
+        load(files.frozen->state);
+        timeline_.image_loaded = Timeline::Clock::now();
+        return;
     }
     arch::load_guest({.kernel = std::move(files.kernel),
                       .initramfs = std::move(files.initramfs),
@@ -345,21 +358,148 @@ void Machine::take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit) {
 }
 
 void Machine::take_keeper_message(int control_fd) {
-    uint8_t message = 0;
-    const ssize_t got = read(control_fd, &message, sizeof message);
-    if (got <= 0) {
+    const std::optional<KeeperRequest> request = receive_request(control_fd);
+    if (!request) {
         keeper_is_gone_ = true;
         end(ExitStatus::forced_stop);
-    } else if (message == static_cast<uint8_t>(KeeperMessage::press_power_button)) {
-        power_->press_button();
-        loop_.set_deadline(config_.stop_timeout, [this] { end(ExitStatus::forced_stop); });
-    } else if (message == static_cast<uint8_t>(KeeperMessage::terminal_resized)) {
-        const auto size = terminal_size(console_output_fd_.get(), console_input_fd_.get());
-        if (console_ != nullptr && size) {
-            console_->resize(*size);
+        return;
+    }
+    switch (request->message) {
+        case KeeperMessage::press_power_button:
+            resume();  // a guest that stands still cannot heed it
+            power_->press_button();
+            loop_.set_deadline(config_.stop_timeout, [this] { end(ExitStatus::forced_stop); });
+            break;
+        case KeeperMessage::terminal_resized: {
+            const auto size = terminal_size(console_output_fd_.get(), console_input_fd_.get());
+            if (console_ != nullptr && size) {
+                console_->resize(*size);
+            }
+            break;
         }
-    } else {
-        end(ExitStatus::forced_stop);
+        case KeeperMessage::stop_now:
+            end(ExitStatus::forced_stop);
+            break;
+        case KeeperMessage::pause:
+        case KeeperMessage::resume:
+        case KeeperMessage::save:
+            send_answer(control_fd, obey(*request));
+            break;
+    }
+}
+
+std::string Machine::obey(const KeeperRequest& request) {
+    try {
+        if (request.message == KeeperMessage::pause) {
+            pause();
+        } else if (request.message == KeeperMessage::resume) {
+            resume();
+        } else {
+            save(request.descriptors.at(0).get(), request.descriptors.at(1).get());
+        }
+    } catch (const std::exception& error) {
+        return error.what();
+    }
+    return "";
+}
+
+void Machine::pause() {
+    if (!is_paused_) {
+        for (const auto& thread : threads_) {
+            thread->request_pause();
+        }
+        for (const auto& thread : threads_) {
+            thread->wait_until_paused();
+        }
+        is_paused_ = true;
+    }
+}
+
+void Machine::resume() {
+    if (is_paused_) {
+        for (const auto& thread : threads_) {
+            arch::tell_of_pause(thread->paused_vcpu());
+            thread->resume();
+        }
+        is_paused_ = false;
+    }
+}
+
+std::vector<Stateful*> Machine::parts() {
+    std::vector<Stateful*> all{serial_.get(), power_.get()};
+    if (rtc_) {
+        all.push_back(rtc_.get());
+    }
+    all.push_back(virtio_devices_.get());
+    return all;
+}
+
+void Machine::save(int state_fd, int memory_fd) {
+    if (!is_paused_) {
+        throw Error{ExitStatus::usage, "cannot take a snapshot", "the machine is running", "pause it first"};
+    }
+    for (const DiskConfig& disk : config_.disks) {
+        if (disk.use == virtio::DiskUse::overlay) {
+            throw Error{ExitStatus::usage, "cannot take a snapshot",
+                        "what the guest has written over disk '" + disk.text() + "' is in no file",
+                        "boot it with a disk that it may write"};
+        }
+    }
+    for (Stateful* const part : parts()) {
+        part->quiesce();
+    }
+    try {
+        SnapshotState state;
+        const auto add = [&state](std::string name, const auto& save_part) {
+            StateWriter writer;
+            save_part(writer);
+            state.add(std::move(name), writer.bytes());
+        };
+        const std::string config = config_.to_json();
+        const auto text = std::as_bytes(std::span{config});
+        state.add("config", {text.begin(), text.end()});
+        const SnapshotMemory memory = SnapshotMemory::write(memory_, memory_fd);
+        state.add("memory", memory.to_bytes());
+        add("kvm", [this](StateWriter& writer) { arch::save_vm(vm_, writer); });
+        for (const auto& thread : threads_) {
+            Vcpu& vcpu = thread->paused_vcpu();
+            add("vcpu " + std::to_string(vcpu.index()),
+                [&](StateWriter& writer) { arch::save_vcpu(kvm_, vcpu, writer); });
+        }
+        add("devices", [this](StateWriter& writer) {
+            for (const Stateful* const part : parts()) {
+                part->save(writer);
+            }
+        });
+        write_whole(state_fd, state.to_bytes(), "the snapshot's state");
+    } catch (...) {
+        for (Stateful* const part : parts()) {
+            part->resume();
+        }
+        throw;
+    }
+    for (Stateful* const part : parts()) {
+        part->resume();
+    }
+}
+
+void Machine::load(const SnapshotState& state) {
+    StateReader kvm{state.section("kvm")};
+    arch::load_vm(vm_, kvm);
+    kvm.end();
+    for (Vcpu& vcpu : vcpus_) {
+        StateReader reader{state.section("vcpu " + std::to_string(vcpu.index()))};
+        arch::load_vcpu(vcpu, reader);
+        reader.end();
+        arch::tell_of_pause(vcpu);
+    }
+    StateReader devices{state.section("devices")};
+    for (Stateful* const part : parts()) {
+        part->load(devices);
+    }
+    devices.end();
+    for (Stateful* const part : parts()) {
+        part->resume();
     }
 }
 

@@ -27,6 +27,7 @@
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/console_input.h"
+#include "vmm/machine/keeper_message.h"
 #include "vmm/machine/machine_files.h"
 #include "vmm/machine/vcpu_thread.h"
 #include "vmm/machine/virtio_devices.h"
@@ -43,25 +44,19 @@ struct Timeline {
     Clock::time_point first_instruction;  ///< the boot vCPU is about to take it
 };
 
-/// What the keeper sends to its machine, one byte each. The end of the keeper's side means that the keeper is
-/// gone, and ends the machine.
-enum class KeeperMessage : uint8_t {
-    press_power_button = 's',
-    terminal_resized = 'w',  ///< as many as there may be; the machine asks the terminal itself
-    stop_now = 'k',
-};
-
 /// Constructed, run and destroyed by one thread, which must be the only one of its process at construction;
 /// other threads may call what says so.
 class Machine {
   public:
-    /// Makes the machine up to its first instruction. Throws Error. `timeline` must outlive the machine.
+    /// Makes the machine up to its first instruction, or to its next one, where it is one that was frozen
+    /// (MachineFiles::frozen). Throws Error. `timeline` must outlive the machine.
     Machine(const MachineConfig& config, MachineFiles files, Timeline& timeline);
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
     ~Machine();
 
-    /// Runs the guest until it ends or is ended, obeying KeeperMessages from `control_fd`; says how it ended.
+    /// Runs the guest until it ends or is ended, obeying and answering KeeperMessages at `control_fd`; says
+    /// how it ended.
     ExitStatus run(int control_fd);
 
     /// A disk that comes while the guest runs, which finds it when it looks again (Linux:
@@ -97,6 +92,15 @@ class Machine {
     void take_request(GuestRequest request);
     void take_vcpu_end(uint32_t vcpu_index, const VcpuExit& exit);
     void take_keeper_message(int control_fd);
+    /// Why it could not be done; empty: it was.
+    std::string obey(const KeeperRequest& request);
+    void pause();
+    void resume();
+    /// Writes the paused machine to a state file and a memory file. Throws Error.
+    void save(int state_fd, int memory_fd);
+    void load(const SnapshotState& state);
+    /// All that have a state, in the order in which it is written.
+    [[nodiscard]] std::vector<Stateful*> parts();
     void end(ExitStatus how);
     void look_after_guest();
 
@@ -107,6 +111,7 @@ class Machine {
     std::atomic<bool> panicked_{false};
     std::atomic<int> ended_{-1};  // the ExitStatus, once there is one
     bool keeper_is_gone_ = false;
+    bool is_paused_ = false;
 
     Kvm kvm_;
     GuestMemory memory_;

@@ -22,6 +22,9 @@ std::vector<int> MachineFiles::descriptors() const {
     for (const InputFile& file : initramfs) {
         numbers.push_back(file.fd.get());
     }
+    if (frozen) {
+        numbers.push_back(frozen->memory.fd.get());
+    }
     for (const virtio::DiskImage& disk : disks) {
         append(numbers, disk);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -10,6 +11,7 @@
 #include "devices/virtio/vhost_user.h"
 #include "devices/virtio/vhost_user_device.h"
 #include "devices/vsock/host_socket.h"
+#include "vmm/machine/snapshot.h"
 
 namespace hull {
 
@@ -33,11 +35,18 @@ struct NetFiles {
     std::function<UniqueFd()> find_stream = nullptr;  ///< see virtio::NetSettings
 };
 
+/// A machine that was frozen, and is to go on.
+struct FrozenMachine {
+    SnapshotState state;
+    InputFile memory;
+};
+
 /// The files of a machine, opened by its keeper: it opens none itself.
 struct MachineFiles {
-    UniqueFd kvm;  ///< from open_kvm()
-    InputFile kernel;
-    std::vector<InputFile> initramfs;
+    UniqueFd kvm;                      ///< from open_kvm()
+    InputFile kernel;                  ///< none where it is frozen
+    std::vector<InputFile> initramfs;  ///< likewise
+    std::optional<FrozenMachine> frozen;
     std::vector<virtio::DiskImage>
         disks;  ///< of those MachineConfig::disks that are files, in the same order
     std::vector<ServerFiles> disk_servers;  ///< of those that are not, likewise

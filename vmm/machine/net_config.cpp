@@ -4,6 +4,7 @@
 #include <limits>
 #include <string_view>
 
+#include "base/random.h"
 #include "devices/net/tap.h"
 #include "vmm/machine/option_text.h"
 
@@ -35,6 +36,15 @@ virtio::MacAddress parse_mac(const std::string& text) {
     return mac;
 }
 
+}  // namespace
+
+virtio::MacAddress random_mac() {
+    virtio::MacAddress mac{};
+    take_random(std::as_writable_bytes(std::span{mac}));
+    mac[0] = 0x02;
+    return mac;
+}
+
 std::string mac_text(const virtio::MacAddress& mac) {
     constexpr std::string_view kDigits = "0123456789abcdef";
     std::string text;
@@ -45,8 +55,6 @@ std::string mac_text(const virtio::MacAddress& mac) {
     }
     return text;
 }
-
-}  // namespace
 
 NetConfig NetConfig::parse(const std::string& text) {
     std::vector<OptionWord> words = split_words(text);

@@ -58,6 +58,11 @@ struct NetConfig {
     bool take_socket_word(const OptionWord& word);
 };
 
+/// An address that was given to nobody (IEEE 802: locally administered), by chance.
+virtio::MacAddress random_mac();
+/// "02:00:5e:10:00:01".
+std::string mac_text(const virtio::MacAddress& mac);
+
 /// What remove() of a machine knows its network device of this number by, from 0.
 inline std::string net_name(size_t number) {
     return "net" + std::to_string(number);

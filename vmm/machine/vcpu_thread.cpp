@@ -60,13 +60,40 @@ VcpuThread::VcpuThread(Vcpu vcpu, const VcpuSurroundings& surroundings)
 }
 
 VcpuThread::~VcpuThread() {
-    stop_.store(true);
+    {
+        const std::lock_guard lock{mutex_};
+        stop_.store(true);
+        interrupt();
+    }
     go_.release();  // where it was not started; otherwise nobody looks any more
-    // Whichever comes first is seen: the flag by a KVM_RUN that is about to start, the signal by one that is
-    // under way.
+    changed_.notify_all();
+    thread_.join();
+}
+
+/// Whichever comes first is seen: the flag by a KVM_RUN that is about to start, the signal by one that is
+/// under way.
+void VcpuThread::interrupt() {
     vcpu_.request_exit();
     pthread_kill(thread_.native_handle(), kick_signal());
-    thread_.join();
+}
+
+void VcpuThread::request_pause() {
+    const std::lock_guard lock{mutex_};
+    is_pause_asked_.store(true);
+    interrupt();
+}
+
+void VcpuThread::wait_until_paused() {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [this] { return is_still_; });
+}
+
+void VcpuThread::resume() {
+    {
+        const std::lock_guard lock{mutex_};
+        is_pause_asked_.store(false);
+    }
+    changed_.notify_all();
 }
 
 void VcpuThread::run() {
@@ -85,12 +112,44 @@ void VcpuThread::run() {
 }
 
 void VcpuThread::serve_exits() {
+    rest();  // where a pause was asked for before the start
     while (!stop_.load()) {
         const VcpuExit exit = vcpu_.run();
         if (!serve(exit)) {
             surroundings_.on_end(vcpu_.index(), exit);
+            break;
+        }
+        if (is_pause_asked_.load()) [[unlikely]] {
+            rest();
+        }
+    }
+    const std::lock_guard lock{mutex_};
+    is_still_ = true;
+    changed_.notify_all();
+}
+
+/// Waits while a pause is asked for, or the thread is to end.
+void VcpuThread::rest() {
+    // What a device has answered reaches the vCPU's registers only as KVM_RUN is called again, which may have
+    // the next part of the same access then (5., immediate_exit).
+    while (is_pause_asked_.load()) {
+        const VcpuExit exit = vcpu_.run();
+        if (std::holds_alternative<vcpu_exit::Interrupted>(exit)) {
+            break;
+        }
+        if (!serve(exit)) {
+            surroundings_.on_end(vcpu_.index(), exit);
+            stop_.store(true);
             return;
         }
+    }
+    std::unique_lock lock{mutex_};
+    is_still_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !is_pause_asked_.load() || stop_.load(); });
+    is_still_ = false;
+    if (!stop_.load()) {
+        vcpu_.withdraw_exit_request();
     }
 }
 

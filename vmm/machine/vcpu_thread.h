@@ -2,8 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <exception>
 #include <functional>
+#include <mutex>
 #include <semaphore>
 #include <string>
 #include <thread>
@@ -34,19 +36,36 @@ class VcpuThread {
     /// Once.
     void start() { go_.release(); }
 
+    /// Stops the vCPU between two instructions, what it has asked of a device done: asks for that and returns
+    /// at once, so that all vCPUs of a machine may be asked before wait_until_paused() waits for each. Of one
+    /// that has not been started, too. One thread calls these three.
+    void request_pause();
+    /// Returns where it will run no more until resume(): it has stopped, or it cannot go on.
+    void wait_until_paused();
+    void resume();
+
+    /// The vCPU, which only the caller of wait_until_paused() may use, until resume().
+    [[nodiscard]] Vcpu& paused_vcpu() { return vcpu_; }
+
     /// Installs the handler of the signal that interrupts vCPU threads. Once a process, before the first
     /// thread.
     static void install_kick_handler();
 
   private:
     void run();
+    void interrupt();
     void serve_exits();
+    void rest();
     /// False where the vCPU cannot go on.
     bool serve(const VcpuExit& exit);
 
     Vcpu vcpu_;
     const VcpuSurroundings& surroundings_;
     std::atomic<bool> stop_{false};
+    std::atomic<bool> is_pause_asked_{false};
+    std::mutex mutex_;  // the next two, and when a request to exit is made and taken back
+    std::condition_variable changed_;
+    bool is_still_ = true;  // it does not run, and will not while a pause is asked for
     std::binary_semaphore guarded_{0};
     std::exception_ptr failure_;  // of the guard
     std::binary_semaphore go_{0};

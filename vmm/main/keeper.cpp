@@ -9,7 +9,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <deque>
+#include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -17,8 +20,11 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "base/unique_fd.h"
-#include "vmm/machine/machine.h"
+#include "vmm/api/http_server.h"
+#include "vmm/api/machine_api.h"
+#include "vmm/machine/keeper_message.h"
 #include "vmm/main/helper_process.h"
+#include "vmm/main/new_file.h"
 
 namespace hull {
 
@@ -28,15 +34,24 @@ namespace {
 constexpr std::chrono::milliseconds kStopGrace{5000};
 
 /// The keeper's side while the machine runs.
-class Keeper {
+class Keeper final : public ControlledMachine {
   public:
     Keeper(pid_t machine, const KeptMachine& kept, UniqueFd control, UniqueFd signals)
         : machine_{machine},
           stop_timeout_{kept.stop_timeout},
           broker_{kept.broker},
+          config_{kept.config},
           control_{std::move(control)},
           signals_{std::move(signals)},
-          pidfd_{open_pidfd(machine)} {}
+          pidfd_{open_pidfd(machine)} {
+        if (kept.api >= 0) {
+            loop_.watch(control_.get(), [this] { take_answer(); });
+            server_.emplace(loop_, duplicate(kept.api), "Hull API",
+                            [this](const HttpRequest& request, const HttpServer::Reply& reply) {
+                                api_.handle(request, reply);
+                            });
+        }
+    }
 
     ExitStatus run() {
         loop_.watch(signals_.get(), [this] { take_signal(); });
@@ -62,7 +77,69 @@ class Keeper {
         return ExitStatus::machine_died;
     }
 
+    [[nodiscard]] const MachineConfig& config() const override { return config_; }
+    [[nodiscard]] bool is_paused() const override { return is_paused_; }
+    void pause(Done done) override {
+        ask(KeeperMessage::pause, {}, [this, done](const std::string& why_not) {
+            is_paused_ = is_paused_ || why_not.empty();
+            done(why_not);
+        });
+    }
+    void resume(Done done) override {
+        ask(KeeperMessage::resume, {}, [this, done](const std::string& why_not) {
+            is_paused_ = is_paused_ && !why_not.empty();
+            done(why_not);
+        });
+    }
+    void save(const SnapshotFiles& files, Done done) override {
+        try {
+            auto state = std::make_shared<NewFile>(files.state);
+            auto memory = std::make_shared<NewFile>(files.memory);
+            const std::vector<int> descriptors{state->fd(), memory->fd()};
+            ask(KeeperMessage::save, descriptors,
+                [state = std::move(state), memory = std::move(memory),
+                 done](const std::string& why_not) mutable {
+                    const std::string result = why_not.empty() ? commit(*memory, *state) : why_not;
+                    state.reset();  // what was given up is gone before that is told
+                    memory.reset();
+                    done(result);
+                });
+        } catch (const Error& error) {
+            done(error.what());
+        }
+    }
+    void press_power_button() override { stop(); }
+
   private:
+    /// The state last: without it there is no snapshot.
+    static std::string commit(NewFile& memory, NewFile& state) {
+        try {
+            memory.commit();
+            state.commit();
+            return "";
+        } catch (const Error& error) {
+            return error.what();
+        }
+    }
+
+    void ask(KeeperMessage message, const std::vector<int>& descriptors, Done done) {
+        if (send_request(control_.get(), message, descriptors)) {
+            asked_.push_back(std::move(done));
+        } else {
+            done("the machine takes no more requests");
+        }
+    }
+    void take_answer() {
+        const std::optional<std::string> why_not = receive_answer(control_.get());
+        if (!why_not) {
+            loop_.forget(control_.get());
+        } else if (!asked_.empty()) {  // it may be hostile, and answer what nobody has asked
+            const Done done = std::move(asked_.front());
+            asked_.pop_front();
+            done(*why_not);
+        }
+    }
+
     void take_signal() {
         signalfd_siginfo info{};
         if (read(signals_.get(), &info, sizeof info) != sizeof info) {
@@ -73,8 +150,7 @@ class Keeper {
             return;
         }
         if (signals_taken_ == 0) {
-            send(KeeperMessage::press_power_button);
-            kill_after(stop_timeout_ + kStopGrace);
+            stop();
         } else {
             send(KeeperMessage::stop_now);
             if (signals_taken_ == 1) {  // further ones must not put the end off
@@ -82,6 +158,12 @@ class Keeper {
             }
         }
         ++signals_taken_;
+    }
+
+    void stop() {
+        is_paused_ = false;  // it resumes for it
+        send(KeeperMessage::press_power_button);
+        kill_after(stop_timeout_ + kStopGrace);
     }
 
     /// For a machine that is stuck; one that is not ends by itself before that.
@@ -94,19 +176,23 @@ class Keeper {
 
     void send(KeeperMessage message) {
         // Fails where the machine has just ended, which the loop is told of by itself.
-        [[maybe_unused]] const ssize_t sent =
-            ::send(control_.get(), &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        static_cast<void>(send_request(control_.get(), message));
     }
 
     pid_t machine_;
     std::chrono::milliseconds stop_timeout_;
     jail::Broker& broker_;
+    const MachineConfig& config_;
     UniqueFd control_;
     UniqueFd signals_;
     UniqueFd pidfd_;
     EventLoop loop_;
     unsigned signals_taken_ = 0;
     bool killed_ = false;
+    bool is_paused_ = false;
+    std::deque<Done> asked_;  // in the order in which the machine answers
+    MachineApi api_{*this};
+    std::optional<HttpServer> server_;  // where there is an API
 };
 
 }  // namespace
@@ -133,7 +219,7 @@ ExitStatus report_errors(const std::function<ExitStatus()>& body) {
 
 ExitStatus keep_machine(const KeptMachine& kept) {
     int ends[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
         throw Error{ExitStatus::no_resources, "cannot make a socket pair", errno_text(errno)};
     }
     UniqueFd keepers_end{ends[0]};

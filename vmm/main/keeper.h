@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "vmm/jail/broker.h"
+#include "vmm/machine/config.h"
 #include "vmm/main/terminal.h"
 
 namespace hull {
@@ -17,6 +18,8 @@ struct KeptMachine {
     RawTerminal& terminal;
     std::chrono::milliseconds stop_timeout;  ///< 0 or more
     jail::Broker& broker;                    ///< what it asks for while it runs
+    const MachineConfig& config;             ///< what it was made of
+    int api;                                 ///< a socket that listens for the API's clients; -1: it has none
     /// As fork(2); may throw Error.
     std::function<pid_t()> fork;
     /// What the machine's process does, with the descriptor that KeeperMessages arrive on; answers its exit

@@ -32,6 +32,7 @@
 #include "vmm/machine/device_files.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/option_text.h"
+#include "vmm/main/control.h"
 #include "vmm/main/file_server.h"
 #include "vmm/main/helper_process.h"
 #include "vmm/main/host_check.h"
@@ -54,6 +55,9 @@ void print_help() {
         "Commands:\n"
         "  boot     boot a kernel ('hull boot --help' lists the options)\n"
         "  sandbox  run a command in a virtual machine that is thrown away ('hull sandbox --help')\n"
+        "  restore  go on with a machine that was frozen ('hull restore --help')\n"
+        "  ctl      control a machine that runs ('hull ctl --help')\n"
+        "  snapshot look whether a machine that was frozen is whole ('hull snapshot --help')\n"
         "  check    look whether this host can run guests\n"
         "  run      run a command in a container with a virtual machine of its own ('hull run --help')\n"
         "  pull     get an image of a container from a registry ('hull pull --help')\n"
@@ -170,9 +174,11 @@ void open_files(const MachineConfig& config, MachineFiles& files, Helpers& helpe
         }
     }
     files.kvm = open_kvm();
-    files.kernel = open_input_file(config.kernel, "kernel");
-    for (const auto& path : config.initramfs) {
-        files.initramfs.push_back(open_input_file(path, "initramfs"));
+    if (!files.frozen) {
+        files.kernel = open_input_file(config.kernel, "kernel");
+        for (const auto& path : config.initramfs) {
+            files.initramfs.push_back(open_input_file(path, "initramfs"));
+        }
     }
     for (const DiskConfig& disk : config.disks) {
         if (disk.is_served) {
@@ -265,8 +271,19 @@ void limit_io(jail::Cgroup& group, const MachineConfig& config, const MachineFil
     }
 }
 
-/// Opens what a machine needs, makes it and stays until it has ended.
-ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
+/// An address by chance for each network device that is given none: a machine that is restored has to have
+/// the same one again.
+MachineConfig with_addresses(MachineConfig config) {
+    for (NetConfig& net : config.nets) {
+        net.mac = net.mac.value_or(random_mac());
+    }
+    return config;
+}
+
+/// Opens what a machine needs, makes it, or goes on with one that was frozen, and stays until it has ended.
+ExitStatus keep(const MachineConfig& given, Timeline& timeline, const std::filesystem::path& api_socket = {},
+                std::optional<FrozenMachine> frozen = {}) {
+    const MachineConfig config = with_addresses(given);
     const jail::Jail cell{config.jail};
     if (cell.is_off()) {
         log_warning("the machine has no jail (--jail off): who breaks out of its guest has all your rights");
@@ -276,7 +293,9 @@ ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
     if (config.limits.any()) {
         group.emplace(config.limits);
     }
+    const UniqueFd api = api_socket.empty() ? UniqueFd{} : made.listen_at(api_socket);
     MachineFiles files;
+    files.frozen = std::move(frozen);
     jail::Broker broker;
     Helpers helpers;  // ended before their connections are, which they would report
     open_files(config, files, helpers, made, broker, group ? &*group : nullptr);
@@ -315,6 +334,8 @@ ExitStatus keep(const MachineConfig& config, Timeline& timeline) {
     const ExitStatus how = keep_machine({.terminal = terminal,
                                          .stop_timeout = config.stop_timeout,
                                          .broker = broker,
+                                         .config = config,
+                                         .api = api.get(),
                                          .fork = [&] { return cell.fork_machine(); },
                                          .run = run});
     if (group && group->ran_out_of_memory()) {
@@ -337,7 +358,19 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         std::fputs(config.to_json().c_str(), stdout);
         return ExitStatus::success;
     }
-    return keep(config, timeline);
+    return keep(config, timeline, options.api_socket);
+}
+
+ExitStatus restore(const std::vector<std::string>& arguments, Timeline& timeline) {
+    RestoreOptions options = parse_restore_options(arguments);
+    if (options.boot.help) {
+        std::fputs(restore_help().c_str(), stdout);
+        return ExitStatus::success;
+    }
+    options.boot.config.check();
+    InputFile memory = open_input_file(options.files.memory, "snapshot's memory");
+    return keep(options.boot.config, timeline, options.boot.api_socket,
+                FrozenMachine{std::move(options.state), std::move(memory)});
 }
 
 /// What hulld does, a program of its own that links what a machine's process must not hold.
@@ -365,6 +398,15 @@ ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
     const std::vector<std::string> rest{arguments.begin() + 1, arguments.end()};
     if (command == "boot") {
         return boot(rest, timeline);
+    }
+    if (command == "restore") {
+        return restore(rest, timeline);
+    }
+    if (command == "ctl") {
+        return run_control(rest);
+    }
+    if (command == "snapshot") {
+        return run_snapshot(rest);
     }
     if (command == "sandbox") {
         return run_sandbox(rest, [&](const MachineConfig& config) { return keep(config, timeline); });

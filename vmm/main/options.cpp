@@ -79,10 +79,12 @@ options::options_description describe() {
         ("stop-timeout", text()->value_name("SECONDS"),
          "from the power button (SIGTERM) to the end by force (default 10)");
     add_jail_options(known);
-    known.add_options()                                                                      //
-        ("config", text()->value_name("FILE"), "JSON object with these options as keys")     //
-        ("timing", flag(), "print on standard error how long each part of the start took")   //
-        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")  //
+    known.add_options()  //
+        ("api-socket", text()->value_name("PATH"),
+         "unix socket to control the machine by while it runs (hull ctl, or Firecracker's clients)")  //
+        ("config", text()->value_name("FILE"), "JSON object with these options as keys")              //
+        ("timing", flag(), "print on standard error how long each part of the start took")            //
+        ("dry-run", flag(), "print the machine that would be made, as JSON, and make none")           //
         ("help,h", flag(), "print this");
     return known;
 }
@@ -168,18 +170,10 @@ bool apply(MachineConfig& config, const std::string& key, const Values& values) 
     return true;
 }
 
-void apply_config_file(MachineConfig& config, const std::string& path) {
-    constexpr uint64_t kMostBytes = uint64_t{1} << 20;
-    const InputFile file = open_input_file(path, "configuration file");
-    if (file.size > kMostBytes) {
-        throw Error{ExitStatus::usage, "cannot use configuration file '" + path + "'",
-                    "it is larger than 1 MiB", "is it the right file?"};
-    }
-    std::string text(file.size, '\0');
-    read_exactly(file, "configuration file", 0, text.data(), text.size());
-
+/// `what` is the file, as messages name it.
+void apply_config(MachineConfig& config, const std::string& text, const std::string& what) {
     std::vector<std::pair<std::string, Values>> by_key;
-    for (Setting& setting : parse_config(text, path)) {
+    for (Setting& setting : parse_config(text, what)) {
         if (by_key.empty() || by_key.back().first != setting.key) {
             by_key.emplace_back(setting.key, Values{});
         }
@@ -189,15 +183,27 @@ void apply_config_file(MachineConfig& config, const std::string& path) {
     for (const auto& [key, values] : by_key) {
         if (key == "cmdline" || key == "cmdline-raw") {
             if (std::exchange(has_cmdline, true)) {
-                throw Error{ExitStatus::usage, "cannot use configuration file '" + path + "'",
+                throw Error{ExitStatus::usage, "cannot use configuration file '" + what + "'",
                             "it has both 'cmdline' and 'cmdline-raw'", "leave one of them out"};
             }
         }
         if (!apply(config, key, values)) {
-            throw Error{ExitStatus::usage, "cannot use configuration file '" + path + "'",
+            throw Error{ExitStatus::usage, "cannot use configuration file '" + what + "'",
                         "'" + key + "' is not an option", kAdvice};
         }
     }
+}
+
+void apply_config_file(MachineConfig& config, const std::string& path) {
+    constexpr uint64_t kMostBytes = uint64_t{1} << 20;
+    const InputFile file = open_input_file(path, "configuration file");
+    if (file.size > kMostBytes) {
+        throw Error{ExitStatus::usage, "cannot use configuration file '" + path + "'",
+                    "it is larger than 1 MiB", "is it the right file?"};
+    }
+    std::string text(file.size, '\0');
+    read_exactly(file, "configuration file", 0, text.data(), text.size());
+    apply_config(config, text, path);
 }
 
 void fill_in_fetched_kernel(MachineConfig& config) {
@@ -233,11 +239,87 @@ BootOptions parse_boot_options(const std::vector<std::string>& arguments) {
         if (key == "help" || key == "dry-run" || key == "config") {
             continue;
         }
+        if (key == "api-socket") {
+            result.api_socket = single_value(value.as<Values>(), key);
+            continue;
+        }
         const bool is_flag = key == "hugepages" || key == "rng" || key == "timing";
         apply(result.config, key, is_flag ? Values{"true"} : value.as<Values>());
     }
     fill_in_fetched_kernel(result.config);
     return result;
+}
+
+namespace {
+
+options::options_description describe_restore() {
+    options::options_description known{"Options", 100, 50};
+    const auto text = [] { return options::value<Values>(); };
+    known.add_options()  //
+        ("api-socket", text()->value_name("PATH"),
+         "unix socket to control the machine by while it runs (hull ctl)")  //
+        ("console", text()->value_name("WHERE"),
+         "where the console is now, of the kind that it was: stdio, none or file:PATH, virtio or virtio:…")  //
+        ("stop-timeout", text()->value_name("SECONDS"),
+         "from the power button (SIGTERM) to the end by force");
+    add_jail_options(known);
+    known.add_options()  //
+        ("timing", options::value<Values>()->zero_tokens(),
+         "print on standard error how long each part of the start took")  //
+        ("help,h", options::value<Values>()->zero_tokens(), "print this");
+    return known;
+}
+
+constexpr const char* kRestoreAdvice = "see 'hull restore --help'";
+
+}  // namespace
+
+RestoreOptions parse_restore_options(const std::vector<std::string>& arguments) {
+    RestoreOptions result;
+    Values words;
+    const options::variables_map values =
+        read_command_line(describe_restore(), arguments, kRestoreAdvice, &words);
+    result.boot.help = values.count("help") > 0;
+    if (result.boot.help) {
+        return result;
+    }
+    if (words.size() != 1) {
+        throw Error{ExitStatus::usage, "cannot restore a machine",
+                    words.empty() ? "no snapshot was given" : "it is made of one snapshot",
+                    "give the folder of one"};
+    }
+    result.files = SnapshotFiles::in(words.front());
+    result.state = SnapshotState::read(result.files.state);
+    MachineConfig& config = result.boot.config;
+    const auto saved = result.state.section("config");
+    apply_config(config, {reinterpret_cast<const char*>(saved.data()), saved.size()},
+                 result.files.state.string());
+    config.jail = {};
+    config.timing = false;
+    const bool was_virtio = config.console.virtio;
+    for (const auto& [key, value] : values) {
+        if (key == "api-socket") {
+            result.boot.api_socket = single_value(value.as<Values>(), key);
+        } else {
+            apply(config, key, key == "timing" ? Values{"true"} : value.as<Values>());
+        }
+    }
+    if (config.console.virtio != was_virtio) {
+        throw Error{ExitStatus::usage, "cannot use --console '" + config.console.text() + "'",
+                    was_virtio ? "the machine's console is virtio's" : "the machine's console is serial",
+                    was_virtio ? "give virtio or virtio:…" : "give stdio, none or file:PATH"};
+    }
+    return result;
+}
+
+std::string restore_help() {
+    std::ostringstream text;
+    text << "Usage: hull restore [OPTION…] FOLDER\n"
+            "Goes on with a machine that 'hull ctl SOCKET snapshot FOLDER' has frozen, with its disks and\n"
+            "networks, from there on. As often as you like, but only once at a time where it writes to "
+            "disks.\n\n"
+         << describe_restore();
+    return text.str();
 }
 
 std::string boot_help() {

@@ -1,17 +1,19 @@
 // The command line of `hull boot`.
 #pragma once
 
-#include <optional>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "vmm/machine/config.h"
+#include "vmm/machine/snapshot.h"
 
 namespace hull {
 
 /// What the command line of `hull boot` says.
 struct BootOptions {
     MachineConfig config;
+    std::filesystem::path api_socket;  ///< where the API's clients come to; empty: it has none
     bool help = false;
     bool dry_run = false;
 };
@@ -21,6 +23,20 @@ struct BootOptions {
 /// has them. Not checked yet (MachineConfig::check). Throws Error (usage, or bad_file for the configuration
 /// file).
 BootOptions parse_boot_options(const std::vector<std::string>& arguments);
+
+/// What the command line of `hull restore` says.
+struct RestoreOptions {
+    BootOptions boot;     ///< the machine as it was, with what the command line says instead
+    SnapshotState state;  ///< of the snapshot
+    SnapshotFiles files;
+};
+
+/// Reads the arguments behind `hull restore` and the snapshot's state. How the machine's process is confined
+/// is not the snapshot's to say. Throws Error (usage, or bad_file for the snapshot).
+RestoreOptions parse_restore_options(const std::vector<std::string>& arguments);
+
+/// The text of `hull restore --help`.
+std::string restore_help();
 
 /// The text of `hull boot --help`.
 std::string boot_help();

@@ -1,7 +1,9 @@
 #include "vmm/arch/x86_64/cpuid.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstdio>
 
 namespace hull::arch {
 
@@ -170,6 +172,79 @@ std::vector<kvm_cpuid_entry2> make_cpuid(std::span<const kvm_cpuid_entry2> suppo
         }
     }
     return table;
+}
+
+namespace {
+
+/// A register in which each bit is a feature of its own.
+struct FeatureWord {
+    uint32_t function;
+    uint32_t index;
+    uint32_t kvm_cpuid_entry2::*word;
+    uint32_t unlike;  ///< bits that say what the guest has switched on, or where a vCPU is
+};
+
+constexpr uint32_t kStates = 0xd;  // the leaf of the XSAVE area
+
+const std::array<FeatureWord, 17> kFeatureWords{{
+    {0x1, 0, &kvm_cpuid_entry2::ecx, bit(27)},           // OSXSAVE
+    {0x1, 0, &kvm_cpuid_entry2::edx, bit(9) | bit(28)},  // the local APIC is on; HTT
+    {0x7, 0, &kvm_cpuid_entry2::ebx, 0},
+    {0x7, 0, &kvm_cpuid_entry2::ecx, bit(4)},  // OSPKE
+    {0x7, 0, &kvm_cpuid_entry2::edx, 0},
+    {0x7, 1, &kvm_cpuid_entry2::eax, 0},
+    {0x7, 2, &kvm_cpuid_entry2::edx, 0},
+    {kStates, 0, &kvm_cpuid_entry2::eax, 0},
+    {kStates, 0, &kvm_cpuid_entry2::edx, 0},
+    {kStates, 1, &kvm_cpuid_entry2::eax, 0},
+    {kStates, 1, &kvm_cpuid_entry2::ecx, 0},
+    {0x4000'0001, 0, &kvm_cpuid_entry2::eax, 0},
+    {0x8000'0001, 0, &kvm_cpuid_entry2::ecx, bit(1)},  // CmpLegacy
+    {0x8000'0001, 0, &kvm_cpuid_entry2::edx, bit(9)},
+    {0x8000'0007, 0, &kvm_cpuid_entry2::edx, 0},
+    {0x8000'0008, 0, &kvm_cpuid_entry2::ebx, 0},
+    {0x8000'0021, 0, &kvm_cpuid_entry2::eax, 0},
+}};
+
+/// Zeros where the table has none.
+kvm_cpuid_entry2 entry_of(std::span<const kvm_cpuid_entry2> table, uint32_t function, uint32_t index) {
+    const auto found = std::ranges::find_if(table, [=](const kvm_cpuid_entry2& entry) {
+        return entry.function == function &&
+               ((entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) == 0 || entry.index == index);
+    });
+    return found == table.end() ? kvm_cpuid_entry2{} : *found;
+}
+
+}  // namespace
+
+std::string why_not_on(std::span<const kvm_cpuid_entry2> seen, std::span<const kvm_cpuid_entry2> here) {
+    const kvm_cpuid_entry2 theirs = entry_of(seen, 0, 0);
+    const kvm_cpuid_entry2 ours = entry_of(here, 0, 0);
+    if (theirs.ebx != ours.ebx || theirs.ecx != ours.ecx || theirs.edx != ours.edx) {
+        return "this host's processor is another maker's";
+    }
+    for (const FeatureWord& feature : kFeatureWords) {
+        const uint32_t had = entry_of(seen, feature.function, feature.index).*feature.word;
+        const uint32_t has = entry_of(here, feature.function, feature.index).*feature.word;
+        if (const uint32_t missing = had & ~has & ~feature.unlike; missing != 0) {
+            std::array<char, 100> text{};
+            std::snprintf(text.data(), text.size(),
+                          "this host's processor, or its KVM, lacks features (CPUID 0x%x.%u: 0x%x)",
+                          feature.function, feature.index, missing);
+            return text.data();
+        }
+    }
+    constexpr uint32_t kFirstState = 2;  // those before have places that never change
+    constexpr uint32_t kMostStates = 63;
+    for (uint32_t state = kFirstState; state < kMostStates; ++state) {
+        const kvm_cpuid_entry2 there = entry_of(seen, kStates, state);
+        const kvm_cpuid_entry2 place = entry_of(here, kStates, state);
+        if (there.eax != 0 && (there.eax != place.eax || there.ebx != place.ebx)) {
+            return "this host's processor keeps its registers otherwise (CPUID 0xd." + std::to_string(state) +
+                   ")";
+        }
+    }
+    return "";
 }
 
 }  // namespace hull::arch

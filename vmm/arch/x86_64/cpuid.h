@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace hull::arch {
@@ -22,5 +23,10 @@ struct CpuidOptions {
 /// host); topology, APIC ids and cache sharing rewritten for one socket of `cpus` cores. A pure function.
 std::vector<kvm_cpuid_entry2> make_cpuid(std::span<const kvm_cpuid_entry2> supported,
                                          const CpuidOptions& options);
+
+/// Why a guest that has seen the table `seen` cannot go on where the table would be `here`; empty where it
+/// can: this host has each of the features, and keeps the same registers at the same place of the XSAVE area.
+/// What differs from vCPU to vCPU, or is there to be read only, is not looked at. A pure function.
+std::string why_not_on(std::span<const kvm_cpuid_entry2> seen, std::span<const kvm_cpuid_entry2> here);
 
 }  // namespace hull::arch
