@@ -2,11 +2,11 @@
 _hull() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'boot sandbox check run build pull images rmi daemon --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'boot restore ctl snapshot sandbox check run build pull images rmi daemon --help --version' -- "$word")
         return
     fi
     case $before in
-        --kernel | --initramfs | --file | --env-file | --disk | --config | --in | --out | --image)
+        --kernel | --initramfs | --file | --env-file | --api-socket | --disk | --config | --in | --out | --image)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return ;;
@@ -37,7 +37,23 @@ _hull() {
     case ${COMP_WORDS[1]} in
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
-                --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --cpu-quota --memory-limit --pids-limit --io-limit --stop-timeout --jail --jail-without --jail-user --config --timing --dry-run --help' -- "$word") ;;
+                --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --cpu-quota --memory-limit --pids-limit --io-limit --stop-timeout --jail --jail-without --jail-user --api-socket --config --timing --dry-run --help' -- "$word") ;;
+        restore) mapfile -t COMPREPLY < <(compgen -d -W '--api-socket --console --stop-timeout --jail --jail-without --jail-user --timing --help' -- "$word") ;;
+        ctl)
+            if ((COMP_CWORD == 2)); then
+                compopt -o filenames
+                mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            elif ((COMP_CWORD == 3)); then
+                mapfile -t COMPREPLY < <(compgen -W 'pause resume snapshot stop status config' -- "$word")
+            else
+                mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            fi ;;
+        snapshot)
+            if ((COMP_CWORD == 2)); then
+                mapfile -t COMPREPLY < <(compgen -W 'verify --help' -- "$word")
+            else
+                mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            fi ;;
         sandbox)
             mapfile -t COMPREPLY < <(compgen -W '--image --in --out --out-limit --net --allow --timeout --cpus --memory --tty --kernel
                 --initramfs --jail --jail-without --jail-user --help --' -- "$word") ;;
