@@ -12,6 +12,7 @@
 #include "tests/fuzz/input.h"
 #include "tests/support/files.h"
 #include "tests/support/sockets.h"
+#include "vmm/api/config_api.h"
 #include "vmm/api/machine_api.h"
 
 namespace {
@@ -85,14 +86,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         return std::string{taken};
     };
     PlayedMachine machine;
-    HttpRequest request{line(), line(), ""};
+    const std::string method = line();
+    HttpRequest request{method, line(), ""};
     request.body = std::string{input};
     int answers = 0;
-    MachineApi{machine}.handle(request, [&](const HttpAnswer& answer) {
+    const auto reply = [&](const HttpAnswer& answer) {
         ++answers;
         test::require(answer.status == 200 || answer.status == 204 || answer.status == 400);
         test::require((answer.status == 204) == answer.body.empty());
-    });
+    };
+    if (how == 'b') {
+        ConfigApi api{MachineConfig{}, [](const ConfigApi::Start& start) { start.reply({}); }};
+        api.handle(request, reply);
+        static_cast<void>(api.config().to_json());
+    } else {
+        MachineApi{machine}.handle(request, reply);
+    }
     test::require(answers == 1);
     return 0;
 }

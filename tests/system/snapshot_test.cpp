@@ -8,10 +8,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "tests/support/command.h"
 #include "tests/support/files.h"
 #include "tests/support/hull_process.h"
 #include "tests/support/way.h"
@@ -211,6 +214,96 @@ INSTANTIATE_TEST_SUITE_P(Ways, Snapshot,
                          testing::Values(Way{"small", "small/bzImage", "initramfs-small", "acpi", "mmio"},
                                          Way{"debian", "debian/vmlinuz", "initramfs-debian", "acpi", "pci"}),
                          [](const auto& row) { return std::string{row.param.name}; });
+
+/// `hull serve` and a client of it, which is curl.
+class Served : public testing::Test {
+  protected:
+    /// The status, and behind a blank what was answered.
+    std::string ask(const std::string& method, const std::string& target,
+                    const std::string& body = "") const {
+        return run_command("curl -sS --max-time 60 -o - -w ' %{http_code}' --unix-socket " + api() + " -X " +
+                           method + (body.empty() ? "" : " -d '" + body + "'") + " http://localhost" + target)
+            .out;
+    }
+    std::unique_ptr<HullProcess> serve() const {
+        auto server = std::make_unique<HullProcess>(std::vector<std::string>{"serve", "--api-socket", api()},
+                                                    HullProcess::Input::pipe);
+        for (int tries = 0; tries < 1000 && !fs::exists(api()); ++tries) {
+            std::this_thread::sleep_for(10ms);
+        }
+        return server;
+    }
+    [[nodiscard]] std::string api() const { return files_.path() / "api"; }
+
+    const TemporaryFolder files_;
+};
+
+TEST_F(Served, MakesStartsFreezesAndRestoresWhatItsClientSays) {
+    const std::string disk = files_.file("disk", "what the disk has" + std::string(kMiB - 17, '\0'));
+    const std::string state = files_.path() / "state";
+    const std::string memory = files_.path() / "memory";
+    {
+        const auto machine = serve();
+        EXPECT_THAT(ask("GET", "/"), HasSubstr("Not started"));
+        EXPECT_EQ(ask("PUT", "/actions", R"({"action_type":"InstanceStart"})"),
+                  R"({"fault_message":"Cannot start microvm without kernel configuration."} 400)");
+        EXPECT_EQ(ask("PUT", "/machine-config", R"({"vcpu_count":1,"mem_size_mib":128})"), " 204");
+        EXPECT_EQ(ask("PUT", "/boot-source",
+                      R"({"kernel_image_path":")" + guest_file("small/vmlinux") + R"(","initrd_path":")" +
+                          guest_file("initramfs-small") + R"(","boot_args":"console=ttyS0 quiet panic=-1"})"),
+                  " 204");
+        EXPECT_EQ(ask("PUT", "/drives/no", R"({"drive_id":"no","path_on_host":"/no/such/disk"})"), " 204");
+        EXPECT_THAT(ask("PUT", "/actions", R"({"action_type":"InstanceStart"})"),
+                    testing::AllOf(HasSubstr("/no/such/disk"), testing::EndsWith(" 400")));
+        EXPECT_EQ(ask("PUT", "/drives/no", R"({"drive_id":"no","path_on_host":")" + disk + R"("})"), " 204");
+        EXPECT_EQ(ask("PUT", "/actions", R"({"action_type":"InstanceStart"})"), " 204");
+        ASSERT_TRUE(machine->wait_for("hull#"));
+        EXPECT_THAT(ask("GET", "/"), HasSubstr("Running"));
+        EXPECT_THAT(ask("PUT", "/machine-config", R"({"vcpu_count":1,"mem_size_mib":128})"),
+                    HasSubstr("not supported after starting"));
+        machine->type("head -c 17 /dev/vda; echo; echo $((60 + 6))\n");
+        ASSERT_TRUE(machine->wait_for("66"));
+        EXPECT_THAT(machine->out(), HasSubstr("what the disk has"));
+        EXPECT_EQ(ask("PATCH", "/vm", R"({"state":"Paused"})"), " 204");
+        EXPECT_EQ(ask("PUT", "/snapshot/create",
+                      R"({"snapshot_path":")" + state + R"(","mem_file_path":")" + memory + R"("})"),
+                  " 204");
+        EXPECT_EQ(ask("PUT", "/actions", R"({"action_type":"SendCtrlAltDel"})"), " 204");
+        EXPECT_EQ(machine->wait(), 0) << machine->err();
+    }
+    EXPECT_FALSE(fs::exists(api()));
+    const auto machine = serve();
+    EXPECT_THAT(ask("PUT", "/snapshot/load", R"({"snapshot_path":"/none","mem_file_path":"/none"})"),
+                HasSubstr("/none"));
+    EXPECT_EQ(ask("PUT", "/snapshot/load",
+                  R"({"snapshot_path":")" + state +
+                      R"(","mem_backend":{"backend_type":"File","backend_path":")" + memory + R"("}})"),
+              " 204");
+    EXPECT_THAT(ask("GET", "/"), HasSubstr("Paused"));
+    machine->type("echo $((70 + 7)); poweroff -f\n");
+    EXPECT_TRUE(machine->read_for(300ms));
+    EXPECT_THAT(machine->out(), Not(HasSubstr("77")));
+    EXPECT_EQ(ask("PATCH", "/vm", R"({"state":"Resumed"})"), " 204");
+    EXPECT_EQ(machine->wait(), 0) << machine->err();
+    EXPECT_THAT(machine->out(), HasSubstr("77"));
+}
+
+TEST_F(Served, TellsItsClientWhereAKernelIsNone) {
+    const auto machine = serve();
+    EXPECT_EQ(ask("PUT", "/boot-source", R"({"kernel_image_path":"/etc/passwd"})"), " 204");
+    EXPECT_THAT(ask("PUT", "/actions", R"({"action_type":"InstanceStart"})"),
+                HasSubstr("the machine has ended"));
+    EXPECT_EQ(machine->wait(), 4);
+    EXPECT_THAT(machine->err(), HasSubstr("/etc/passwd"));
+    EXPECT_FALSE(fs::exists(api()));
+}
+
+TEST_F(Served, EndsWhereItIsToldToBeforeThereIsAMachine) {
+    const auto machine = serve();
+    kill(machine->keeper(), SIGTERM);
+    EXPECT_EQ(machine->wait(), 14);
+    EXPECT_FALSE(fs::exists(api()));
+}
 
 TEST(SharedFolder, KeepsAMachineFromBeingFrozen) {
     const TemporaryFolder files;

@@ -85,12 +85,18 @@ class KeeperTest : public testing::Test {
         if (keeper_ == 0) {
             dup2(errors_.write_end.get(), STDERR_FILENO);
             reports_.read_end.reset();
+            EventLoop loop;
+            std::optional<HttpServer> server;
+            if (api_.valid()) {
+                server.emplace(loop, std::move(api_), "Hull API", nullptr);
+            }
             const ExitStatus status = report_errors([&] {
                 return keep_machine({.terminal = terminal_,
                                      .stop_timeout = stop_timeout_,
                                      .broker = broker_,
                                      .config = config_,
-                                     .api = api_.get(),
+                                     .loop = loop,
+                                     .api = server ? &*server : nullptr,
                                      .fork = fork,
                                      .run = machine});
             });
@@ -377,7 +383,9 @@ TEST_F(KeeperApiTest, EndsItsClientsWithTheMachine) {
         static_cast<void>(receive_request(control));
         return ExitStatus::guest_panic;
     });
-    EXPECT_THROW(change("Paused"), Error);
+    const HttpAnswer answer = change("Paused");
+    EXPECT_EQ(answer.status, 400U);
+    EXPECT_EQ(answer.body, R"({"fault_message":"the machine has ended"})");
     EXPECT_EQ(wait_for_keeper(), static_cast<int>(ExitStatus::guest_panic));
 }
 

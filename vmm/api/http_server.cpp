@@ -117,7 +117,8 @@ class HttpServer::Client : public std::enable_shared_from_this<Client> {
         is_last_ = !message.keep_alive();
         const HttpRequest request{std::string{message.method_string()}, std::string{message.target()},
                                   std::move(message.body())};
-        server_.handler_(request, [self = weak_from_this()](const HttpAnswer& answer) {
+        const Handler handler = server_.handler_;  // which may give its place to another
+        handler(request, [self = weak_from_this()](const HttpAnswer& answer) {
             if (const auto client = self.lock()) {
                 client->reply(answer);
             }

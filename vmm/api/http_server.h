@@ -6,6 +6,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/event_loop.h"
 #include "base/unique_fd.h"
@@ -41,6 +42,9 @@ class HttpServer {
     HttpServer& operator=(const HttpServer&) = delete;
     ~HttpServer();
 
+    /// From the next request on.
+    void set_handler(Handler handler) { handler_ = std::move(handler); }
+
     /// The body of an error as Firecracker has it.
     static HttpAnswer fault(unsigned status, const std::string& why);
 
@@ -53,7 +57,7 @@ class HttpServer {
     EventLoop& loop_;
     const UniqueFd listener_;
     const std::string server_;
-    const Handler handler_;
+    Handler handler_;
     std::list<std::shared_ptr<Client>> clients_;
 };
 

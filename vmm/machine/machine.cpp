@@ -140,6 +140,7 @@ Machine::Machine(const MachineConfig& config, MachineFiles files, Timeline& time
     }
     if (files.frozen) {
         load(files.frozen->state);
+        is_paused_ = files.frozen->stays_paused;
         timeline_.image_loaded = Timeline::Clock::now();
         return;
     }
@@ -523,6 +524,9 @@ ExitStatus Machine::run(int control_fd) {
     guard_this_thread(ThreadKind::main);  // last, since the others are made by it
     timeline_.first_instruction = Timeline::Clock::now();
     for (const auto& thread : threads_) {
+        if (is_paused_) {
+            thread->request_pause();
+        }
         thread->start();
     }
     loop_.run();

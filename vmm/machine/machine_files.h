@@ -39,6 +39,7 @@ struct NetFiles {
 struct FrozenMachine {
     SnapshotState state;
     InputFile memory;
+    bool stays_paused = false;  ///< until the keeper resumes it
 };
 
 /// The files of a machine, opened by its keeper: it opens none itself.

@@ -20,7 +20,6 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "base/unique_fd.h"
-#include "vmm/api/http_server.h"
 #include "vmm/api/machine_api.h"
 #include "vmm/machine/keeper_message.h"
 #include "vmm/main/helper_process.h"
@@ -41,15 +40,20 @@ class Keeper final : public ControlledMachine {
           stop_timeout_{kept.stop_timeout},
           broker_{kept.broker},
           config_{kept.config},
+          loop_{kept.loop},
           control_{std::move(control)},
           signals_{std::move(signals)},
           pidfd_{open_pidfd(machine)} {
-        if (kept.api >= 0) {
+        if (kept.api != nullptr) {
+            is_paused_ = kept.is_paused;
             loop_.watch(control_.get(), [this] { take_answer(); });
-            server_.emplace(loop_, duplicate(kept.api), "Hull API",
-                            [this](const HttpRequest& request, const HttpServer::Reply& reply) {
-                                api_.handle(request, reply);
-                            });
+            kept.api->set_handler([this](const HttpRequest& request, const HttpServer::Reply& reply) {
+                api_.handle(request, reply);
+            });
+            if (kept.on_start) {
+                // What it is already it becomes at once; but it answers only when it is there.
+                ask(is_paused_ ? KeeperMessage::pause : KeeperMessage::resume, {}, kept.on_start);
+            }
         }
     }
 
@@ -58,6 +62,9 @@ class Keeper final : public ControlledMachine {
         loop_.watch(pidfd_.get(), [this] { loop_.stop(); });
         broker_.serve(loop_);
         loop_.run();
+        for (const Done& done : std::exchange(asked_, {})) {
+            done("the machine has ended");
+        }
         int status = 0;
         while (waitpid(machine_, &status, 0) < 0 && errno == EINTR) {
         }
@@ -183,16 +190,15 @@ class Keeper final : public ControlledMachine {
     std::chrono::milliseconds stop_timeout_;
     jail::Broker& broker_;
     const MachineConfig& config_;
+    EventLoop& loop_;
     UniqueFd control_;
     UniqueFd signals_;
     UniqueFd pidfd_;
-    EventLoop loop_;
     unsigned signals_taken_ = 0;
     bool killed_ = false;
     bool is_paused_ = false;
     std::deque<Done> asked_;  // in the order in which the machine answers
     MachineApi api_{*this};
-    std::optional<HttpServer> server_;  // where there is an API
 };
 
 }  // namespace

@@ -7,6 +7,9 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/event_loop.h"
+#include "vmm/api/controlled_machine.h"
+#include "vmm/api/http_server.h"
 #include "vmm/jail/broker.h"
 #include "vmm/machine/config.h"
 #include "vmm/main/terminal.h"
@@ -19,7 +22,11 @@ struct KeptMachine {
     std::chrono::milliseconds stop_timeout;  ///< 0 or more
     jail::Broker& broker;                    ///< what it asks for while it runs
     const MachineConfig& config;             ///< what it was made of
-    int api;                                 ///< a socket that listens for the API's clients; -1: it has none
+    EventLoop& loop;                         ///< the keeper's
+    HttpServer* api = nullptr;               ///< on that loop, for the machine's API; none: it has none
+    bool is_paused = false;                  ///< it does not run before it is resumed
+    /// Called once, where there is an API: when the machine runs, or with why it could not be made.
+    ControlledMachine::Done on_start = nullptr;
     /// As fork(2); may throw Error.
     std::function<pid_t()> fork;
     /// What the machine's process does, with the descriptor that KeeperMessages arrive on; answers its exit

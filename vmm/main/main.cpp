@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,12 +18,16 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/event_loop.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "devices/block/served_disk.h"
 #include "devices/legacy/console_output.h"
 #include "devices/net/frame_stream.h"
 #include "devices/net/served_net.h"
 #include "devices/vsock/host_socket.h"
+#include "vmm/api/config_api.h"
+#include "vmm/api/http_server.h"
 #include "vmm/arch/arch.h"
 #include "vmm/jail/broker.h"
 #include "vmm/jail/cgroup.h"
@@ -55,6 +60,7 @@ void print_help() {
         "Commands:\n"
         "  boot     boot a kernel ('hull boot --help' lists the options)\n"
         "  sandbox  run a command in a virtual machine that is thrown away ('hull sandbox --help')\n"
+        "  serve    make the machine that a client of Firecracker's API wants ('hull serve --help')\n"
         "  restore  go on with a machine that was frozen ('hull restore --help')\n"
         "  ctl      control a machine that runs ('hull ctl --help')\n"
         "  snapshot look whether a machine that was frozen is whole ('hull snapshot --help')\n"
@@ -271,6 +277,22 @@ void limit_io(jail::Cgroup& group, const MachineConfig& config, const MachineFil
     }
 }
 
+/// The socket of an API, and the loop on which its clients are served.
+struct ApiSurface {
+    explicit ApiSurface(const std::filesystem::path& path)
+        : server{loop, made.listen_at(path), "Hull API", {}} {}
+
+    MadeFiles made;
+    EventLoop loop;
+    HttpServer server;
+};
+
+/// By what a machine is controlled; nothing, where it has no API.
+struct Control {
+    ApiSurface* surface = nullptr;
+    ControlledMachine::Done on_start = nullptr;  ///< see KeptMachine
+};
+
 /// An address by chance for each network device that is given none: a machine that is restored has to have
 /// the same one again.
 MachineConfig with_addresses(MachineConfig config) {
@@ -281,8 +303,9 @@ MachineConfig with_addresses(MachineConfig config) {
 }
 
 /// Opens what a machine needs, makes it, or goes on with one that was frozen, and stays until it has ended.
-ExitStatus keep(const MachineConfig& given, Timeline& timeline, const std::filesystem::path& api_socket = {},
+ExitStatus keep(const MachineConfig& given, Timeline& timeline, const Control& control = {},
                 std::optional<FrozenMachine> frozen = {}) {
+    const bool stays_paused = frozen && frozen->stays_paused;
     const MachineConfig config = with_addresses(given);
     const jail::Jail cell{config.jail};
     if (cell.is_off()) {
@@ -293,7 +316,6 @@ ExitStatus keep(const MachineConfig& given, Timeline& timeline, const std::files
     if (config.limits.any()) {
         group.emplace(config.limits);
     }
-    const UniqueFd api = api_socket.empty() ? UniqueFd{} : made.listen_at(api_socket);
     MachineFiles files;
     files.frozen = std::move(frozen);
     jail::Broker broker;
@@ -305,6 +327,7 @@ ExitStatus keep(const MachineConfig& given, Timeline& timeline, const std::files
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
+    EventLoop loop;
     const auto run = [&](int control_fd) {
         if (group && !group->enter()) {
             throw Error{ExitStatus::host_unfit, "cannot put the machine into its group of processes",
@@ -335,7 +358,10 @@ ExitStatus keep(const MachineConfig& given, Timeline& timeline, const std::files
                                          .stop_timeout = config.stop_timeout,
                                          .broker = broker,
                                          .config = config,
-                                         .api = api.get(),
+                                         .loop = control.surface ? control.surface->loop : loop,
+                                         .api = control.surface ? &control.surface->server : nullptr,
+                                         .is_paused = stays_paused,
+                                         .on_start = control.on_start,
                                          .fork = [&] { return cell.fork_machine(); },
                                          .run = run});
     if (group && group->ran_out_of_memory()) {
@@ -358,7 +384,11 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         std::fputs(config.to_json().c_str(), stdout);
         return ExitStatus::success;
     }
-    return keep(config, timeline, options.api_socket);
+    if (options.api_socket.empty()) {
+        return keep(config, timeline);
+    }
+    ApiSurface surface{options.api_socket};
+    return keep(config, timeline, {.surface = &surface});
 }
 
 ExitStatus restore(const std::vector<std::string>& arguments, Timeline& timeline) {
@@ -369,8 +399,68 @@ ExitStatus restore(const std::vector<std::string>& arguments, Timeline& timeline
     }
     options.boot.config.check();
     InputFile memory = open_input_file(options.files.memory, "snapshot's memory");
-    return keep(options.boot.config, timeline, options.boot.api_socket,
-                FrozenMachine{std::move(options.state), std::move(memory)});
+    FrozenMachine frozen{std::move(options.state), std::move(memory)};
+    if (options.boot.api_socket.empty()) {
+        return keep(options.boot.config, timeline, {}, std::move(frozen));
+    }
+    ApiSurface surface{options.boot.api_socket};
+    return keep(options.boot.config, timeline, {.surface = &surface}, std::move(frozen));
+}
+
+/// Starts what a client of `hull serve` wants, and stays until it has ended. Throws Error where it cannot be.
+ExitStatus start_served(const ConfigApi& api, const ConfigApi::Start& wanted, ApiSurface& surface,
+                        Timeline& timeline) {
+    const Control control{.surface = &surface, .on_start = [&wanted](const std::string& why_not) {
+                              wanted.reply(why_not.empty() ? HttpAnswer{} : HttpServer::fault(400, why_not));
+                          }};
+    if (!wanted.snapshot) {
+        return keep(api.config(), timeline, control);
+    }
+    SnapshotState state = SnapshotState::read(wanted.snapshot->state);
+    MachineConfig config = config_of(state, wanted.snapshot->state);
+    config.jail = api.config().jail;
+    config.stop_timeout = api.config().stop_timeout;
+    config.timing = api.config().timing;
+    if (config.console.virtio == api.config().console.virtio) {
+        config.console = api.config().console;
+    }
+    config.check();
+    return keep(config, timeline, control,
+                FrozenMachine{.state = std::move(state),
+                              .memory = open_input_file(wanted.snapshot->memory, "snapshot's memory"),
+                              .stays_paused = wanted.stays_paused});
+}
+
+ExitStatus serve(const std::vector<std::string>& arguments, Timeline& timeline) {
+    const BootOptions options = parse_serve_options(arguments);
+    if (options.help) {
+        std::fputs(serve_help().c_str(), stdout);
+        return ExitStatus::success;
+    }
+    ApiSurface surface{options.api_socket};
+    std::optional<ConfigApi::Start> wanted;
+    ConfigApi api{options.config, [&](ConfigApi::Start start) {
+                      wanted.emplace(std::move(start));
+                      surface.loop.stop();
+                  }};
+    const UniqueFd signals = catch_signals({SIGTERM, SIGINT, SIGHUP});
+    for (;;) {
+        surface.server.set_handler([&api](const HttpRequest& request, const HttpServer::Reply& reply) {
+            api.handle(request, reply);
+        });
+        surface.loop.watch(signals.get(), [&surface] { surface.loop.stop(); });
+        surface.loop.run();
+        surface.loop.forget(signals.get());
+        if (!wanted) {
+            return ExitStatus::forced_stop;
+        }
+        const ConfigApi::Start start = *std::exchange(wanted, std::nullopt);
+        try {
+            return start_served(api, start, surface, timeline);
+        } catch (const Error& error) {
+            start.reply(HttpServer::fault(400, error.what()));
+        }
+    }
 }
 
 /// What hulld does, a program of its own that links what a machine's process must not hold.
@@ -398,6 +488,9 @@ ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
     const std::vector<std::string> rest{arguments.begin() + 1, arguments.end()};
     if (command == "boot") {
         return boot(rest, timeline);
+    }
+    if (command == "serve") {
+        return serve(rest, timeline);
     }
     if (command == "restore") {
         return restore(rest, timeline);

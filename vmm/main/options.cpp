@@ -270,9 +270,67 @@ options::options_description describe_restore() {
     return known;
 }
 
+options::options_description describe_serve() {
+    options::options_description known{"Options", 100, 50};
+    const auto text = [] { return options::value<Values>(); };
+    known.add_options()                                                                    //
+        ("api-socket", text()->value_name("PATH"), "unix socket that clients connect to")  //
+        ("console", text()->value_name("WHERE"),
+         "serial console: stdio (default), none or file:PATH; virtio or virtio:… for hvc0")             //
+        ("bus", text()->value_name("KIND"), "how virtio devices are connected: mmio (default) or pci")  //
+        ("stop-timeout", text()->value_name("SECONDS"),
+         "from the power button (SIGTERM) to the end by force (default 10)");
+    add_jail_options(known);
+    known.add_options()  //
+        ("timing", options::value<Values>()->zero_tokens(),
+         "print on standard error how long each part of the start took")  //
+        ("help,h", options::value<Values>()->zero_tokens(), "print this");
+    return known;
+}
+
+constexpr const char* kServeAdvice = "see 'hull serve --help'";
 constexpr const char* kRestoreAdvice = "see 'hull restore --help'";
 
 }  // namespace
+
+MachineConfig config_of(const SnapshotState& state, const std::string& file) {
+    MachineConfig config;
+    const auto saved = state.section("config");
+    apply_config(config, {reinterpret_cast<const char*>(saved.data()), saved.size()}, file);
+    config.jail = {};
+    config.timing = false;
+    return config;
+}
+
+BootOptions parse_serve_options(const std::vector<std::string>& arguments) {
+    BootOptions result;
+    const options::variables_map values = read_command_line(describe_serve(), arguments, kServeAdvice);
+    result.help = values.count("help") > 0;
+    // What Firecracker gives a guest of which nothing is said, and how it connects devices.
+    result.config.memory = uint64_t{128} << 20;
+    result.config.bus = VirtioBus::mmio;
+    for (const auto& [key, value] : values) {
+        if (key == "api-socket") {
+            result.api_socket = single_value(value.as<Values>(), key);
+        } else if (key != "help") {
+            apply(result.config, key, key == "timing" ? Values{"true"} : value.as<Values>());
+        }
+    }
+    if (result.api_socket.empty() && !result.help) {
+        throw Error{ExitStatus::usage, "cannot serve a machine's API", "no socket was given",
+                    "give one (--api-socket PATH)"};
+    }
+    return result;
+}
+
+std::string serve_help() {
+    std::ostringstream text;
+    text << "Usage: hull serve --api-socket PATH [OPTION…]\n"
+            "Waits for a client that says by Firecracker's API what machine it wants, and starts it; the\n"
+            "machine's console is on standard input and output. Ends with the machine.\n\n"
+         << describe_serve();
+    return text.str();
+}
 
 RestoreOptions parse_restore_options(const std::vector<std::string>& arguments) {
     RestoreOptions result;
@@ -291,11 +349,7 @@ RestoreOptions parse_restore_options(const std::vector<std::string>& arguments) 
     result.files = SnapshotFiles::in(words.front());
     result.state = SnapshotState::read(result.files.state);
     MachineConfig& config = result.boot.config;
-    const auto saved = result.state.section("config");
-    apply_config(config, {reinterpret_cast<const char*>(saved.data()), saved.size()},
-                 result.files.state.string());
-    config.jail = {};
-    config.timing = false;
+    config = config_of(result.state, result.files.state);
     const bool was_virtio = config.console.virtio;
     for (const auto& [key, value] : values) {
         if (key == "api-socket") {

@@ -35,6 +35,17 @@ struct RestoreOptions {
 /// is not the snapshot's to say. Throws Error (usage, or bad_file for the snapshot).
 RestoreOptions parse_restore_options(const std::vector<std::string>& arguments);
 
+/// The machine of a snapshot, whose state's file is `file`, but for how it is confined. Throws Error (usage,
+/// or bad_file).
+MachineConfig config_of(const SnapshotState& state, const std::string& file);
+
+/// What the command line of `hull serve` says: the machine's console and how it is confined; a client says
+/// the rest. Throws Error (usage).
+BootOptions parse_serve_options(const std::vector<std::string>& arguments);
+
+/// The text of `hull serve --help`.
+std::string serve_help();
+
 /// The text of `hull restore --help`.
 std::string restore_help();
 
