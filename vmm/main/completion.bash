@@ -2,7 +2,7 @@
 _hull() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'boot restore ctl snapshot sandbox check run build pull images rmi daemon --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'boot serve restore ctl snapshot sandbox check run build pull images rmi daemon --help --version' -- "$word")
         return
     fi
     case $before in
@@ -38,6 +38,7 @@ _hull() {
         boot)
             mapfile -t COMPREPLY < <(compgen -W '--kernel --initramfs --cmdline --cmdline-raw --cpus --memory
                 --platform --bus --hugepages --disk --net --share --vsock --rng --console --port --cpu-quota --memory-limit --pids-limit --io-limit --stop-timeout --jail --jail-without --jail-user --api-socket --config --timing --dry-run --help' -- "$word") ;;
+        serve) mapfile -t COMPREPLY < <(compgen -W '--api-socket --console --bus --stop-timeout --jail --jail-without --jail-user --timing --help' -- "$word") ;;
         restore) mapfile -t COMPREPLY < <(compgen -d -W '--api-socket --console --stop-timeout --jail --jail-without --jail-user --timing --help' -- "$word") ;;
         ctl)
             if ((COMP_CWORD == 2)); then
