@@ -437,13 +437,14 @@ ExitStatus serve(const std::vector<std::string>& arguments, Timeline& timeline) 
         std::fputs(serve_help().c_str(), stdout);
         return ExitStatus::success;
     }
+    const UniqueFd signals =
+        catch_signals({SIGTERM, SIGINT, SIGHUP});  // before there is a socket to leave behind
     ApiSurface surface{options.api_socket};
     std::optional<ConfigApi::Start> wanted;
     ConfigApi api{options.config, [&](ConfigApi::Start start) {
                       wanted.emplace(std::move(start));
                       surface.loop.stop();
                   }};
-    const UniqueFd signals = catch_signals({SIGTERM, SIGINT, SIGHUP});
     for (;;) {
         surface.server.set_handler([&api](const HttpRequest& request, const HttpServer::Reply& reply) {
             api.handle(request, reply);
