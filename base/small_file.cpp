@@ -37,14 +37,15 @@ void replace_file(const std::filesystem::path& path, std::string_view text) {
         }
         done += static_cast<size_t>(written > 0 ? written : 0);
     }
-    if (fsync(file.get()) != 0 || std::rename(fresh.c_str(), path.c_str()) != 0) {
+    if (fsync(file.get()) != 0 || std::rename(fresh.c_str(), path.c_str()) != 0 ||
+        !sync_folder(path.parent_path())) {
         fail(errno);
     }
-    const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-    const UniqueFd parent{open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!parent.valid() || fsync(parent.get()) != 0) {
-        fail(errno);
-    }
+}
+
+bool sync_folder(const std::filesystem::path& folder) {
+    const UniqueFd opened{open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    return opened.valid() && fsync(opened.get()) == 0;
 }
 
 std::string file_text(const std::filesystem::path& path) {

@@ -15,6 +15,10 @@ bool write_file(const std::filesystem::path& path, const std::string& text);
 /// full, else bad_file.
 void replace_file(const std::filesystem::path& path, std::string_view text);
 
+/// Has the host put on its disk which names a folder holds, after one was made or renamed there; an empty
+/// path is the working folder. False with errno where it cannot.
+bool sync_folder(const std::filesystem::path& folder);
+
 /// All that is in a regular file of at most 64 MiB. Throws Error (bad_file).
 std::string file_text(const std::filesystem::path& path);
 

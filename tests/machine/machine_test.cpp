@@ -106,13 +106,7 @@ TEST_F(MachineTest, ItEndsWhenItsKeeperIsGone) {
 }
 
 // Echoes what comes in until q comes.
-HULL_GUEST_CODE(echo, 32, R"(
-    mov dx, 0x3fc
-    mov al, 8
-    out dx, al
-    mov dx, 0x3f9
-    mov al, 1
-    out dx, al
+HULL_GUEST_CODE(echo, 32, OPEN_SERIAL R"(
 1:  mov dx, 0x3fd
     in al, dx
     test al, 1

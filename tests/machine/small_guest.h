@@ -32,6 +32,9 @@ namespace hull::test {
 #define RESET_LINE "mov al, 0xfe\nout 0x64, al\n7: hlt\njmp 7b\n"
 #define PRINT(character) "mov dx, 0x3f8\nmov al, '" character "'\nout dx, al\n"
 
+// What the guest does before it is given input.
+#define OPEN_SERIAL "mov dx, 0x3fc\nmov al, 8\nout dx, al\nmov dx, 0x3f9\nmov al, 1\nout dx, al\n"
+
 inline Bytes kernel_with(std::span<const std::byte> code) {
     constexpr size_t kPvhEntry = 0x80;  // of the first segment, as pvh_notes() says
     Bytes elf = build_elf({.pvh = true});

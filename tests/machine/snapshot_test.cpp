@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/machine/guest_code.h"
 #include "tests/machine/small_guest.h"
@@ -22,7 +23,33 @@ using namespace std::chrono_literals;
 
 class SnapshotMachineTest : public test::MachineTest {
   protected:
-    static UniqueFd new_file() { return UniqueFd{memfd_create("snapshot", MFD_CLOEXEC)}; }
+    /// Pauses the machine that runs, freezes it, and lets it go on.
+    void freeze() {
+        EXPECT_EQ(ask_machine(KeeperMessage::pause), "");
+        EXPECT_EQ(ask_machine(KeeperMessage::save, files_), "");
+        EXPECT_EQ(ask_machine(KeeperMessage::resume), "");
+    }
+    /// What goes on from there, with a console of its own.
+    MachineFiles frozen() {
+        output_ = test::make_pipe();
+        input_ = test::make_pipe();
+        std::vector<std::byte> bytes(size_t{1} << 20);
+        const ssize_t size = pread(state_.get(), bytes.data(), bytes.size(), 0);
+        EXPECT_GT(size, 0);
+        bytes.resize(static_cast<size_t>(size));
+        MachineFiles again;
+        again.kvm = open_kvm();
+        again.console_output = std::move(output_.write_end);
+        again.console_input = std::move(input_.read_end);
+        again.frozen.emplace(FrozenMachine{
+            SnapshotState::parse(bytes, "state"),
+            {duplicate(memory_.get()), static_cast<uint64_t>(lseek(memory_.get(), 0, SEEK_END)), "memory"}});
+        return again;
+    }
+
+    const UniqueFd state_{memfd_create("state", MFD_CLOEXEC)};
+    const UniqueFd memory_{memfd_create("memory", MFD_CLOEXEC)};
+    const std::array<int, 2> files_{state_.get(), memory_.get()};
 };
 
 // Prints a to z again and again, one character an exit, until something comes in.
@@ -88,13 +115,7 @@ TEST_F(SnapshotMachineTest, CanBeEndedThoughPaused) {
 
 // Says that it is up, and then echoes what comes in, after a q of which it powers off. What it has counted in
 // memory and in a register goes with it.
-HULL_GUEST_CODE(counting_echo, 32, PRINT("u") R"(
-    mov dx, 0x3fc
-    mov al, 8
-    out dx, al
-    mov dx, 0x3f9
-    mov al, 1
-    out dx, al
+HULL_GUEST_CODE(counting_echo, 32, PRINT("u") OPEN_SERIAL R"(
     mov ebx, '0'
     mov dword ptr ds:[0x80000], '0'
 1:  mov dx, 0x3fd
@@ -115,64 +136,31 @@ HULL_GUEST_CODE(counting_echo, 32, PRINT("u") R"(
 2:
 )" POWER_OFF)
 TEST_F(SnapshotMachineTest, GoesOnFromItsFilesAsOftenAsOneLikes) {
-    const UniqueFd state = new_file();
-    const UniqueFd memory = new_file();
-    const std::array<int, 2> files{state.get(), memory.get()};
     EXPECT_EQ(run(counting_echo(),
                   [&] {
                       test::write_all(input_.write_end.get(), "xx");
                       EXPECT_TRUE(wait_for_output(5));
-                      EXPECT_NE(ask_machine(KeeperMessage::save, files).find("pause it first"),
+                      EXPECT_NE(ask_machine(KeeperMessage::save, files_).find("pause it first"),
                                 std::string::npos);
-                      EXPECT_EQ(ask_machine(KeeperMessage::pause), "");
-                      EXPECT_EQ(ask_machine(KeeperMessage::save, files), "");
-                      EXPECT_EQ(ask_machine(KeeperMessage::resume), "");
+                      freeze();
                       test::write_all(input_.write_end.get(), "xq");
                   }),
               ExitStatus::success);
     EXPECT_EQ(printed_, "u112233") << "it goes on itself, too";
     for (int round = 0; round < 2; ++round) {
-        output_ = test::make_pipe();
-        input_ = test::make_pipe();
-        MachineFiles again;
-        again.kvm = open_kvm();
-        again.console_output = std::move(output_.write_end);
-        again.console_input = std::move(input_.read_end);
-        std::array<std::byte, 1 << 20> bytes{};
-        const ssize_t size = pread(state.get(), bytes.data(), bytes.size(), 0);
-        ASSERT_GT(size, 0);
-        again.frozen.emplace(FrozenMachine{
-            SnapshotState::parse(std::span{bytes}.first(static_cast<size_t>(size)), "state"),
-            {duplicate(memory.get()), static_cast<uint64_t>(lseek(memory.get(), 0, SEEK_END)), "memory"}});
-        EXPECT_EQ(run(std::move(again), [&] { test::write_all(input_.write_end.get(), "xxq"); }),
+        EXPECT_EQ(run(frozen(), [&] { test::write_all(input_.write_end.get(), "xxq"); }),
                   ExitStatus::success);
         EXPECT_EQ(printed_, "3344") << "round " << round;
     }
 }
 
 TEST_F(SnapshotMachineTest, WithOtherDevicesOrMemoryIsRefused) {
-    const UniqueFd state = new_file();
-    const UniqueFd memory = new_file();
-    const std::array<int, 2> files{state.get(), memory.get()};
     EXPECT_EQ(run(counting_echo(),
                   [&] {
-                      EXPECT_EQ(ask_machine(KeeperMessage::pause), "");
-                      EXPECT_EQ(ask_machine(KeeperMessage::save, files), "");
-                      EXPECT_EQ(ask_machine(KeeperMessage::resume), "");
+                      freeze();
                       test::write_all(input_.write_end.get(), "q");
                   }),
               ExitStatus::success);
-    const auto frozen = [&] {
-        std::vector<std::byte> bytes(size_t{1} << 20);
-        bytes.resize(static_cast<size_t>(pread(state.get(), bytes.data(), bytes.size(), 0)));
-        MachineFiles again;
-        again.kvm = open_kvm();
-        again.console_output = test::make_pipe().write_end;
-        again.frozen.emplace(FrozenMachine{
-            SnapshotState::parse(bytes, "state"),
-            {duplicate(memory.get()), static_cast<uint64_t>(lseek(memory.get(), 0, SEEK_END)), "memory"}});
-        return again;
-    };
     MachineConfig other = config_;
     other.rng = true;
     test::expect_error([&] { Machine(other, frozen(), timeline_); }, ExitStatus::bad_file, {"saved state"});

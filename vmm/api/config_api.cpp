@@ -16,7 +16,6 @@ namespace {
 
 using Reply = HttpServer::Reply;
 
-constexpr unsigned kBadRequest = 400;
 constexpr uint64_t kMost = INT64_MAX;
 
 [[noreturn]] void refuse(const std::string& why) {
@@ -89,9 +88,9 @@ void ConfigApi::handle(const HttpRequest& request, const Reply& reply) {
             refuse("Invalid request method and/or path: " + what + ".");
         }
     } catch (const BadBody& error) {
-        reply(HttpServer::fault(kBadRequest, error.what()));
+        reply(HttpServer::fault(error.what()));
     } catch (const Error& error) {
-        reply(HttpServer::fault(kBadRequest, error.what()));
+        reply(HttpServer::fault(error.what()));
     }
 }
 

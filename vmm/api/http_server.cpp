@@ -107,10 +107,10 @@ class HttpServer::Client : public std::enable_shared_from_this<Client> {
         if (error) {
             is_last_ = true;
             const bool is_large = error == http::error::body_limit;
-            reply(fault(is_large ? 413 : 400, is_large ? "Request payload is larger than the limit of " +
-                                                             std::to_string(kMostBody) +
-                                                             " bytes allowed by server."
-                                                       : "Invalid HTTP: " + error.message() + "."));
+            reply(is_large ? fault("Request payload is larger than the limit of " +
+                                       std::to_string(kMostBody) + " bytes allowed by server.",
+                                   413)
+                           : fault("Invalid HTTP: " + error.message() + "."));
             return true;
         }
         auto message = parser_->release();
@@ -179,7 +179,7 @@ HttpServer::~HttpServer() {
     loop_.forget(listener_.get());
 }
 
-HttpAnswer HttpServer::fault(unsigned status, const std::string& why) {
+HttpAnswer HttpServer::fault(const std::string& why, unsigned status) {
     return {status, boost::json::serialize(boost::json::object{{"fault_message", why}})};
 }
 

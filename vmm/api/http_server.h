@@ -46,7 +46,7 @@ class HttpServer {
     void set_handler(Handler handler) { handler_ = std::move(handler); }
 
     /// The body of an error as Firecracker has it.
-    static HttpAnswer fault(unsigned status, const std::string& why);
+    static HttpAnswer fault(const std::string& why, unsigned status = 400);
 
   private:
     class Client;

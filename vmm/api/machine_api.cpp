@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "vmm/api/described_machine.h"
 #include "vmm/api/request_body.h"
@@ -14,7 +15,6 @@ namespace {
 
 using Reply = HttpServer::Reply;
 
-constexpr unsigned kBadRequest = 400;
 constexpr const char* kTooLate = "The requested operation is not supported after starting the microVM.";
 
 /// Whether it says what a machine is to be.
@@ -27,14 +27,13 @@ bool is_for_before(const HttpRequest& request) {
            });
 }
 
-/// What a request that ends later is answered with.
-ControlledMachine::Done done(const Reply& reply) {
-    return [reply](const std::string& why_not) {
-        reply(why_not.empty() ? HttpAnswer{} : HttpServer::fault(kBadRequest, why_not));
+}  // namespace
+
+ControlledMachine::Done answer_with(HttpServer::Reply reply) {
+    return [reply = std::move(reply)](const std::string& why_not) {
+        reply(why_not.empty() ? HttpAnswer{} : HttpServer::fault(why_not));
     };
 }
-
-}  // namespace
 
 void MachineApi::handle(const HttpRequest& request, const Reply& reply) {
     const std::string what = request.method + " " + request.target;
@@ -49,21 +48,21 @@ void MachineApi::handle(const HttpRequest& request, const Reply& reply) {
         } else if (what == "PUT /snapshot/create") {
             create_snapshot(request, reply);
         } else if (is_for_before(request)) {
-            reply(HttpServer::fault(kBadRequest, kTooLate));
+            reply(HttpServer::fault(kTooLate));
         } else {
-            reply(HttpServer::fault(kBadRequest, "Invalid request method and/or path: " + what + "."));
+            reply(HttpServer::fault("Invalid request method and/or path: " + what + "."));
         }
     } catch (const BadBody& error) {
-        reply(HttpServer::fault(kBadRequest, error.what()));
+        reply(HttpServer::fault(error.what()));
     }
 }
 
 void MachineApi::change_vm(const HttpRequest& request, const Reply& reply) {
     const std::string state = RequestBody{request.body, {"state"}}.text("state");
     if (state == "Paused") {
-        machine_.pause(done(reply));
+        machine_.pause(answer_with(reply));
     } else if (state == "Resumed") {
-        machine_.resume(done(reply));
+        machine_.resume(answer_with(reply));
     } else {
         RequestBody::refuse_variant(state, "`Paused` or `Resumed`");
     }
@@ -75,9 +74,9 @@ void MachineApi::act(const HttpRequest& request, const Reply& reply) {
         machine_.press_power_button();
         reply({});
     } else if (action == "InstanceStart") {
-        reply(HttpServer::fault(kBadRequest, kTooLate));
+        reply(HttpServer::fault(kTooLate));
     } else if (action == "FlushMetrics") {
-        reply(HttpServer::fault(kBadRequest, "Hull has no metrics yet."));
+        reply(HttpServer::fault("Hull has no metrics yet."));
     } else {
         RequestBody::refuse_variant(action, "one of `FlushMetrics`, `InstanceStart`, `SendCtrlAltDel`");
     }
@@ -88,14 +87,13 @@ void MachineApi::create_snapshot(const HttpRequest& request, const Reply& reply)
     const SnapshotFiles files{body.text("snapshot_path"), body.text("mem_file_path")};
     const std::string type = body.text("snapshot_type", "Full");
     if (type == "Diff") {
-        reply(HttpServer::fault(kBadRequest, "Hull takes no incremental snapshots yet: take a Full one."));
+        reply(HttpServer::fault("Hull takes no incremental snapshots yet: take a Full one."));
     } else if (type != "Full") {
         RequestBody::refuse_variant(type, "`Full` or `Diff`");
     } else if (!machine_.is_paused()) {
-        reply(
-            HttpServer::fault(kBadRequest, "Cannot take a snapshot of a machine that runs: pause it first."));
+        reply(HttpServer::fault("Cannot take a snapshot of a machine that runs: pause it first."));
     } else {
-        machine_.save(files, done(reply));
+        machine_.save(files, answer_with(reply));
     }
 }
 

@@ -7,6 +7,9 @@
 
 namespace hull {
 
+/// How a request is answered that asks something of a machine, when that is done or is not.
+ControlledMachine::Done answer_with(HttpServer::Reply reply);
+
 /// GET /, /version, /machine-config, /vm/config; PATCH /vm; PUT /actions, /snapshot/create. Paths, bodies,
 /// statuses and the form of an error ("fault_message") are Firecracker's; what Hull has not got is answered
 /// with 400 and a sentence that says so.

@@ -12,6 +12,13 @@
 
 namespace hull {
 
+/// A request's number has the size of its structure in it. For one that ends with a flexible array, before
+/// which some versions of Linux's headers put an empty structure, which has a size in C++: the number as it
+/// is in C.
+constexpr unsigned long sized_request(unsigned long number, size_t size) {
+    return _IOC(_IOC_DIR(number), _IOC_TYPE(number), _IOC_NR(number), size);
+}
+
 /// A list as struct kvm_cpuid2 and struct kvm_msrs declare it for C: 8 bytes of header, the count first, then
 /// entries. Those structures cannot be used themselves, since the flexible array in some versions of Linux's
 /// headers is preceded by an empty structure, which has a size in C++: both the layout and the request
@@ -41,9 +48,7 @@ class CountedList {
     [[nodiscard]] void* data() { return words_.data(); }
 
     /// The number of a request on such a list, from the one that Linux's header gives.
-    static constexpr unsigned long request(unsigned long number) {
-        return _IOC(_IOC_DIR(number), _IOC_TYPE(number), _IOC_NR(number), kHeader);
-    }
+    static constexpr unsigned long request(unsigned long number) { return sized_request(number, kHeader); }
 
   private:
     static constexpr size_t kHeader = sizeof(uint64_t);

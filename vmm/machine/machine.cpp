@@ -435,6 +435,30 @@ std::vector<Stateful*> Machine::parts() {
     return all;
 }
 
+namespace {
+
+/// Parts of a machine, quiesced for as long as this is there.
+class QuietParts {
+  public:
+    explicit QuietParts(std::vector<Stateful*> parts) : parts_{std::move(parts)} {
+        for (Stateful* const part : parts_) {
+            part->quiesce();
+        }
+    }
+    QuietParts(const QuietParts&) = delete;
+    QuietParts& operator=(const QuietParts&) = delete;
+    ~QuietParts() {
+        for (Stateful* const part : parts_) {
+            part->resume();
+        }
+    }
+
+  private:
+    const std::vector<Stateful*> parts_;
+};
+
+}  // namespace
+
 void Machine::save(int state_fd, int memory_fd) {
     if (!is_paused_) {
         throw Error{ExitStatus::usage, "cannot take a snapshot", "the machine is running", "pause it first"};
@@ -446,42 +470,30 @@ void Machine::save(int state_fd, int memory_fd) {
                         "boot it with a disk that it may write"};
         }
     }
-    for (Stateful* const part : parts()) {
-        part->quiesce();
+    const QuietParts quiet{parts()};
+    SnapshotState state;
+    const auto add = [&state](std::string name, const auto& save_part) {
+        StateWriter writer;
+        save_part(writer);
+        state.add(std::move(name), writer.bytes());
+    };
+    const std::string config = config_.to_json();
+    const auto text = std::as_bytes(std::span{config});
+    state.add("config", {text.begin(), text.end()});
+    const SnapshotMemory memory = SnapshotMemory::write(memory_, memory_fd);
+    state.add("memory", memory.to_bytes());
+    add("kvm", [this](StateWriter& writer) { arch::save_vm(vm_, writer); });
+    for (const auto& thread : threads_) {
+        Vcpu& vcpu = thread->paused_vcpu();
+        add("vcpu " + std::to_string(vcpu.index()),
+            [&](StateWriter& writer) { arch::save_vcpu(kvm_, vcpu, writer); });
     }
-    try {
-        SnapshotState state;
-        const auto add = [&state](std::string name, const auto& save_part) {
-            StateWriter writer;
-            save_part(writer);
-            state.add(std::move(name), writer.bytes());
-        };
-        const std::string config = config_.to_json();
-        const auto text = std::as_bytes(std::span{config});
-        state.add("config", {text.begin(), text.end()});
-        const SnapshotMemory memory = SnapshotMemory::write(memory_, memory_fd);
-        state.add("memory", memory.to_bytes());
-        add("kvm", [this](StateWriter& writer) { arch::save_vm(vm_, writer); });
-        for (const auto& thread : threads_) {
-            Vcpu& vcpu = thread->paused_vcpu();
-            add("vcpu " + std::to_string(vcpu.index()),
-                [&](StateWriter& writer) { arch::save_vcpu(kvm_, vcpu, writer); });
+    add("devices", [this](StateWriter& writer) {
+        for (const Stateful* const part : parts()) {
+            part->save(writer);
         }
-        add("devices", [this](StateWriter& writer) {
-            for (const Stateful* const part : parts()) {
-                part->save(writer);
-            }
-        });
-        write_whole(state_fd, state.to_bytes(), "the snapshot's state");
-    } catch (...) {
-        for (Stateful* const part : parts()) {
-            part->resume();
-        }
-        throw;
-    }
-    for (Stateful* const part : parts()) {
-        part->resume();
-    }
+    });
+    write_whole(state_fd, state.to_bytes(), "the snapshot's state");
 }
 
 void Machine::load(const SnapshotState& state) {

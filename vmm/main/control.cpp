@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/signals.h"
+#include "base/small_file.h"
 #include "base/unique_fd.h"
 #include "vmm/api/http_client.h"
 #include "vmm/machine/snapshot.h"
@@ -102,9 +103,8 @@ void check_folder(const fs::path& folder) {
     }
 }
 
-void sync_folder(const fs::path& folder) {
-    const UniqueFd opened{open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!opened.valid() || fsync(opened.get()) != 0) {
+void keep_names_in(const fs::path& folder) {
+    if (!sync_folder(folder)) {
         refuse_folder(folder, errno_text(errno), "check the disk");
     }
 }
@@ -113,7 +113,7 @@ void sync_folder(const fs::path& folder) {
 void put_in_place(const fs::path& made, const fs::path& folder) {
     constexpr const char* kWhere = "give a new folder";
     if (renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), RENAME_NOREPLACE) == 0) {
-        sync_folder(folder.parent_path());
+        keep_names_in(folder.parent_path());
         return;
     }
     if (errno != EEXIST) {
@@ -122,7 +122,7 @@ void put_in_place(const fs::path& made, const fs::path& folder) {
     if (renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) != 0) {
         refuse_folder(folder, "the one that is there cannot be replaced: " + errno_text(errno), kWhere);
     }
-    sync_folder(folder.parent_path());
+    keep_names_in(folder.parent_path());
     remove_snapshot(made);  // the earlier one
 }
 

@@ -28,6 +28,7 @@
 #include "devices/vsock/host_socket.h"
 #include "vmm/api/config_api.h"
 #include "vmm/api/http_server.h"
+#include "vmm/api/machine_api.h"
 #include "vmm/arch/arch.h"
 #include "vmm/jail/broker.h"
 #include "vmm/jail/cgroup.h"
@@ -277,19 +278,18 @@ void limit_io(jail::Cgroup& group, const MachineConfig& config, const MachineFil
     }
 }
 
-/// The socket of an API, and the loop on which its clients are served.
-struct ApiSurface {
-    explicit ApiSurface(const std::filesystem::path& path)
-        : server{loop, made.listen_at(path), "Hull API", {}} {}
+/// The keeper's loop, and what serves an API on it.
+struct Control {
+    /// `path`: of its socket; empty: there is no API.
+    explicit Control(const std::filesystem::path& path) {
+        if (!path.empty()) {
+            server.emplace(loop, made.listen_at(path), "Hull API", nullptr);
+        }
+    }
 
     MadeFiles made;
     EventLoop loop;
-    HttpServer server;
-};
-
-/// By what a machine is controlled; nothing, where it has no API.
-struct Control {
-    ApiSurface* surface = nullptr;
+    std::optional<HttpServer> server;
     ControlledMachine::Done on_start = nullptr;  ///< see KeptMachine
 };
 
@@ -297,13 +297,13 @@ struct Control {
 /// the same one again.
 MachineConfig with_addresses(MachineConfig config) {
     for (NetConfig& net : config.nets) {
-        net.mac = net.mac.value_or(random_mac());
+        net.mac = net.mac ? net.mac : random_mac();
     }
     return config;
 }
 
 /// Opens what a machine needs, makes it, or goes on with one that was frozen, and stays until it has ended.
-ExitStatus keep(const MachineConfig& given, Timeline& timeline, const Control& control = {},
+ExitStatus keep(const MachineConfig& given, Timeline& timeline, Control& control,
                 std::optional<FrozenMachine> frozen = {}) {
     const bool stays_paused = frozen && frozen->stays_paused;
     const MachineConfig config = with_addresses(given);
@@ -327,7 +327,6 @@ ExitStatus keep(const MachineConfig& given, Timeline& timeline, const Control& c
     RawTerminal terminal{files.console_input.get()};
     files.input_is_terminal = terminal.is_terminal();
     use_small_stacks();
-    EventLoop loop;
     const auto run = [&](int control_fd) {
         if (group && !group->enter()) {
             throw Error{ExitStatus::host_unfit, "cannot put the machine into its group of processes",
@@ -358,8 +357,8 @@ ExitStatus keep(const MachineConfig& given, Timeline& timeline, const Control& c
                                          .stop_timeout = config.stop_timeout,
                                          .broker = broker,
                                          .config = config,
-                                         .loop = control.surface ? control.surface->loop : loop,
-                                         .api = control.surface ? &control.surface->server : nullptr,
+                                         .loop = control.loop,
+                                         .api = control.server ? &*control.server : nullptr,
                                          .is_paused = stays_paused,
                                          .on_start = control.on_start,
                                          .fork = [&] { return cell.fork_machine(); },
@@ -384,11 +383,8 @@ ExitStatus boot(const std::vector<std::string>& arguments, Timeline& timeline) {
         std::fputs(config.to_json().c_str(), stdout);
         return ExitStatus::success;
     }
-    if (options.api_socket.empty()) {
-        return keep(config, timeline);
-    }
-    ApiSurface surface{options.api_socket};
-    return keep(config, timeline, {.surface = &surface});
+    Control control{options.api_socket};
+    return keep(config, timeline, control);
 }
 
 ExitStatus restore(const std::vector<std::string>& arguments, Timeline& timeline) {
@@ -399,20 +395,15 @@ ExitStatus restore(const std::vector<std::string>& arguments, Timeline& timeline
     }
     options.boot.config.check();
     InputFile memory = open_input_file(options.files.memory, "snapshot's memory");
-    FrozenMachine frozen{std::move(options.state), std::move(memory)};
-    if (options.boot.api_socket.empty()) {
-        return keep(options.boot.config, timeline, {}, std::move(frozen));
-    }
-    ApiSurface surface{options.boot.api_socket};
-    return keep(options.boot.config, timeline, {.surface = &surface}, std::move(frozen));
+    Control control{options.boot.api_socket};
+    return keep(options.boot.config, timeline, control,
+                FrozenMachine{std::move(options.state), std::move(memory)});
 }
 
 /// Starts what a client of `hull serve` wants, and stays until it has ended. Throws Error where it cannot be.
-ExitStatus start_served(const ConfigApi& api, const ConfigApi::Start& wanted, ApiSurface& surface,
+ExitStatus start_served(const ConfigApi& api, const ConfigApi::Start& wanted, Control& control,
                         Timeline& timeline) {
-    const Control control{.surface = &surface, .on_start = [&wanted](const std::string& why_not) {
-                              wanted.reply(why_not.empty() ? HttpAnswer{} : HttpServer::fault(400, why_not));
-                          }};
+    control.on_start = answer_with(wanted.reply);
     if (!wanted.snapshot) {
         return keep(api.config(), timeline, control);
     }
@@ -439,27 +430,27 @@ ExitStatus serve(const std::vector<std::string>& arguments, Timeline& timeline) 
     }
     const UniqueFd signals =
         catch_signals({SIGTERM, SIGINT, SIGHUP});  // before there is a socket to leave behind
-    ApiSurface surface{options.api_socket};
+    Control control{options.api_socket};
     std::optional<ConfigApi::Start> wanted;
     ConfigApi api{options.config, [&](ConfigApi::Start start) {
                       wanted.emplace(std::move(start));
-                      surface.loop.stop();
+                      control.loop.stop();
                   }};
     for (;;) {
-        surface.server.set_handler([&api](const HttpRequest& request, const HttpServer::Reply& reply) {
+        control.server->set_handler([&api](const HttpRequest& request, const HttpServer::Reply& reply) {
             api.handle(request, reply);
         });
-        surface.loop.watch(signals.get(), [&surface] { surface.loop.stop(); });
-        surface.loop.run();
-        surface.loop.forget(signals.get());
+        control.loop.watch(signals.get(), [&control] { control.loop.stop(); });
+        control.loop.run();
+        control.loop.forget(signals.get());
         if (!wanted) {
             return ExitStatus::forced_stop;
         }
         const ConfigApi::Start start = *std::exchange(wanted, std::nullopt);
         try {
-            return start_served(api, start, surface, timeline);
+            return start_served(api, start, control, timeline);
         } catch (const Error& error) {
-            start.reply(HttpServer::fault(400, error.what()));
+            start.reply(HttpServer::fault(error.what()));
         }
     }
 }
@@ -503,7 +494,10 @@ ExitStatus run(const std::vector<std::string>& arguments, Timeline& timeline) {
         return run_snapshot(rest);
     }
     if (command == "sandbox") {
-        return run_sandbox(rest, [&](const MachineConfig& config) { return keep(config, timeline); });
+        return run_sandbox(rest, [&](const MachineConfig& config) {
+            Control control{{}};
+            return keep(config, timeline, control);
+        });
     }
     if (command == "check") {
         return run_check(rest);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/small_file.h"
 
 namespace hull {
 
@@ -55,12 +56,7 @@ void NewFile::commit() {
         refuse(path_, errno_text(errno));
     }
     fd_.reset();
-    std::filesystem::path folder = path_.parent_path();
-    if (folder.empty()) {
-        folder = ".";
-    }
-    const UniqueFd opened{open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!opened.valid() || fsync(opened.get()) != 0) {
+    if (!sync_folder(path_.parent_path())) {
         refuse(path_, errno_text(errno));
     }
 }

@@ -206,6 +206,21 @@ void apply_config_file(MachineConfig& config, const std::string& path) {
     apply_config(config, text, path);
 }
 
+/// All of a command line but what is looked at before: help, dry-run and config.
+void apply_command_line(BootOptions& result, const options::variables_map& values) {
+    for (const auto& [key, value] : values) {
+        if (key == "help" || key == "dry-run" || key == "config") {
+            continue;
+        }
+        if (key == "api-socket") {
+            result.api_socket = single_value(value.as<Values>(), key);
+            continue;
+        }
+        const bool is_flag = key == "hugepages" || key == "rng" || key == "timing";
+        apply(result.config, key, is_flag ? Values{"true"} : value.as<Values>());
+    }
+}
+
 void fill_in_fetched_kernel(MachineConfig& config) {
     if (!config.kernel.empty()) {
         return;
@@ -235,22 +250,21 @@ BootOptions parse_boot_options(const std::vector<std::string>& arguments) {
                     "the first adds to the default command line, the second replaces it",
                     "leave one of them out"};
     }
-    for (const auto& [key, value] : values) {
-        if (key == "help" || key == "dry-run" || key == "config") {
-            continue;
-        }
-        if (key == "api-socket") {
-            result.api_socket = single_value(value.as<Values>(), key);
-            continue;
-        }
-        const bool is_flag = key == "hugepages" || key == "rng" || key == "timing";
-        apply(result.config, key, is_flag ? Values{"true"} : value.as<Values>());
-    }
+    apply_command_line(result, values);
     fill_in_fetched_kernel(result.config);
     return result;
 }
 
 namespace {
+
+/// What `hull restore` and `hull serve` have at their ends.
+void add_last_options(options::options_description& known) {
+    add_jail_options(known);
+    known.add_options()  //
+        ("timing", options::value<Values>()->zero_tokens(),
+         "print on standard error how long each part of the start took")  //
+        ("help,h", options::value<Values>()->zero_tokens(), "print this");
+}
 
 options::options_description describe_restore() {
     options::options_description known{"Options", 100, 50};
@@ -262,11 +276,7 @@ options::options_description describe_restore() {
          "where the console is now, of the kind that it was: stdio, none or file:PATH, virtio or virtio:…")  //
         ("stop-timeout", text()->value_name("SECONDS"),
          "from the power button (SIGTERM) to the end by force");
-    add_jail_options(known);
-    known.add_options()  //
-        ("timing", options::value<Values>()->zero_tokens(),
-         "print on standard error how long each part of the start took")  //
-        ("help,h", options::value<Values>()->zero_tokens(), "print this");
+    add_last_options(known);
     return known;
 }
 
@@ -280,11 +290,7 @@ options::options_description describe_serve() {
         ("bus", text()->value_name("KIND"), "how virtio devices are connected: mmio (default) or pci")  //
         ("stop-timeout", text()->value_name("SECONDS"),
          "from the power button (SIGTERM) to the end by force (default 10)");
-    add_jail_options(known);
-    known.add_options()  //
-        ("timing", options::value<Values>()->zero_tokens(),
-         "print on standard error how long each part of the start took")  //
-        ("help,h", options::value<Values>()->zero_tokens(), "print this");
+    add_last_options(known);
     return known;
 }
 
@@ -309,13 +315,7 @@ BootOptions parse_serve_options(const std::vector<std::string>& arguments) {
     // What Firecracker gives a guest of which nothing is said, and how it connects devices.
     result.config.memory = uint64_t{128} << 20;
     result.config.bus = VirtioBus::mmio;
-    for (const auto& [key, value] : values) {
-        if (key == "api-socket") {
-            result.api_socket = single_value(value.as<Values>(), key);
-        } else if (key != "help") {
-            apply(result.config, key, key == "timing" ? Values{"true"} : value.as<Values>());
-        }
-    }
+    apply_command_line(result, values);
     if (result.api_socket.empty() && !result.help) {
         throw Error{ExitStatus::usage, "cannot serve a machine's API", "no socket was given",
                     "give one (--api-socket PATH)"};
@@ -351,13 +351,7 @@ RestoreOptions parse_restore_options(const std::vector<std::string>& arguments) 
     MachineConfig& config = result.boot.config;
     config = config_of(result.state, result.files.state);
     const bool was_virtio = config.console.virtio;
-    for (const auto& [key, value] : values) {
-        if (key == "api-socket") {
-            result.boot.api_socket = single_value(value.as<Values>(), key);
-        } else {
-            apply(config, key, key == "timing" ? Values{"true"} : value.as<Values>());
-        }
-    }
+    apply_command_line(result.boot, values);
     if (config.console.virtio != was_virtio) {
         throw Error{ExitStatus::usage, "cannot use --console '" + config.console.text() + "'",
                     was_virtio ? "the machine's console is virtio's" : "the machine's console is serial",
