@@ -124,11 +124,11 @@ def pull(image):
 
 CONTEXT = "/context"
 SHORT = "FROM busybox\nCOPY file /file\nRUN echo made >/made\nCMD [\"cat\", \"/made\"]\n"
-LONG = ("FROM busybox\nLABEL of=bench\nENV A=1 B=2\nARG version=3\nWORKDIR /work\n"
-        "COPY file /work/one\nCOPY file /work/two\nCOPY --chown=1:1 file /work/three\n"
+LONG = ("FROM busybox\nLABEL of=bench\nENV A=1 B=2\nARG version=3\nWORKDIR /srv\n"
+        "COPY file /srv/one\nCOPY file /srv/two\nCOPY --chown=1:1 file /srv/three\n"
         "RUN echo 1 >one.made\nRUN mkdir folder && echo 2 >folder/made\nRUN rm one && echo 3 >three.made\n"
         "RUN ln -s folder link && chmod 600 three\nRUN cp -r folder six && echo 4 >six/four\nRUN test -e six/four\n"
-        "EXPOSE 80\nVOLUME /data\nUSER 1\nSTOPSIGNAL SIGINT\nENTRYPOINT [\"cat\"]\nCMD [\"/work/three\"]\n")
+        "EXPOSE 80\nVOLUME /data\nUSER 1\nSTOPSIGNAL SIGINT\nENTRYPOINT [\"cat\"]\nCMD [\"/srv/three\"]\n")
 
 
 def build(dockerfile, *options):
